@@ -1,0 +1,118 @@
+"""What the commands share: arguments, settings, logging, and how an error reaches the user."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interactivepet.errors import InteractivePetError
+from interactivepet.version import __version__
+
+if TYPE_CHECKING:
+    from interactivepet.pipeline.predict import PromptableSource
+    from interactivepet.pipeline.runs import TrackerSpec
+    from interactivepet.pipeline.workspace import Workspace
+    from interactivepet.settings import Settings
+
+__all__ = [
+    "add_device",
+    "add_processes",
+    "add_task",
+    "choose_promptable",
+    "make_parser",
+    "make_tracker",
+    "open_workspace",
+    "report_errors",
+]
+
+
+def make_parser(command: str, description: str) -> argparse.ArgumentParser:
+    """Make a parser named `interactivepet_<command>`."""
+    parser = argparse.ArgumentParser(prog=f"interactivepet_{command}", description=description)
+    parser.add_argument("--version", action="version", version=f"interactivepet {__version__}")
+    return parser
+
+
+def add_task(parser: argparse.ArgumentParser) -> None:
+    """Add `-t`."""
+    parser.add_argument(
+        "-t",
+        "--task",
+        help="name of the task's folder; may be left out when interactivepet_task is set or only one is there",
+    )
+
+
+def add_processes(parser: argparse.ArgumentParser) -> None:
+    """Add `-np`."""
+    parser.add_argument(
+        "-np",
+        "--n-proc",
+        type=positive,
+        help="worker processes (default: interactivepet_n_proc, else the cores, at most 8)",
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add `--device`."""
+    parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps (default: interactivepet_device, else auto)")
+
+
+def positive(text: str) -> int:
+    """Parse a whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
+    return value
+
+
+def report_errors(run: Callable[[Sequence[str] | None], int]) -> Callable[[Sequence[str] | None], int]:
+    """Turn the project's own errors into one message and exit status 1; anything else keeps its traceback."""
+
+    def main(argv: Sequence[str] | None = None) -> int:
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+        for noisy in ("alembic", "mlflow", "httpx"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+        try:
+            return run(argv)
+        except InteractivePetError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print("stopped; the same command goes on where this one ended", file=sys.stderr)
+            return 130
+
+    return main
+
+
+def open_workspace(task: str | None, settings: Settings) -> Workspace:
+    """Find the task named by `-t`, by the settings, or the only one there is."""
+    from interactivepet.pipeline.workspace import Workspace, find_task
+
+    name = find_task(settings.raw, task or settings.task)
+    return Workspace.of(name, raw=settings.raw, processed=settings.processed, results=settings.results)
+
+
+def make_tracker(workspace: Workspace, settings: Settings) -> TrackerSpec:
+    """Choose the MLflow store of the settings."""
+    from interactivepet.pipeline.runs import TrackerSpec
+
+    return TrackerSpec.of(workspace.task, results=settings.results, uri=settings.mlflow_tracking_uri)
+
+
+def choose_promptable(argument: str | None, settings: Settings) -> PromptableSource | None:
+    """Choose nnInteractive's model: `--nninteractive` wins over the settings; `off` leaves it out."""
+    from interactivepet.pipeline.predict import PromptableSource
+
+    if argument == "off":
+        return None
+    source = argument or settings.nninteractive_url or (str(settings.nninteractive_model or "") or None)
+    if source is None:
+        return None
+    if not source.startswith(("http://", "https://")):
+        source = str(Path(source).expanduser().absolute())
+    key = settings.nninteractive_api_key
+    return PromptableSource(source, key.get_secret_value() if key else None)

@@ -1,0 +1,76 @@
+"""`interactivepet_evaluate`: score masks against labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interactivepet.cli.common import add_processes, add_task, make_parser, open_workspace, report_errors
+from interactivepet.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from interactivepet.core.report import Report
+
+__all__ = ["main", "print_report"]
+
+
+@report_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    parser = make_parser(
+        "evaluate",
+        "Score masks against labels; without -p, the final out-of-fold masks of the cross-validation.",
+    )
+    add_task(parser)
+    parser.add_argument("-p", "--predictions", type=Path, help="folder of masks, CASE.nii.gz or another format")
+    parser.add_argument(
+        "-l", "--labels", type=Path, help="folder of labels (default: the task's labelsTr and labelsTs)"
+    )
+    parser.add_argument("-o", "--out", type=Path, help="folder of the report (default: the folder of the masks)")
+    add_processes(parser)
+    arguments = parser.parse_args(argv)
+    if arguments.labels is not None and arguments.predictions is None:
+        parser.error("-l needs -p")
+
+    from interactivepet.pipeline.evaluate import run_evaluation
+    from interactivepet.pipeline.executor import open_executor
+    from interactivepet.pipeline.stages import make_masks_request, run_cross_validation_report
+    from interactivepet.settings import load_settings
+
+    settings = load_settings()
+    workspace = open_workspace(arguments.task, settings)
+    n_proc = arguments.n_proc or settings.n_proc
+    if arguments.predictions is None:
+        for mode in ("none", "extreme"):
+            report = run_cross_validation_report(workspace, mode, n_proc=n_proc)
+            print_report(report, workspace.cross_validation(mode))
+        return 0
+    request = make_masks_request(workspace, arguments.predictions, labels_folder=arguments.labels)
+    out = arguments.out or arguments.predictions
+    with open_executor(n_proc) as executor:
+        report = run_evaluation(request, out, executor=executor)
+    print_report(report, out)
+    return 0
+
+
+def print_report(report: Report, folder: Path) -> None:
+    """Show the summary and where the pages are."""
+    rows = [
+        [
+            row.label,
+            row.metric,
+            str(row.n),
+            f"{row.mean:.3f}",
+            f"{row.std:.3f}",
+            f"{row.median:.3f}",
+            f"{row.minimum:.3f}",
+            f"{row.maximum:.3f}",
+        ]
+        for row in report.summary
+    ]
+    columns = ["label", "metric", "n", "mean", "SD", "median", "min", "max"]
+    mean = "-" if report.mean_dice is None else f"{report.mean_dice:.3f}"
+    print_table(f"{report.title}: mean Dice {mean}", columns, rows)
+    print(report.provenance)
+    print(f"report: {folder / 'report.html'}")

@@ -1,0 +1,90 @@
+"""`interactivepet_postprocessing`: choose fusion, threshold and clean-up on out-of-fold predictions."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from interactivepet.cli.common import (
+    add_device,
+    add_task,
+    choose_promptable,
+    make_parser,
+    make_tracker,
+    open_workspace,
+    report_errors,
+)
+from interactivepet.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from interactivepet.core.ensemble import Choice, EnsembleRule
+
+__all__ = ["add_promptable", "main", "print_rule"]
+
+
+def add_promptable(parser: argparse.ArgumentParser) -> None:
+    """Add `--nninteractive`."""
+    parser.add_argument(
+        "--nninteractive",
+        metavar="MODEL|URL|off",
+        help="model folder or server of nnInteractive (default: interactivepet_nninteractive_model or _url)",
+    )
+
+
+@report_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    parser = make_parser("postprocessing", "Choose blend, threshold and postprocessing by out-of-fold Dice.")
+    add_task(parser)
+    add_promptable(parser)
+    add_device(parser)
+    arguments = parser.parse_args(argv)
+
+    from interactivepet.pipeline.postprocess import run_postprocessing
+    from interactivepet.pipeline.predict import PredictionOptions
+    from interactivepet.settings import load_settings
+
+    settings = load_settings()
+    workspace = open_workspace(arguments.task, settings)
+    rule = run_postprocessing(
+        workspace,
+        promptable=choose_promptable(arguments.nninteractive, settings),
+        options=PredictionOptions(device=arguments.device or settings.device, n_threads=settings.n_threads or 1),
+        tracker=make_tracker(workspace, settings),
+    )
+    print_rule(rule)
+    print(f"every candidate's score: {workspace.ensemble}")
+    return 0
+
+
+def print_rule(rule: EnsembleRule) -> None:
+    """Show what was chosen and what it is worth."""
+    rows = [
+        [mode, describe_choice(choice), f"{choice.dice:.3f}", f"{choice.nested_dice:.3f}"]
+        for mode, choice in rule.choices.items()
+    ]
+    columns = [
+        "clicks",
+        "choice",
+        "out-of-fold Dice (optimistic: chosen on it)",
+        "nested estimate (choice without the fold)",
+    ]
+    print_table(
+        f"{rule.task}: folds {' '.join(map(str, rule.folds))}; nnInteractive: {rule.nninteractive or 'off'}",
+        columns,
+        rows,
+    )
+
+
+def describe_choice(choice: Choice) -> str:
+    """Say in words what a choice does."""
+    steps = choice.postprocessing
+    names = [
+        "keep clicked components" if steps.keep_clicked else "",
+        "largest component" if steps.largest_component else "",
+        f"drop below {steps.minimum_volume_ml:g} ml" if steps.minimum_volume_ml else "",
+        "fill holes" if steps.fill_holes else "",
+    ]
+    done = ", ".join(name for name in names if name) or "no postprocessing"
+    return f"nnInteractive {choice.fusion.nninteractive_weight:.0%}, threshold {choice.fusion.threshold:g}, {done}"

@@ -1,0 +1,92 @@
+"""`interactivepet_predict`: masks for new images, on each image's own grid."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interactivepet.cli.common import (
+    add_device,
+    add_task,
+    choose_promptable,
+    make_parser,
+    open_workspace,
+    report_errors,
+)
+from interactivepet.cli.postprocessing import add_promptable
+
+if TYPE_CHECKING:
+    from interactivepet.pipeline.predict import PredictionOptions
+    from interactivepet.settings import Settings
+
+__all__ = ["add_prediction", "main", "make_prediction_options"]
+
+
+def add_prediction(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that `interactivepet_test` shares."""
+    parser.add_argument(
+        "--folds", type=int, nargs="+", default=[], help="folds to average (default: all complete ones)"
+    )
+    parser.add_argument(
+        "--tta",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="average over mirrored inputs (default: yes)",
+    )
+    parser.add_argument("--save-probabilities", action="store_true", help="also write each label's probability")
+    add_promptable(parser)
+    add_device(parser)
+
+
+@report_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    parser = make_parser("predict", "Predict images with the trained folds; without paths, those in imagesTs.")
+    add_task(parser)
+    parser.add_argument("-i", "--images", type=Path, help="folder of images, named as in imagesTr")
+    parser.add_argument("-in", "--interactions", type=Path, help="folder of click files, CASE.mrk.json")
+    parser.add_argument("-o", "--out", type=Path, help="folder of the masks")
+    parser.add_argument(
+        "--format", default=".nii.gz", choices=(".nii.gz", ".nii", ".nrrd", ".mha"), help="of the masks"
+    )
+    add_prediction(parser)
+    arguments = parser.parse_args(argv)
+    if (arguments.images is None) != (arguments.out is None):
+        parser.error("-i and -o belong together")
+
+    from interactivepet.pipeline.predict import run_prediction
+    from interactivepet.pipeline.stages import make_folder_request, make_test_request
+    from interactivepet.settings import load_settings
+
+    settings = load_settings()
+    workspace = open_workspace(arguments.task, settings)
+    if arguments.images is None:
+        request = make_test_request(workspace, file_ending=arguments.format)
+    else:
+        request = make_folder_request(
+            workspace,
+            arguments.images,
+            clicks_folder=arguments.interactions,
+            out=arguments.out,
+            file_ending=arguments.format,
+        )
+    log = run_prediction(workspace, request, options=make_prediction_options(arguments, settings))
+    print(f"{len(log.cases)} masks in {request.out}, made by {log.models}")
+    return 0
+
+
+def make_prediction_options(arguments: argparse.Namespace, settings: Settings) -> PredictionOptions:
+    """Join the arguments of `add_prediction` with the settings."""
+    from interactivepet.pipeline.predict import PredictionOptions
+    from interactivepet.settings import count_processors
+
+    return PredictionOptions(
+        folds=tuple(arguments.folds),
+        tta=arguments.tta,
+        device=arguments.device or settings.device,
+        n_threads=settings.n_threads or count_processors(),
+        promptable=choose_promptable(arguments.nninteractive, settings),
+        save_probabilities=arguments.save_probabilities,
+    )

@@ -1,0 +1,116 @@
+"""`interactivepet_train`: train one fold, several, or all of them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from interactivepet.cli.common import (
+    add_device,
+    add_processes,
+    add_task,
+    make_parser,
+    make_tracker,
+    open_workspace,
+    positive,
+    report_errors,
+)
+from interactivepet.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from interactivepet.core.checkpoint import CheckpointCard
+    from interactivepet.settings import Settings
+    from interactivepet.training.fold import TrainingOptions
+
+__all__ = ["add_training", "main", "make_training_options", "print_cards"]
+
+
+def add_training(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that `interactivepet_run` shares."""
+    parser.add_argument("-e", "--epochs", type=positive, help="instead of the plan's")
+    parser.add_argument("--iterations", type=positive, help="an epoch, instead of the plan's")
+    add_device(parser)
+    parser.add_argument(
+        "--continue",
+        dest="resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="go on with an interrupted fold and keep a complete one (default); --no-continue starts anew",
+    )
+    parser.add_argument(
+        "--tta",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="average predictions over mirrored inputs (default: yes)",
+    )
+    parser.add_argument(
+        "--workers", type=int, default=0, help="processes that prepare batches (0: none, best on a CPU)"
+    )
+
+
+@report_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    parser = make_parser(
+        "train", "Train folds; an interrupted one goes on where it was. Ends with out-of-fold predictions."
+    )
+    add_task(parser)
+    parser.add_argument("-f", "--fold", nargs="+", required=True, metavar="FOLD", help="numbers of folds, or all")
+    add_training(parser)
+    add_processes(parser)
+    parser.add_argument("--training-seed", type=int, default=0, help="of weights, patches, clicks and augmentation")
+    arguments = parser.parse_args(argv)
+    folds = parse_folds(parser, arguments.fold)
+
+    from interactivepet.pipeline.train import run_training
+    from interactivepet.settings import count_processors, load_settings
+
+    settings = load_settings()
+    workspace = open_workspace(arguments.task, settings)
+    cards = run_training(
+        workspace,
+        folds,
+        options=make_training_options(arguments, settings, seed=arguments.training_seed),
+        tta=arguments.tta,
+        tracker=make_tracker(workspace, settings),
+        n_proc=arguments.n_proc or settings.n_proc,
+        n_cores=count_processors(),
+    )
+    print_cards(cards)
+    return 0
+
+
+def parse_folds(parser: argparse.ArgumentParser, texts: Sequence[str]) -> list[int]:
+    """Read fold numbers; `all` gives an empty list, which stands for every fold."""
+    if list(texts) == ["all"]:
+        return []
+    if not all(text.isdigit() for text in texts):
+        parser.error(f"-f {' '.join(texts)}: expected fold numbers such as 0 1 2, or all")
+    return [int(text) for text in texts]
+
+
+def make_training_options(arguments: argparse.Namespace, settings: Settings, *, seed: int) -> TrainingOptions:
+    """Join the arguments of `add_training` with the settings."""
+    from interactivepet.training.fold import TrainingOptions
+
+    return TrainingOptions(
+        epochs=arguments.epochs,
+        iterations=arguments.iterations,
+        device=arguments.device or settings.device,
+        seed=seed,
+        n_threads=settings.n_threads,
+        n_workers=arguments.workers,
+        resume=arguments.resume,
+    )
+
+
+def print_cards(cards: Sequence[CheckpointCard]) -> None:
+    """Show what each fold reached."""
+    rows = []
+    for card in cards:
+        means = [sum(d.values()) / len(d) for d in (card.validation_dice["none"], card.validation_dice["extreme"])]
+        minutes = sum(epoch.seconds for epoch in card.epochs) / 60
+        rows.append([str(card.fold), str(len(card.epochs)), f"{minutes:.1f}", *(f"{mean:.3f}" for mean in means)])
+    columns = ["fold", "epochs", "minutes", "out-of-fold Dice, no clicks", "out-of-fold Dice, margin points"]
+    print_table("threshold 0.5, no postprocessing", columns, rows)

@@ -1,0 +1,46 @@
+"""`interactivepet_verify`: find every problem of every case before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from interactivepet.cli.common import add_processes, add_task, make_parser, open_workspace, report_errors
+from interactivepet.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from interactivepet.core.dataset import IssueList
+
+__all__ = ["main", "print_issues"]
+
+
+@report_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; exit status 1 when a problem was found."""
+    parser = make_parser("verify", "Check every file of a task and list all problems.")
+    add_task(parser)
+    add_processes(parser)
+    arguments = parser.parse_args(argv)
+
+    from interactivepet.pipeline.executor import open_executor
+    from interactivepet.pipeline.prepare import run_verification
+    from interactivepet.settings import load_settings
+
+    settings = load_settings()
+    workspace = open_workspace(arguments.task, settings)
+    with open_executor(arguments.n_proc or settings.n_proc, scheduler=settings.scheduler) as executor:
+        result = run_verification(workspace, executor)
+    print_issues(result)
+    return 1 if result.issues else 0
+
+
+def print_issues(result: IssueList) -> None:
+    """Show what verification found."""
+    if not result.issues:
+        print(f"{result.task}: {result.n_cases} cases, no problem found")
+        return
+    print_table(
+        f"{result.task}: {len(result.issues)} problems in {result.n_cases} cases",
+        ["case", "kind", "found", "expected", "remedy"],
+        [(issue.case, issue.kind, issue.found, issue.expected, issue.remedy) for issue in result.issues],
+    )

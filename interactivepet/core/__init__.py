@@ -1,0 +1,1 @@
+"""The nouns of the project: typed, immutable, without input, output or torch."""

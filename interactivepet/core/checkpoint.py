@@ -1,0 +1,46 @@
+"""What is known of a trained fold besides its weights."""
+
+from __future__ import annotations
+
+from interactivepet.core.artefact import Artefact, Record
+
+__all__ = ["CheckpointCard", "EpochRecord"]
+
+
+class EpochRecord(Record):
+    """One epoch in numbers."""
+
+    epoch: int
+    """Counted from 0."""
+    loss: float
+    """Mean training loss."""
+    validation_loss: float
+    """Mean loss over patches of the fold's validation cases, the same patches and clicks in every epoch."""
+    pseudo_dice: tuple[float | None, ...]
+    """Per label, over those patches taken together; None when none of them holds the label.
+    It follows progress and estimates nothing: patches are not cases."""
+    learning_rate: float
+    seconds: float
+    memory_gb: float
+    """Peak of the process (CPU) or of the device (GPU) so far."""
+
+
+class CheckpointCard(Artefact):
+    """Written last, so that its presence says that the fold is complete. `made_from` is the plan's hash."""
+
+    task: str
+    fold: int
+    training: tuple[str, ...]
+    validation: tuple[str, ...]
+    weights_sha256: str
+    licence: str
+    """Under which the weights may be used; shown when the model is."""
+    device: str
+    """Where it was trained: `cpu`, or the name of the graphics card."""
+    tta: bool
+    """Whether the out-of-fold predictions average over mirrored inputs."""
+    run_id: str | None = None
+    """The tracker's run, for people; nothing reads it back."""
+    epochs: tuple[EpochRecord, ...]
+    validation_dice: dict[str, dict[str, float]]
+    """Click mode (`none`, `extreme`) -> case -> mean Dice over the labels, out of fold, threshold 0.5."""

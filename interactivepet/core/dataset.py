@@ -1,0 +1,68 @@
+"""A task on disk: its channels, labels and cases, and what may be wrong with them."""
+
+from __future__ import annotations
+
+from interactivepet.core.artefact import Artefact, Record
+
+__all__ = ["CaseEntry", "DatasetManifest", "Issue", "IssueList"]
+
+
+class CaseEntry(Record):
+    """One case's files, relative to the task's folder, with `/` as separator."""
+
+    id: str
+    """Unique in the task; the file name without channel suffix and ending."""
+    images: tuple[str, ...]
+    """One file a channel in channel order, or a single file that holds every channel."""
+    label: str | None = None
+    """The label file; None for a test case without a known answer."""
+    patient: str | None = None
+    """Cases of one patient stay in one fold."""
+    subtype: str | None = None
+    """Folds are stratified by it (tracer, diagnosis, scanner ...)."""
+
+
+class DatasetManifest(Artefact):
+    """The content of `dataset.json`, in either of the two Decathlon layouts."""
+
+    task: str
+    """Name of the folder, such as `Task501_STSPET`."""
+    channels: tuple[str, ...]
+    """Names in channel order, such as ("PET", "CT"); they choose the normalisation."""
+    labels: dict[str, int]
+    """Name -> value of every label except the background, in rising order of the values 1 ... L."""
+    file_ending: str
+    """Such as `.nii.gz`, with the dot."""
+    training: tuple[CaseEntry, ...]
+    test: tuple[CaseEntry, ...] = ()
+
+    def entry(self, case_id: str) -> CaseEntry:
+        """Give the training or test entry of a case.
+
+        Raises:
+            KeyError: no case has this identifier.
+        """
+        for entry in (*self.training, *self.test):
+            if entry.id == case_id:
+                return entry
+        raise KeyError(case_id)
+
+
+class Issue(Record):
+    """One problem of one case, found by verification."""
+
+    case: str
+    """The case's identifier, or `-` for the task as a whole."""
+    kind: str
+    """Short machine-readable name, such as `grid`, `nan`, `label-value`, `missing-file`."""
+    found: str
+    expected: str
+    remedy: str
+
+
+class IssueList(Artefact):
+    """Everything verification found; empty when the task is sound. `made_from` is the manifest's hash."""
+
+    task: str
+    n_cases: int
+    issues: tuple[Issue, ...] = ()

@@ -1,0 +1,74 @@
+"""How predictions are fused and cleaned, and what every alternative scored."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from interactivepet.core.artefact import Artefact, Record
+
+__all__ = ["CandidateScore", "Choice", "ClickMode", "EnsembleRule", "FusionRule", "PostprocessingRule"]
+
+ClickMode = Literal["none", "extreme"]
+"""With which clicks a prediction was made: none, or the interior margin points of every object."""
+
+
+class FusionRule(Record):
+    """Probability of the folds and of nnInteractive -> mask."""
+
+    nninteractive_weight: float = Field(default=0.0, ge=0.0, le=1.0)
+    """0: folds only; 1: nnInteractive only."""
+    threshold: float = Field(default=0.5, gt=0.0, lt=1.0)
+    """A voxel is foreground when 1 - P(background) reaches it; the label is then the likeliest one."""
+
+
+class PostprocessingRule(Record):
+    """Clean-up steps, applied per label in the order of the fields."""
+
+    keep_clicked: bool = False
+    """Keep only components that hold a positive click of their label."""
+    largest_component: bool = False
+    """Keep only the largest component."""
+    minimum_volume_ml: float = 0.0
+    """Drop components smaller than this; 0 drops none."""
+    fill_holes: bool = False
+    """Fill cavities that do not reach the border."""
+
+
+class CandidateScore(Record):
+    """One candidate that was tried in one of the stages of the choice."""
+
+    stage: Literal["blend", "threshold", "postprocessing"]
+    fusion: FusionRule
+    postprocessing: PostprocessingRule
+    dice: float
+    """Mean over the cases of the out-of-fold Dice (mean over a case's labels)."""
+    fold_dice: tuple[float, ...]
+    """The same, fold by fold."""
+    chosen: bool
+
+
+class Choice(Record):
+    """What was chosen for one click mode, and what it is worth."""
+
+    fusion: FusionRule
+    postprocessing: PostprocessingRule
+    dice: float
+    """Out-of-fold Dice of the choice on the cases it was chosen on: optimistic."""
+    nested_dice: float
+    """The same choice made without each fold in turn and scored on the fold left out: what to expect."""
+    nested_fold_dice: tuple[float, ...]
+    candidates: tuple[CandidateScore, ...]
+
+
+class EnsembleRule(Artefact):
+    """The content of `ensemble.json`. `made_from` joins the hashes of the folds' cards."""
+
+    task: str
+    folds: tuple[int, ...]
+    nninteractive: str = ""
+    """Model folder's name and licence, or URL, that took part in the choice; empty when none did."""
+    margin: float
+    """A more complicated candidate must beat a simpler one by more than this Dice."""
+    choices: dict[ClickMode, Choice]

@@ -1,0 +1,164 @@
+"""Voxel grids in space, boxes in a grid, and the trace that leads a mask back to the scanner's grid.
+
+Axes of every array are (i, j, k), the order of the voxel axes in the file as nibabel gives them.
+World coordinates are RAS+ in mm: x grows to the patient's right, y to anterior, z to superior.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "GRID_TOLERANCE_MM",
+    "ORTHOGONALITY_TOLERANCE",
+    "BoundingBox",
+    "Geometry",
+    "Shape",
+    "Spacing",
+    "SpatialTrace",
+]
+
+Shape = tuple[int, int, int]
+"""Voxels along (i, j, k)."""
+Spacing = tuple[float, float, float]
+"""Millimetres along (i, j, k)."""
+FloatArray = npt.NDArray[np.float64]
+"""Coordinates, in voxels or mm."""
+
+GRID_TOLERANCE_MM = 0.01
+"""Two grids are the same when no corner of one lies further than this from its twin in the other.
+
+A hundredth of a millimetre is far below any PET voxel and far above what single precision headers
+(NIfTI stores its affine in float32) lose.
+"""
+
+ORTHOGONALITY_TOLERANCE = 1e-3
+"""Largest cosine between two voxel axes that still counts as orthogonal; a sheared grid is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoundingBox:
+    """A box of voxels, half-open: `start` is inside, `stop` is not."""
+
+    start: Shape
+    stop: Shape
+
+    @property
+    def shape(self) -> Shape:
+        """Edge lengths in voxels."""
+        i, j, k = (b - a for a, b in zip(self.start, self.stop, strict=True))
+        return (i, j, k)
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        """Index of the box in an array whose last three axes are (i, j, k), all of them given."""
+        i, j, k = (slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
+        return (i, j, k)
+
+    def grown(self, margin: Shape, within: Shape) -> BoundingBox:
+        """Grow by `margin` voxels on each side of each axis, cut at the borders of a grid of shape `within`."""
+        start = tuple(max(0, a - m) for a, m in zip(self.start, margin, strict=True))
+        stop = tuple(min(n, b + m) for b, m, n in zip(self.stop, margin, within, strict=True))
+        return BoundingBox((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+    @staticmethod
+    def of(mask: npt.NDArray[np.bool_]) -> BoundingBox | None:
+        """Give the smallest box that holds every true voxel of `mask` (I, J, K), or None when there is none."""
+        ranges: list[tuple[int, int]] = []
+        for axis in range(3):
+            others = tuple(a for a in range(3) if a != axis)
+            hit = np.flatnonzero(mask.any(axis=others))
+            if hit.size == 0:
+                return None
+            ranges.append((int(hit[0]), int(hit[-1]) + 1))
+        (i0, i1), (j0, j1), (k0, k1) = ranges
+        return BoundingBox((i0, j0, k0), (i1, j1, k1))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Geometry:
+    """Where a voxel grid lies in space.
+
+    Attributes:
+        shape: voxels along (i, j, k).
+        affine: (4, 4) float64, voxel centre indices -> RAS+ mm.
+    """
+
+    shape: Shape
+    affine: FloatArray
+
+    @property
+    def spacing_mm(self) -> Spacing:
+        """Distance between neighbouring voxel centres along (i, j, k), in mm."""
+        i, j, k = (float(v) for v in np.linalg.norm(self.affine[:3, :3], axis=0))
+        return (i, j, k)
+
+    @property
+    def voxel_volume_ml(self) -> float:
+        """Volume of one voxel in millilitres."""
+        return float(np.prod(self.spacing_mm)) / 1000.0
+
+    @property
+    def is_orthogonal(self) -> bool:
+        """Whether the voxel axes are at right angles within `ORTHOGONALITY_TOLERANCE`."""
+        axes = self.affine[:3, :3] / np.asarray(self.spacing_mm)
+        cosines = axes.T @ axes - np.eye(3)
+        return bool(np.abs(cosines).max() <= ORTHOGONALITY_TOLERANCE)
+
+    def to_voxel(self, position_mm: npt.ArrayLike) -> FloatArray:
+        """Convert RAS+ mm, shape (3,) or (N, 3), to continuous voxel indices of the same shape."""
+        matrix = np.linalg.inv(self.affine)
+        index: FloatArray = np.asarray(position_mm, dtype=np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
+        return index
+
+    def to_mm(self, index: npt.ArrayLike) -> FloatArray:
+        """Convert continuous voxel indices, shape (3,) or (N, 3), to RAS+ mm of the same shape."""
+        return np.asarray(index, dtype=np.float64) @ self.affine[:3, :3].T + self.affine[:3, 3]
+
+    def contains(self, position_mm: npt.ArrayLike) -> bool:
+        """Whether a RAS+ mm position, shape (3,), lies within the outer faces of the grid."""
+        index = self.to_voxel(position_mm)
+        return bool(np.all(index >= -0.5) and np.all(index < np.asarray(self.shape) - 0.5))
+
+    def offset_mm(self, other: Geometry) -> float:
+        """Largest distance in mm between corners of the two grids that should coincide; inf if shapes differ."""
+        if self.shape != other.shape:
+            return float("inf")
+        corners = np.array(np.meshgrid(*((0, n - 1) for n in self.shape))).reshape(3, -1).T
+        return float(np.linalg.norm(self.to_mm(corners) - other.to_mm(corners), axis=1).max())
+
+    def matches(self, other: Geometry, tolerance_mm: float = GRID_TOLERANCE_MM) -> bool:
+        """Whether both grids have the same shape and coincide within `tolerance_mm`."""
+        return self.offset_mm(other) <= tolerance_mm
+
+    def cropped(self, box: BoundingBox) -> Geometry:
+        """Give the grid of the voxels inside `box`."""
+        affine = self.affine.copy()
+        affine[:3, 3] = self.to_mm(box.start)
+        return Geometry(box.shape, affine)
+
+    def resampled(self, shape: Shape) -> Geometry:
+        """Give the grid of `shape` voxels that fills the same outer faces."""
+        scale = np.asarray(self.shape) / np.asarray(shape)
+        affine = self.affine.copy()
+        affine[:3, :3] = self.affine[:3, :3] * scale
+        affine[:3, 3] = self.to_mm((scale - 1) / 2)
+        return Geometry(shape, affine)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SpatialTrace:
+    """Everything needed to return from a preprocessed grid to the scanner's grid.
+
+    Attributes:
+        original: the grid of the file.
+        crop: the box of `original` that was kept.
+        resampled: the grid after cropping and resampling; what networks see.
+    """
+
+    original: Geometry
+    crop: BoundingBox
+    resampled: Geometry

@@ -1,0 +1,19 @@
+"""Which masks in a folder were made from which inputs, so that an interrupted prediction goes on."""
+
+from __future__ import annotations
+
+from interactivepet.core.artefact import Artefact
+
+__all__ = ["PredictionLog"]
+
+
+class PredictionLog(Artefact):
+    """`predictions.json` beside the masks. `made_from` hashes the models, the rule and the options."""
+
+    task: str
+    models: str
+    """Names and licences of everything that took part."""
+    cases: dict[str, str]
+    """Case -> hash of its image and clicks; only cases listed here are up to date."""
+    n_clicks: dict[str, int]
+    """Case -> number of clicks that it was predicted with."""

@@ -1,0 +1,59 @@
+"""Scores of masks against labels."""
+
+from __future__ import annotations
+
+from interactivepet.core.artefact import Artefact, Record
+
+__all__ = ["CaseScores", "LabelScores", "Report", "Summary"]
+
+
+class LabelScores(Record):
+    """One label of one case. None stands for a metric that is not defined there."""
+
+    label: str
+    dice: float | None
+    """None when label and mask are both empty."""
+    hausdorff95_mm: float | None
+    """None when label or mask is empty."""
+    surface_distance_mm: float | None
+    """Average symmetric surface distance; None when label or mask is empty."""
+    volume_ml: float
+    reference_volume_ml: float
+    false_positive_ml: float
+    """Volume of predicted components that touch no voxel of the label."""
+    false_negative_ml: float
+    """Volume of label components that no predicted voxel touches."""
+
+
+class CaseScores(Record):
+    """One case."""
+
+    case: str
+    n_clicks: int
+    labels: tuple[LabelScores, ...]
+
+
+class Summary(Record):
+    """One metric of one label over the cases where it is defined."""
+
+    label: str
+    metric: str
+    n: int
+    mean: float
+    std: float
+    median: float
+    minimum: float
+    maximum: float
+
+
+class Report(Artefact):
+    """The content of `report.json`."""
+
+    task: str
+    title: str
+    provenance: str
+    """How the masks came about and whether they are out-of-fold, held out or neither."""
+    cases: tuple[CaseScores, ...]
+    summary: tuple[Summary, ...]
+    mean_dice: float | None
+    """Mean over cases of the mean over the labels where Dice is defined."""

@@ -1,0 +1,126 @@
+"""NRRD, MetaImage, TIFF and PNG through SimpleITK. Import this module where it is used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK
+
+from interactivepet.core.geometry import Geometry
+from interactivepet.dataset.volume import Header, Volume, make_header, naming_file
+
+__all__ = ["read_header", "read_volume", "write_volume"]
+
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
+_ERRORS: tuple[type[Exception], ...] = (RuntimeError, ValueError, MemoryError)
+_NRRD_SPACE = (b"space:", b"space dimension:", b"space directions:", b"space origin:")
+
+
+def read_header(path: Path) -> Header:
+    """Read grid and number of channels without the voxels.
+
+    Raises:
+        CaseError: the file cannot be read.
+    """
+    with naming_file(path, *_ERRORS):
+        return _interpret(_information(path))
+
+
+def read_volume(path: Path) -> Volume:
+    """Read voxels and the grid, converted from ITK's LPS+ to RAS+ mm.
+
+    Raises:
+        CaseError: the file cannot be read.
+    """
+    with naming_file(path, *_ERRORS):
+        header = _interpret(_information(path))
+        image = SimpleITK.ReadImage(str(path))
+        array = SimpleITK.GetArrayFromImage(image)
+        if array.dtype.kind not in "iuf":
+            raise ValueError(f"its voxels are {image.GetPixelIDTypeAsString()}, expected real numbers")
+    i, j, k = header.geometry.shape
+    if image.GetNumberOfComponentsPerPixel() > 1:
+        array = np.moveaxis(array, -1, 0)
+    values = array.reshape((header.n_channels, k, j, i)).transpose(0, 3, 2, 1)
+    return Volume(values, header.geometry)
+
+
+def write_volume(path: Path, values: npt.NDArray[Any], *, geometry: Geometry, like: Path | None = None) -> None:
+    """Write (I, J, K) or (I, J, K, C) voxels in their own number type.
+
+    Args:
+        path: ends in .nrrd or .mha.
+        values: voxels; with a 2D `like`, (I, J, 1) is written as (I, J).
+        geometry: their grid in RAS+ mm, used without `like`.
+        like: a file read with SimpleITK whose origin, spacing and direction are copied bit by bit.
+    """
+    information = None if like is None else _information(like)
+    if information is not None and information.GetDimension() == 2:
+        values = values[:, :, 0]
+    spatial = tuple(range(min(values.ndim, 3)))[::-1]
+    image = SimpleITK.GetImageFromArray(values.transpose(*spatial, *range(3, values.ndim)), isVector=values.ndim == 4)
+    if like is None or information is None or information.GetDimension() != image.GetDimension():
+        spacing = np.asarray(geometry.spacing_mm)
+        image.SetOrigin((_LPS_TO_RAS @ geometry.affine[:3, 3]).tolist())
+        image.SetSpacing(spacing.tolist())
+        image.SetDirection((_LPS_TO_RAS @ geometry.affine[:3, :3] / spacing).ravel().tolist())
+        SimpleITK.WriteImage(image, str(path), useCompression=True)
+        return
+    image.SetOrigin(information.GetOrigin())
+    image.SetSpacing(information.GetSpacing())
+    image.SetDirection(information.GetDirection())
+    SimpleITK.WriteImage(image, str(path), useCompression=True)
+    if path.suffix.lower() == ".nrrd" and like.suffix.lower() in (".nrrd", ".nhdr"):
+        _copy_nrrd_space(path, like)
+
+
+def _information(path: Path) -> SimpleITK.ImageFileReader:
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    return reader
+
+
+def _interpret(reader: SimpleITK.ImageFileReader) -> Header:
+    dimension = reader.GetDimension()
+    size = reader.GetSize()
+    n = min(dimension, 3)
+    matrix = np.eye(3)
+    direction = np.asarray(reader.GetDirection()).reshape(dimension, dimension)
+    matrix[:n, :n] = direction[:n, :n] * np.asarray(reader.GetSpacing())[:n]
+    origin = np.zeros(3)
+    origin[:n] = reader.GetOrigin()[:n]
+    affine = np.eye(4)
+    affine[:3, :3] = _LPS_TO_RAS @ matrix
+    affine[:3, 3] = _LPS_TO_RAS @ origin
+    shape = (*size, *(1,) * (3 - dimension), reader.GetNumberOfComponents())
+    return make_header(shape, affine)
+
+
+def _copy_nrrd_space(path: Path, like: Path) -> None:
+    """Copy the lines of the header that place the grid.
+
+    NRRD stores direction times spacing. ITK takes the product apart and multiplies again when it writes,
+    which changes the last digit of an oblique grid.
+    """
+    place = {name: line for line in _nrrd_header(like) for name in _NRRD_SPACE if line.startswith(name)}
+    if b"space directions:" not in place:
+        return
+    # A channel axis has no direction ("none"), and the mask has no channel axis.
+    place[b"space directions:"] = place[b"space directions:"].replace(b"none ", b"").replace(b" none", b"")
+    header, _, voxels = path.read_bytes().partition(b"\n\n")
+    lines = [line for line in header.split(b"\n") if not line.startswith(_NRRD_SPACE)]
+    path.write_bytes(b"\n".join((*lines, *place.values())) + b"\n\n" + voxels)
+
+
+def _nrrd_header(path: Path) -> list[bytes]:
+    lines: list[bytes] = []
+    with path.open("rb") as stream:
+        for line in stream:
+            if not line.strip():
+                break
+            lines.append(line.rstrip(b"\r\n"))
+    return lines

@@ -1,0 +1,117 @@
+"""NIfTI files through nibabel. Import this module where it is used: nibabel is not cheap."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import numpy.typing as npt
+from nibabel.filebasedimages import ImageFileError
+from nibabel.nifti1 import Nifti1Image
+from nibabel.spatialimages import HeaderDataError
+
+from interactivepet.core.geometry import Geometry
+from interactivepet.dataset.volume import Header, Volume, make_header, naming_file
+
+__all__ = ["read_header", "read_volume", "write_volume"]
+
+_ERRORS: tuple[type[Exception], ...] = (
+    ImageFileError,
+    HeaderDataError,
+    OSError,
+    EOFError,
+    ValueError,
+    MemoryError,
+    OverflowError,
+    zlib.error,
+)
+_CHUNK_BYTES = 1 << 20
+
+
+def read_header(path: Path) -> Header:
+    """Read grid and number of channels without the voxels.
+
+    Raises:
+        CaseError: the file cannot be read.
+    """
+    with naming_file(path, *_ERRORS):
+        image = _load(path)
+        return make_header(image.shape, image.affine)
+
+
+def read_volume(path: Path) -> Volume:
+    """Read voxels, scaled by the header's slope and intercept, and the grid that nibabel gives.
+
+    Raises:
+        CaseError: the file cannot be read, or its checksum is wrong.
+    """
+    with naming_file(path, *_ERRORS), _decompressed(path) as stream:
+        image = type(_load(path)).from_stream(stream)
+        header = make_header(image.shape, image.affine)
+        stored = image.get_data_dtype()
+        if stored.kind not in "iuf":
+            raise ValueError(f"its voxels are of type {stored}, expected real numbers")
+        values = np.asanyarray(image.dataobj)
+        # The checksum of gzip stands behind the voxels: without it a flipped bit passes unnoticed.
+        while stream.read(_CHUNK_BYTES):
+            pass
+    channels = np.moveaxis(values.reshape((*header.geometry.shape, header.n_channels)), -1, 0)
+    return Volume(channels, header.geometry, _step(image))
+
+
+def write_volume(path: Path, values: npt.NDArray[Any], *, geometry: Geometry, like: Path | None = None) -> None:
+    """Write (I, J, K) or (I, J, K, C) voxels in their own number type.
+
+    Args:
+        path: ends in .nii or .nii.gz.
+        values: voxels; with a 2D `like`, (I, J, 1) is written as (I, J).
+        geometry: their grid, used without `like`.
+        like: a NIfTI file whose transforms, codes, voxel sizes and units are copied bit by bit.
+    """
+    if like is None:
+        image = Nifti1Image(values, geometry.affine)
+        image.set_qform(geometry.affine, code=1)
+        image.set_sform(geometry.affine, code=1)
+        image.header.set_xyzt_units(xyz="mm")
+        nibabel.save(image, path)
+        return
+    source = _load(like)
+    header = type(source.header)()
+    for field in ("pixdim", "xyzt_units", "qform_code", "sform_code"):
+        header[field] = source.header[field]
+    for letter in ("b", "c", "d"):
+        header[f"quatern_{letter}"] = source.header[f"quatern_{letter}"]
+    for letter in ("x", "y", "z"):
+        header[f"qoffset_{letter}"] = source.header[f"qoffset_{letter}"]
+        header[f"srow_{letter}"] = source.header[f"srow_{letter}"]
+    header.set_data_dtype(values.dtype)
+    nibabel.save(type(source)(values.reshape(source.shape[:3]), None, header), path)
+
+
+def _load(path: Path) -> Nifti1Image:
+    image = nibabel.load(path)
+    if not isinstance(image, Nifti1Image):
+        raise ImageFileError(f"it is a {type(image).__name__}, expected NIfTI")
+    return image
+
+
+@contextmanager
+def _decompressed(path: Path) -> Iterator[io.BufferedIOBase]:
+    with path.open("rb") as raw:
+        if path.name.lower().endswith(".gz"):
+            with gzip.GzipFile(fileobj=raw) as stream:
+                yield stream
+        else:
+            yield raw
+
+
+def _step(image: Nifti1Image) -> float:
+    slope = float(getattr(image.dataobj, "slope", 1.0))
+    return abs(slope) if image.get_data_dtype().kind in "iu" and slope != 1.0 else 0.0

@@ -1,0 +1,90 @@
+"""Every problem of a task before anything runs on it: `Issue`s with what was found and how to mend it.
+
+| kind | what is wrong |
+|---|---|
+| `missing-file`, `orphan`, `duplicate` | files and identifiers that do not fit together |
+| `unreadable` | a damaged file or one of an unknown format |
+| `channels`, `grid`, `shear` | number of channels; grids that differ; axes that are not at right angles |
+| `nan`, `constant` | NaN or infinite voxels; a channel without any contrast |
+| `label-value`, `label-noninteger`, `label-empty` | undeclared values, fractions, or nothing in a mask |
+| `click-outside-image`, `click-outside-mask` | a click outside the image, or on the wrong side of a margin |
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from interactivepet.core.dataset import CaseEntry, DatasetManifest, Issue
+from interactivepet.dataset.checks import Findings, check_clicks, check_image, check_label
+from interactivepet.dataset.layout import (
+    IMAGES_TEST,
+    IMAGES_TRAINING,
+    LABELS_TEST,
+    LABELS_TRAINING,
+    find_files,
+)
+
+__all__ = ["find_issues", "find_task_issues"]
+
+_WHOLE_TASK = "-"
+
+
+def find_issues(
+    task_dir: Path, entry: CaseEntry, *, manifest: DatasetManifest, clicks_path: Path | None = None
+) -> tuple[Issue, ...]:
+    """Find every problem of one case. Bad data never raises: it is what this function looks for.
+
+    Args:
+        task_dir: the folder that the entry's files are relative to.
+        entry: a training or test case; only a training case must have a mask.
+        manifest: declares channels and labels.
+        clicks_path: the case's clicks; None when it has none.
+
+    Returns:
+        The problems, in the order image, mask, clicks; empty when the case is sound.
+    """
+    findings = Findings(entry.id)
+    geometry = check_image(findings, entry, task_dir=task_dir, channels=manifest.channels)
+    mask = check_label(findings, entry, task_dir=task_dir, manifest=manifest, geometry=geometry)
+    if clicks_path is not None and geometry is not None:
+        check_clicks(findings, clicks_path, manifest=manifest, geometry=geometry, mask=mask)
+    return tuple(findings.issues)
+
+
+def find_task_issues(task_dir: Path, manifest: DatasetManifest) -> tuple[Issue, ...]:
+    """Find the problems of the task's folder as a whole; a file that a case lacks is found by `find_issues`.
+
+    Returns:
+        Files that no case names, files and identifiers that occur twice, and a task without training cases.
+    """
+    findings = Findings(_WHOLE_TASK)
+    entries = (*manifest.training, *manifest.test)
+    if not manifest.training:
+        remedy = "fill imagesTr and labelsTr and generate dataset.json again"
+        findings.add("missing-file", "no training cases", expected="at least one", remedy=remedy)
+    for case, count in Counter(entry.id for entry in entries).items():
+        if count > 1:
+            found, remedy = f"{count} cases named {case}", "rename the files of all but one"
+            findings.add("duplicate", found, expected="a name a case", remedy=remedy)
+    names = Counter(name for entry in entries for name in (*entry.images, *([entry.label] if entry.label else [])))
+    for name, count in names.items():
+        if count > 1:
+            remedy = "generate dataset.json again"
+            findings.add("duplicate", f"{name} is listed {count} times", expected="once", remedy=remedy)
+    for folder in (IMAGES_TRAINING, LABELS_TRAINING, IMAGES_TEST, LABELS_TEST):
+        _check_folder(findings, folder, task_dir=task_dir, listed=set(names))
+    return tuple(findings.issues)
+
+
+def _check_folder(findings: Findings, folder: str, *, task_dir: Path, listed: set[str]) -> None:
+    files = find_files(task_dir, folder)
+    stems = Counter(file.stem for file in files)
+    for stem, count in stems.items():
+        if count > 1:
+            found = ", ".join(file.path for file in files if file.stem == stem)
+            findings.add("duplicate", found, expected="one ending a file", remedy="remove all but one")
+    for file in files:
+        if file.path not in listed and stems[file.stem] == 1:
+            remedy = "remove it, give it a partner, or generate dataset.json again"
+            findings.add("orphan", file.path, expected="a file that dataset.json lists", remedy=remedy)

@@ -1,0 +1,145 @@
+"""A file's voxels before anything is made of them: channels first, axes (i, j, k), with their grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from interactivepet.core.geometry import Geometry, Shape
+from interactivepet.errors import CaseError
+
+__all__ = [
+    "LABEL_TOLERANCE",
+    "Header",
+    "Volume",
+    "describe_mismatch",
+    "make_header",
+    "naming_file",
+    "round_labels",
+]
+
+LABEL_TOLERANCE = 1e-3
+"""Largest distance from an integer that still counts as one: rounding, not interpolation."""
+_LARGEST_STEP = 0.5
+"""Coarser steps between stored values cannot have rounded a label, so they earn no more tolerance."""
+_LARGEST_LINK_BYTES = 1024
+"""A file shorter than this may be a symbolic link that was stored as text."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Header:
+    """What a file says before its voxels are read.
+
+    Attributes:
+        geometry: the grid; K = 1 for a 2D file.
+        n_channels: number of channels.
+    """
+
+    geometry: Geometry
+    n_channels: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Volume:
+    """The voxels of one file.
+
+    Attributes:
+        values: (C, I, J, K), real numbers in the file's unit, after the file's own scaling.
+        geometry: the grid; K = 1 for a 2D file.
+        step: distance between two neighbouring stored values when integers were scaled, else 0.
+    """
+
+    values: npt.NDArray[Any]
+    geometry: Geometry
+    step: float = 0.0
+
+
+def make_header(shape: tuple[int, ...], affine: npt.ArrayLike) -> Header:
+    """Interpret a file's axes (i, j[, k[, channels]]) and its transform.
+
+    Args:
+        shape: length of every axis; axes of length 1 after the third do not count.
+        affine: (4, 4), voxel centre indices -> RAS+ mm.
+
+    Raises:
+        ValueError: the axes are not those of an image, or the transform cannot be inverted.
+    """
+    channels = [n for n in shape[3:] if n != 1]
+    if len(shape) < 2 or 0 in shape or len(channels) > 1:
+        raise ValueError(f"shape {shape}, expected (i, j), (i, j, k) or (i, j, k, channels), none of them 0")
+    i, j, k = (*shape, 1)[:3]
+    matrix = np.array(affine, dtype=np.float64)
+    if not np.isfinite(matrix).all() or np.linalg.matrix_rank(matrix) < 4:
+        raise ValueError(f"its transform to mm cannot be inverted: {matrix.tolist()}")
+    return Header(Geometry((i, j, k), matrix), channels[0] if channels else 1)
+
+
+@contextmanager
+def naming_file(path: Path, *errors: type[Exception]) -> Iterator[None]:
+    """Turn a library's `errors` into a `CaseError` that names the file and what to do.
+
+    Raises:
+        CaseError: one of `errors` was raised inside.
+    """
+    try:
+        yield
+    except errors as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CaseError(f"{path}: cannot be read ({reason}); {_remedy(path)}") from error
+
+
+def _remedy(path: Path) -> str:
+    if path.stat().st_size == 0:
+        return "the file is empty: copy or export it again"
+    if path.stat().st_size < _LARGEST_LINK_BYTES:
+        text = path.read_bytes().decode("utf-8", errors="replace").strip()
+        if text.isprintable() and "/" in text:
+            return f"it is a link that was stored as text: put {text} in its place"
+    return "the file is damaged or not what its ending says: copy or export it again"
+
+
+def round_labels(volume: Volume) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """Round a mask's values to integers, as far as the file's own scaling may have blurred them.
+
+    A mask of 0 and 1 that was saved as scaled bytes comes back as 0 and 1.004, half a step away.
+
+    Args:
+        volume: one channel.
+
+    Returns:
+        The rounded values (I, J, K), and where the file holds no integer (I, J, K).
+    """
+    values = volume.values[0]
+    if values.dtype.kind != "f":
+        return values, np.zeros(values.shape, dtype=bool)
+    rounded = np.rint(values)
+    tolerance = LABEL_TOLERANCE + (volume.step / 2 if volume.step < _LARGEST_STEP else 0.0)
+    with np.errstate(invalid="ignore"):
+        is_integer = np.abs(values - rounded) <= tolerance
+    return rounded, ~is_integer
+
+
+def describe_mismatch(name: str, geometry: Geometry, *, other_name: str, other: Geometry) -> str:
+    """Say how two grids differ: `label grid 41x43x59 but PET grid 41x43x60`."""
+    if geometry.shape != other.shape:
+        return f"{name} grid {_size(geometry.shape)} but {other_name} grid {_size(other.shape)}"
+    return (
+        f"{name} grid {_place(geometry)} but {other_name} grid {_place(other)}, "
+        f"up to {geometry.offset_mm(other):.3g} mm apart"
+    )
+
+
+def _size(shape: Shape) -> str:
+    return "x".join(str(n) for n in shape)
+
+
+def _place(geometry: Geometry) -> str:
+    spacing = " x ".join(f"{v:.4g}" for v in geometry.spacing_mm)
+    origin = ", ".join(f"{v:.2f}" for v in geometry.affine[:3, 3])
+    return f"of {spacing} mm from ({origin})"

@@ -1,0 +1,1 @@
+"""Masks against reference labels: metrics, their summary, pictures and a readable report."""

@@ -1,0 +1,1 @@
+"""Clicks made from labels, and clicks made visible to a network."""

@@ -1,0 +1,96 @@
+"""Predict a volume of any size with a network of fixed patch size."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from interactivepet.core.geometry import Shape
+
+__all__ = ["TILE_STEP", "find_tiles", "make_weights", "predict_volume"]
+
+TILE_STEP = 0.5
+"""Neighbouring tiles overlap by half, so that each voxel is near the centre of one (nnU-Net)."""
+
+WEIGHT_SIGMA = 0.125
+"""Standard deviation of a tile's Gaussian weight, as a share of its edge (nnU-Net)."""
+
+
+def find_tiles(shape: Shape, patch: Shape, *, step: float = TILE_STEP) -> list[Shape]:
+    """Give the starts of evenly spread tiles that cover a volume at least as large as the patch."""
+    axes: list[list[int]] = []
+    for n, edge in zip(shape, patch, strict=True):
+        n_steps = int(np.ceil((n - edge) / max(1.0, edge * step))) + 1
+        axes.append([round(i * (n - edge) / max(1, n_steps - 1)) for i in range(n_steps)])
+    return [(i, j, k) for i, j, k in itertools.product(*axes)]
+
+
+@lru_cache(maxsize=8)
+def make_weights(patch: Shape) -> Tensor:
+    """Make a tile's weights (I, J, K) float32: 1 at the centre, small but never 0 at the border."""
+    weights = torch.ones(patch)
+    for axis, edge in enumerate(patch):
+        distance = (torch.arange(edge) - (edge - 1) / 2) / max(1.0, WEIGHT_SIGMA * edge)
+        view = [1, 1, 1]
+        view[axis] = edge
+        weights = weights * torch.exp(-0.5 * distance**2).view(view)
+    return weights.clamp_min(float(weights.max()) * 1e-3)
+
+
+def predict_volume(
+    network: nn.Module,
+    volume: Tensor,
+    *,
+    patch: Shape,
+    n_outputs: int,
+    mirror_axes: Sequence[int],
+    precision: torch.dtype | None,
+) -> Tensor:
+    """Predict class probabilities of a whole volume.
+
+    Args:
+        network: in any mode; gives logits, or a list of them with the finest first.
+        volume: (C, I, J, K) float32 on the network's device.
+        patch: the network's patch size; smaller volumes are padded with 0.
+        n_outputs: classes with background.
+        mirror_axes: spatial axes (0, 1, 2) mirrored in every combination and averaged; none to skip.
+        precision: of autocast; None computes in float32.
+
+    Returns:
+        (n_outputs, I, J, K) float32 probabilities on the network's device.
+    """
+    padding = [max(0, edge - n) for n, edge in zip(volume.shape[1:], patch, strict=True)]
+    before = [p // 2 for p in padding]
+    widths = [w for b, p in zip(reversed(before), reversed(padding), strict=True) for w in (b, p - b)]
+    padded = functional.pad(volume, widths)
+    i, j, k = padded.shape[1:]
+    logits = torch.zeros((n_outputs, i, j, k), device=volume.device)
+    weight_sum = torch.zeros((i, j, k), device=volume.device)
+    weights = make_weights(patch).to(volume.device)
+    with torch.inference_mode(), torch.autocast(volume.device.type, precision, enabled=precision is not None):
+        for start in find_tiles((i, j, k), patch):
+            box = tuple(slice(a, a + n) for a, n in zip(start, patch, strict=True))
+            tile = _predict_mirrored(network, padded[(slice(None), *box)][None], mirror_axes)
+            logits[(slice(None), *box)] += tile[0].float() * weights
+            weight_sum[box] += weights
+    logits /= weight_sum
+    inner = tuple(slice(b, b + n) for b, n in zip(before, volume.shape[1:], strict=True))
+    return logits[(slice(None), *inner)].softmax(0)
+
+
+def _predict_mirrored(network: nn.Module, tile: Tensor, mirror_axes: Sequence[int]) -> Tensor:
+    """Average logits of (1, C, I, J, K) over every combination of mirrored axes."""
+    subsets = [axes for n in range(len(mirror_axes) + 1) for axes in itertools.combinations(mirror_axes, n)]
+    logits = []
+    for axes in subsets:
+        dims = [axis + 2 for axis in axes]
+        output = network(tile.flip(dims) if dims else tile)
+        finest: Tensor = output if isinstance(output, Tensor) else output[0]
+        logits.append(finest.float().flip(dims) if dims else finest.float())
+    return torch.stack(logits).mean(0)

@@ -1,0 +1,1 @@
+"""Joins the steps: paths, processes, and what happens in which order."""

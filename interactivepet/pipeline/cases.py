@@ -1,0 +1,172 @@
+"""Preprocessed cases on disk: written when something changed, read by training and prediction."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from interactivepet.core.case import Case, PreprocessedCase
+from interactivepet.core.dataset import CaseEntry
+from interactivepet.core.interaction import Click
+from interactivepet.core.plan import Plan
+from interactivepet.core.preprocessed import CaseRecord, GridRecord
+from interactivepet.dataset.arrays import read_array, write_array
+from interactivepet.dataset.interactions import find_clicks_file, read_clicks
+from interactivepet.dataset.manifest import read_manifest
+from interactivepet.dataset.read import read_case
+from interactivepet.dataset.write import atomic_path, read_artefact, write_artefact
+from interactivepet.errors import ArtefactError
+from interactivepet.evaluation.pictures import draw_snapshot
+from interactivepet.guidance.encode import encode_clicks
+from interactivepet.pipeline.executor import map_cases
+from interactivepet.pipeline.workspace import Workspace, stamp_files
+from interactivepet.planning.fingerprint import find_body_box
+from interactivepet.preprocessing.pipeline import preprocess, sample_foreground
+
+__all__ = ["is_emission", "read_preprocessed", "read_records", "run_preprocessing"]
+
+logger = logging.getLogger(__name__)
+
+COMMAND = "interactivepet_plan_and_process"
+
+
+@dataclass(frozen=True, slots=True)
+class CaseJob:
+    """One case to preprocess.
+
+    Attributes:
+        entry: its files.
+        clicks: its click file, if there is one.
+        stamp: hash of the plan's preprocessing and of its files.
+        seed: of the sample of labelled voxels.
+    """
+
+    entry: CaseEntry
+    clicks: Path | None
+    stamp: str
+    seed: int
+
+
+def run_preprocessing(workspace: Workspace, executor: Executor, *, plan: Plan, snapshots: bool) -> int:
+    """Preprocess every training case that is not up to date.
+
+    Returns:
+        How many cases were written.
+    """
+    jobs = [job for job in _list_jobs(workspace, plan) if snapshots or not _is_fresh(workspace, plan, job)]
+    map_cases(
+        executor,
+        partial(_process, workspace=workspace, plan=plan, snapshot=snapshots),
+        items=jobs,
+        names=[job.entry.id for job in jobs],
+        description="preprocess",
+    )
+    return len(jobs)
+
+
+def _list_jobs(workspace: Workspace, plan: Plan) -> list[CaseJob]:
+    jobs = []
+    for seed, entry in enumerate(read_manifest(workspace.raw).training):
+        clicks = find_clicks_file(workspace.clicks_folder(), entry.id)
+        names = (*entry.images, *([entry.label] if entry.label else []))
+        files = [workspace.raw / name for name in names] + ([clicks] if clicks else [])
+        jobs.append(CaseJob(entry, clicks, stamp_files(files, salt=plan.preprocessing_hash()), seed))
+    return jobs
+
+
+def _paths(workspace: Workspace, plan: Plan, case_id: str) -> tuple[Path, Path]:
+    folder = workspace.cases(plan.configuration)
+    return folder / f"{case_id}.json", folder / f"{case_id}.b2nd"
+
+
+def _is_fresh(workspace: Workspace, plan: Plan, job: CaseJob) -> bool:
+    record, volume = _paths(workspace, plan, job.entry.id)
+    try:
+        read_artefact(record, CaseRecord, command=COMMAND, made_from=job.stamp)
+    except ArtefactError:
+        return False
+    return volume.is_file()
+
+
+def _process(job: CaseJob, *, workspace: Workspace, plan: Plan, snapshot: bool) -> None:
+    """Preprocess one case; the record is written last, so that it never speaks of a volume that is not there."""
+    case = read_case(workspace.raw, job.entry)
+    clicks: tuple[Click, ...] = ()
+    if job.clicks is not None:
+        clicks = read_clicks(job.clicks, geometry=case.geometry, labels=plan.labels)
+    ready = preprocess(case, plan, body=find_body_box(case.image))
+    label = ready.label if ready.label is not None else np.zeros(ready.image.shape[1:], np.uint8)
+    record_path, volume_path = _paths(workspace, plan, case.id)
+    record_path.unlink(missing_ok=True)
+    write_array(volume_path, np.concatenate((ready.image, label[None].astype(np.float32))))
+    write_artefact(record_path, _make_record(ready, label, clicks, job=job))
+    if snapshot:
+        _write_snapshot(case, ready, clicks, workspace=workspace, plan=plan)
+
+
+def _make_record(
+    ready: PreprocessedCase,
+    label: np.ndarray[tuple[int, ...], np.dtype[np.uint8]],
+    clicks: tuple[Click, ...],
+    *,
+    job: CaseJob,
+) -> CaseRecord:
+    return CaseRecord(
+        made_from=job.stamp,
+        id=ready.id,
+        original=GridRecord.of(ready.trace.original),
+        crop_start=ready.trace.crop.start,
+        crop_stop=ready.trace.crop.stop,
+        resampled=GridRecord.of(ready.trace.resampled),
+        has_label=ready.label is not None,
+        clicks=clicks,
+        foreground=sample_foreground(label, np.random.default_rng(job.seed)),
+    )
+
+
+def _write_snapshot(
+    case: Case, ready: PreprocessedCase, clicks: tuple[Click, ...], *, workspace: Workspace, plan: Plan
+) -> None:
+    guidance = encode_clicks(clicks, ready.trace.resampled, labels=plan.label_values, scale_mm=plan.guidance.scale_mm)
+    png = draw_snapshot(
+        case, ready, guidance=guidance, clicks=clicks, title=case.id, is_emission=is_emission(plan.channels)
+    )
+    with atomic_path(workspace.snapshots / f"{case.id}.png") as partial_path:
+        partial_path.write_bytes(png)
+
+
+def is_emission(channels: tuple[str, ...]) -> bool:
+    """Whether channel 0 shows uptake, which is drawn dark on white."""
+    return channels[0].strip().lower() not in {"ct", "mr", "mri", "t1", "t2", "flair"}
+
+
+def read_records(workspace: Workspace, plan: Plan, *, cases: Iterable[str]) -> dict[str, CaseRecord]:
+    """Read the records of cases that must be up to date.
+
+    Raises:
+        MissingArtefactError: a case was not preprocessed.
+        StaleArtefactError: the plan, the image, the label or the clicks have changed since.
+    """
+    jobs = {job.entry.id: job for job in _list_jobs(workspace, plan)}
+    return {
+        name: read_artefact(
+            _paths(workspace, plan, name)[0],
+            CaseRecord,
+            command=f"{COMMAND} -t {workspace.task}",
+            made_from=jobs[name].stamp if name in jobs else "",
+        )
+        for name in cases
+    }
+
+
+def read_preprocessed(workspace: Workspace, plan: Plan, *, record: CaseRecord) -> PreprocessedCase:
+    """Read a whole preprocessed case."""
+    values = read_array(_paths(workspace, plan, record.id)[1], command=COMMAND)
+    label = values[-1].astype(np.uint8) if record.has_label else None
+    return PreprocessedCase(record.id, values[:-1], label, record.trace)

@@ -1,0 +1,211 @@
+"""Choose fusion, threshold and postprocessing on out-of-fold predictions, and write the masks they give."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from interactivepet.core.checkpoint import CheckpointCard
+from interactivepet.core.dataset import DatasetManifest
+from interactivepet.core.ensemble import Choice, ClickMode, EnsembleRule
+from interactivepet.core.plan import FoldList, Plan
+from interactivepet.core.prediction import Prediction
+from interactivepet.core.preprocessed import CaseRecord
+from interactivepet.dataset.arrays import read_array, write_array
+from interactivepet.dataset.interactions import find_clicks_file
+from interactivepet.dataset.manifest import read_manifest
+from interactivepet.dataset.read import read_case
+from interactivepet.dataset.write import read_artefact, write_artefact, write_mask
+from interactivepet.ensemble.choose import OutOfFoldCase, choose_rule
+from interactivepet.ensemble.fuse import blend, to_segmentation
+from interactivepet.errors import ArtefactError
+from interactivepet.inference.segmenter import Segmenter
+from interactivepet.networks.precision import choose_device
+from interactivepet.pipeline.cases import read_records
+from interactivepet.pipeline.predict import PredictionOptions, PromptableSource
+from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
+from interactivepet.pipeline.train import CLICK_MODES, read_card, read_out_of_fold
+from interactivepet.pipeline.workspace import Workspace, stamp_files
+from interactivepet.postprocessing.steps import apply_rule
+
+__all__ = ["MARGIN", "run_postprocessing"]
+
+logger = logging.getLogger(__name__)
+
+MARGIN = 0.002
+"""A more complicated candidate must gain more than this mean Dice: two runs of one setting differ by more."""
+
+
+def run_postprocessing(
+    workspace: Workspace,
+    *,
+    promptable: PromptableSource | None,
+    options: PredictionOptions,
+    tracker: TrackerSpec,
+) -> EnsembleRule:
+    """Choose, for predictions with and without clicks, and write the final out-of-fold masks.
+
+    Args:
+        workspace: with every fold complete.
+        promptable: nnInteractive, which joins the candidates for predictions with clicks.
+        options: device and threads of nnInteractive.
+        tracker: told what was chosen.
+
+    Raises:
+        MissingArtefactError: a fold is not complete.
+        StaleArtefactError: a fold was trained with another plan, split, or on other files.
+    """
+    plan = read_artefact(workspace.plans, Plan, command=f"interactivepet_plan_and_process -t {workspace.task}")
+    split = read_artefact(workspace.folds, FoldList, command=f"interactivepet_plan_and_process -t {workspace.task}")
+    cards = [read_card(workspace, plan, fold=fold) for fold in split.folds]
+    made_from = _hash_inputs(workspace, cards, promptable)
+    present = _read_present(workspace, made_from)
+    if present is not None:
+        return present
+    cases = _Cases(workspace, plan, split)
+    choices: dict[ClickMode, Choice] = {}
+    described = ""
+    with _open_promptable(promptable, plan, options) as segmenter:
+        if segmenter is not None:
+            described = f"{segmenter.name} ({segmenter.licence})"
+            cases.predict_promptable(segmenter, source=promptable.source if promptable else "")
+        for mode in CLICK_MODES:
+            choices[mode] = cases.choose(mode, with_promptable=segmenter is not None)
+    for mode in CLICK_MODES:
+        cases.write_masks(mode, choices[mode])
+    rule = EnsembleRule(
+        made_from=made_from,
+        task=workspace.task,
+        folds=tuple(fold.index for fold in split.folds),
+        nninteractive=described,
+        margin=MARGIN,
+        choices=choices,
+    )
+    write_artefact(workspace.ensemble, rule)
+    _track(workspace, rule, tracker)
+    return rule
+
+
+class _Cases:
+    """The out-of-fold cases of a task, read from disk when they are needed."""
+
+    def __init__(self, workspace: Workspace, plan: Plan, split: FoldList) -> None:
+        self._workspace = workspace
+        self._plan = plan
+        self._manifest: DatasetManifest = read_manifest(workspace.raw)
+        self._folds = {name: fold.index for fold in split.folds for name in fold.validation}
+        self._records = read_records(workspace, plan, cases=sorted(self._folds))
+        self._promptable: dict[str, Path] = {}
+
+    def predict_promptable(self, segmenter: Segmenter, *, source: str) -> None:
+        """Let nnInteractive segment every case with clicks that it has not segmented yet."""
+        for record in tqdm(list(self._records.values()), desc="nnInteractive", unit="case", dynamic_ncols=True):
+            if not record.clicks:
+                continue
+            path = self._promptable_path(record, source)
+            if not path.is_file():
+                case = read_case(self._workspace.raw, self._manifest.entry(record.id), with_label=False)
+                found = segmenter.segment(case, record.clicks)
+                write_array(path, found.probabilities[1:].astype(np.float16))
+            self._promptable[record.id] = path
+
+    def _promptable_path(self, record: CaseRecord, source: str) -> Path:
+        entry = self._manifest.entry(record.id)
+        clicks = find_clicks_file(self._workspace.clicks_folder(), record.id)
+        files = [self._workspace.raw / name for name in entry.images] + ([clicks] if clicks else [])
+        return self._workspace.promptable / f"{record.id}.{stamp_files(files, salt=source)}.b2nd"
+
+    def choose(self, mode: ClickMode, *, with_promptable: bool) -> Choice:
+        """Choose for one click mode."""
+        cases = [self._make_case(record, mode, with_promptable) for record in self._records.values()]
+        return choose_rule(cases, labels=self._plan.label_values, with_clicks=mode == "extreme", margin=MARGIN)
+
+    def _make_case(self, record: CaseRecord, mode: ClickMode, with_promptable: bool) -> OutOfFoldCase:
+        case = read_case(self._workspace.raw, self._manifest.entry(record.id))
+        reference = case.label if case.label is not None else np.zeros(case.geometry.shape, np.uint8)
+        return OutOfFoldCase(
+            case_id=record.id,
+            fold=self._folds[record.id],
+            reference=reference,
+            geometry=case.geometry,
+            clicks=record.clicks if mode == "extreme" else (),
+            load_folds=lambda: self._load_folds(record, mode),
+            load_promptable=lambda: self._load_promptable(record) if with_promptable and mode == "extreme" else None,
+        )
+
+    def _load_folds(self, record: CaseRecord, mode: ClickMode) -> Prediction:
+        return read_out_of_fold(self._workspace, self._plan, record=record, fold=self._folds[record.id], mode=mode)
+
+    def _load_promptable(self, record: CaseRecord) -> Prediction | None:
+        path = self._promptable.get(record.id)
+        if path is None:
+            return None
+        foreground = read_array(path, command="interactivepet_postprocessing").astype(np.float32)
+        background = np.clip(1.0 - foreground.sum(axis=0, keepdims=True), 0.0, 1.0)
+        probabilities = np.concatenate((background, foreground))
+        return Prediction(record.id, probabilities, record.original.geometry(), self._plan.label_values)
+
+    def write_masks(self, mode: ClickMode, choice: Choice) -> None:
+        """Write the final out-of-fold masks of one click mode."""
+        for record in self._records.values():
+            prediction = self._load_folds(record, mode)
+            promptable = self._load_promptable(record) if mode == "extreme" else None
+            if promptable is not None:
+                prediction = blend(prediction, promptable, weight=choice.fusion.nninteractive_weight)
+            clicks = record.clicks if mode == "extreme" else ()
+            mask = to_segmentation(prediction, threshold=choice.fusion.threshold).mask
+            geometry = record.original.geometry()
+            mask = apply_rule(mask, choice.postprocessing, geometry=geometry, clicks=clicks, labels=prediction.labels)
+            like = self._workspace.raw / self._manifest.entry(record.id).images[0]
+            write_mask(
+                self._workspace.cross_validation(mode) / f"{record.id}.nii.gz",
+                mask,
+                geometry=geometry,
+                like=like,
+            )
+
+
+@contextmanager
+def _open_promptable(
+    source: PromptableSource | None, plan: Plan, options: PredictionOptions
+) -> Iterator[Segmenter | None]:
+    if source is None:
+        yield None
+        return
+    device = str(choose_device(options.device))
+    with source.open(labels=plan.label_values, device=device, n_threads=options.n_threads) as segmenter:
+        logger.info("nnInteractive %s, licence: %s", segmenter.name, segmenter.licence)
+        yield segmenter
+
+
+def _hash_inputs(workspace: Workspace, cards: Sequence[CheckpointCard], promptable: PromptableSource | None) -> str:
+    parts = [card.content_hash() for card in cards] + [promptable.source if promptable else ""]
+    clicks = sorted(workspace.clicks_folder().iterdir()) if workspace.clicks_folder().is_dir() else []
+    return stamp_files(clicks, salt=hashlib.sha256("|".join(parts).encode()).hexdigest())
+
+
+def _read_present(workspace: Workspace, made_from: str) -> EnsembleRule | None:
+    try:
+        return read_artefact(
+            workspace.ensemble, EnsembleRule, command="interactivepet_postprocessing", made_from=made_from
+        )
+    except ArtefactError:
+        return None
+
+
+def _track(workspace: Workspace, rule: EnsembleRule, spec: TrackerSpec) -> None:
+    """Show the choice and its estimate on the parent run."""
+    parent = find_parent_run(workspace, spec)
+    tracker = spec.open()
+    tracker.start_run("cross-validation", run_id=parent, tags={"task": workspace.task})
+    for mode, choice in rule.choices.items():
+        tracker.log_metrics({f"dice_{mode}_chosen": choice.dice, f"dice_{mode}_nested": choice.nested_dice})
+        tracker.log_text(f"choice/{mode}.json", choice.model_dump_json(indent=2))
+    tracker.log_file(workspace.ensemble)
+    tracker.end_run()

@@ -1,0 +1,233 @@
+"""The first half of the walk: verification, clicks from labels, fingerprint, folds, plan, preprocessing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from interactivepet.core.dataset import CaseEntry, DatasetManifest, Issue, IssueList
+from interactivepet.core.fingerprint import Fingerprint
+from interactivepet.core.plan import Budget, FoldList, Plan
+from interactivepet.dataset.interactions import find_clicks_file, write_clicks
+from interactivepet.dataset.manifest import build_manifest, read_manifest, write_manifest
+from interactivepet.dataset.read import read_case
+from interactivepet.dataset.validate import find_issues, find_task_issues
+from interactivepet.dataset.write import read_artefact, write_artefact
+from interactivepet.errors import ArtefactError, ManifestError
+from interactivepet.guidance.simulate import ClickOptions, simulate_clicks
+from interactivepet.pipeline.executor import map_cases
+from interactivepet.pipeline.workspace import Workspace, stamp_files
+from interactivepet.planning.fingerprint import CaseMeasurement, extract_fingerprint, measure_case
+from interactivepet.planning.folds import make_folds
+from interactivepet.planning.plan import make_plan
+
+__all__ = [
+    "ClickJob",
+    "is_verified",
+    "run_fingerprint",
+    "run_folds",
+    "run_generate_dataset_json",
+    "run_mimic_interactions",
+    "run_plan",
+    "run_verification",
+]
+
+logger = logging.getLogger(__name__)
+
+
+def run_generate_dataset_json(
+    workspace: Workspace, *, channels: Sequence[str], labels: Sequence[str]
+) -> DatasetManifest:
+    """Write `dataset.json` from the files that are there."""
+    manifest = build_manifest(workspace.raw, channels=channels, labels=labels)
+    write_manifest(workspace.raw, manifest)
+    return manifest
+
+
+def run_verification(workspace: Workspace, executor: Executor) -> IssueList:
+    """Check every case and write `issues.json`; finding problems is not an error here."""
+    manifest = read_manifest(workspace.raw)
+    entries = [*manifest.training, *manifest.test]
+    n_training = len(manifest.training)
+    clicks = [
+        find_clicks_file(workspace.clicks_folder(test=index >= n_training), entry.id)
+        for index, entry in enumerate(entries)
+    ]
+    found = map_cases(
+        executor,
+        partial(_find_case_issues, raw=workspace.raw, manifest=manifest),
+        items=list(zip(entries, clicks, strict=True)),
+        names=[entry.id for entry in entries],
+        description="verify",
+    )
+    issues = (*find_task_issues(workspace.raw, manifest), *(issue for case in found for issue in case))
+    result = IssueList(
+        made_from=_stamp_task(workspace, manifest), task=workspace.task, n_cases=len(entries), issues=issues
+    )
+    write_artefact(workspace.issues, result)
+    return result
+
+
+def _find_case_issues(
+    item: tuple[CaseEntry, Path | None], *, raw: Path, manifest: DatasetManifest
+) -> tuple[Issue, ...]:
+    entry, clicks_path = item
+    return find_issues(raw, entry, manifest=manifest, clicks_path=clicks_path)
+
+
+def is_verified(workspace: Workspace) -> bool:
+    """Whether the task was verified without problems and no file has changed since."""
+    try:
+        made_from = _stamp_task(workspace, read_manifest(workspace.raw))
+        issues = read_artefact(workspace.issues, IssueList, command="interactivepet_verify", made_from=made_from)
+    except ArtefactError:
+        return False
+    return not issues.issues
+
+
+def _stamp_task(workspace: Workspace, manifest: DatasetManifest) -> str:
+    """Stamp every file of the task, clicks too."""
+    folders = [workspace.clicks_folder(test=test) for test in (False, True)]
+    clicks = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
+    files = _list_files(workspace, (*manifest.training, *manifest.test))
+    return stamp_files([*files, *clicks], salt=manifest.content_hash())
+
+
+def _list_files(workspace: Workspace, entries: Sequence[CaseEntry]) -> list[Path]:
+    """List images and labels of the cases."""
+    return [workspace.raw / name for e in entries for name in (*e.images, *([e.label] if e.label else []))]
+
+
+@dataclass(frozen=True, slots=True)
+class ClickJob:
+    """Where one case's clicks go.
+
+    Attributes:
+        entry: the case; it has a label.
+        path: of the file to write.
+        seed: of this case.
+    """
+
+    entry: CaseEntry
+    path: Path
+    seed: tuple[int, ...]
+
+
+def run_mimic_interactions(
+    workspace: Workspace,
+    executor: Executor,
+    *,
+    options: ClickOptions,
+    seed: int,
+    overwrite: bool,
+    test: bool = False,
+) -> int:
+    """Synthesise clicks for every labelled case that has none yet, or for all with `overwrite`.
+
+    Returns:
+        How many files were written.
+
+    Raises:
+        ManifestError: no case has a label.
+    """
+    manifest = read_manifest(workspace.raw)
+    folder = workspace.clicks_folder(test=test)
+    entries = [entry for entry in (manifest.test if test else manifest.training) if entry.label is not None]
+    if not entries:
+        raise ManifestError(f"{workspace.raw}: no {'test' if test else 'training'} case has a label to click on")
+    jobs = [
+        ClickJob(entry, folder / f"{entry.id}.mrk.json", (seed, index))
+        for index, entry in enumerate(entries)
+        if overwrite or find_clicks_file(folder, entry.id) is None
+    ]
+    map_cases(
+        executor,
+        partial(_write_case_clicks, raw=workspace.raw, options=options),
+        items=jobs,
+        names=[job.entry.id for job in jobs],
+        description="clicks",
+    )
+    return len(jobs)
+
+
+def _write_case_clicks(job: ClickJob, *, raw: Path, options: ClickOptions) -> None:
+    case = read_case(raw, job.entry)
+    if case.label is None:
+        raise ManifestError(f"{job.entry.id}: no label to click on")
+    rng = np.random.default_rng(job.seed)
+    write_clicks(job.path, simulate_clicks(case.label, case.geometry, options=options, rng=rng))
+
+
+def run_fingerprint(workspace: Workspace, executor: Executor) -> Fingerprint:
+    """Measure the training cases, unless that was done and nothing changed."""
+    manifest = read_manifest(workspace.raw)
+    stamp = stamp_files(_list_files(workspace, manifest.training), salt=manifest.content_hash())
+    try:
+        return read_artefact(
+            workspace.fingerprint, Fingerprint, command="interactivepet_plan_and_process", made_from=stamp
+        )
+    except ArtefactError:
+        logger.info("measuring %d cases", len(manifest.training))
+    measured = map_cases(
+        executor,
+        partial(_measure, raw=workspace.raw, labels=manifest.labels),
+        items=list(enumerate(manifest.training)),
+        names=[entry.id for entry in manifest.training],
+        description="fingerprint",
+    )
+    fingerprint = extract_fingerprint(
+        measured, workspace.task, channels=manifest.channels, labels=manifest.labels, made_from=stamp
+    )
+    write_artefact(workspace.fingerprint, fingerprint)
+    return fingerprint
+
+
+def _measure(item: tuple[int, CaseEntry], *, raw: Path, labels: dict[str, int]) -> CaseMeasurement:
+    seed, entry = item
+    return measure_case(read_case(raw, entry), labels, seed=seed)
+
+
+def run_folds(workspace: Workspace, *, seed: int, n_folds: int) -> FoldList:
+    """Split the task, unless the same split is there already."""
+    manifest = read_manifest(workspace.raw)
+    folds = FoldList(
+        made_from=manifest.content_hash(),
+        task=workspace.task,
+        seed=seed,
+        folds=make_folds(manifest.training, seed, n_folds=n_folds),
+    )
+    try:
+        if read_artefact(workspace.folds, FoldList, command="interactivepet_plan_and_process") == folds:
+            return folds
+    except ArtefactError:
+        logger.info("splitting into %d folds", n_folds)
+    write_artefact(workspace.folds, folds)
+    return folds
+
+
+def run_plan(workspace: Workspace, *, budget: Budget | None) -> Plan:
+    """Plan the task, unless a plan of this fingerprint and budget is there: people may have edited it.
+
+    Args:
+        workspace: with a fingerprint.
+        budget: None keeps the present plan's, or takes `cpu` when there is none.
+    """
+    fingerprint = read_artefact(workspace.fingerprint, Fingerprint, command="interactivepet_plan_and_process")
+    present: Plan | None = None
+    if workspace.plans.is_file():
+        present = read_artefact(workspace.plans, Plan, command="interactivepet_plan_and_process")
+        if present.made_from == fingerprint.content_hash() and budget in (None, present.budget):
+            return present
+    plan = make_plan(fingerprint, budget or (present.budget if present else "cpu"))
+    if present is not None:
+        kept = workspace.plans.with_name("plans.previous.json")
+        write_artefact(kept, present)
+        logger.warning("the task or the budget changed: planned anew, the plan before is in %s", kept)
+    write_artefact(workspace.plans, plan)
+    return plan

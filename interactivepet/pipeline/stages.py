@@ -1,0 +1,252 @@
+"""The walk as a whole: each stage does only what is not done yet."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from interactivepet.core.dataset import IssueList
+from interactivepet.core.ensemble import ClickMode
+from interactivepet.core.plan import Budget, Plan
+from interactivepet.core.report import Report
+from interactivepet.dataset.manifest import read_manifest
+from interactivepet.dataset.scan import scan_folder
+from interactivepet.errors import ManifestError, VerificationError
+from interactivepet.guidance.simulate import ClickOptions
+from interactivepet.pipeline.cases import run_preprocessing
+from interactivepet.pipeline.evaluate import EvaluationRequest, find_masks, run_evaluation
+from interactivepet.pipeline.executor import open_executor
+from interactivepet.pipeline.postprocess import run_postprocessing
+from interactivepet.pipeline.predict import PredictionOptions, PredictionRequest, run_prediction
+from interactivepet.pipeline.prepare import (
+    is_verified,
+    run_fingerprint,
+    run_folds,
+    run_mimic_interactions,
+    run_plan,
+    run_verification,
+)
+from interactivepet.pipeline.runs import TrackerSpec
+from interactivepet.pipeline.train import CLICK_MODES, run_training
+from interactivepet.pipeline.workspace import Workspace
+from interactivepet.training.fold import TrainingOptions
+
+__all__ = [
+    "PlanningOptions",
+    "RunOptions",
+    "make_folder_request",
+    "make_masks_request",
+    "make_test_request",
+    "run_all",
+    "run_cross_validation_report",
+    "run_plan_and_process",
+    "run_test",
+]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanningOptions:
+    """How to plan.
+
+    Attributes:
+        n_folds: of the cross-validation.
+        seed: of the split and of clicks that are missing.
+        budget: None keeps the present plan's, else `cpu`.
+        snapshots: write pictures.
+        verify: check the task before.
+        n_proc: worker processes.
+        scheduler: address of a Dask scheduler instead.
+    """
+
+    n_folds: int = 5
+    seed: int = 0
+    budget: Budget | None = None
+    snapshots: bool = False
+    verify: bool = True
+    n_proc: int = 1
+    scheduler: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """Everything that `run_all` passes on.
+
+    Attributes:
+        planning: of `run_plan_and_process`.
+        training: of `run_training`.
+        prediction: of `run_prediction`; its `promptable` also takes part in the choice of the ensemble.
+        tracker: of the training runs.
+        n_cores: that folds share.
+    """
+
+    planning: PlanningOptions
+    training: TrainingOptions
+    prediction: PredictionOptions
+    tracker: TrackerSpec
+    n_cores: int
+
+
+def run_plan_and_process(
+    workspace: Workspace, *, options: PlanningOptions, show_issues: Callable[[IssueList], None]
+) -> Plan:
+    """Verify, synthesise missing clicks, measure, split, plan and preprocess.
+
+    Raises:
+        VerificationError: the task has problems; `show_issues` was called with them.
+    """
+    with open_executor(options.n_proc, scheduler=options.scheduler) as executor:
+        if options.verify and not is_verified(workspace):
+            result = run_verification(workspace, executor)
+            if result.issues:
+                show_issues(result)
+                raise VerificationError(
+                    f"{workspace.task} has {len(result.issues)} problems, listed above and in {workspace.issues}; "
+                    "mend them, or go on regardless with --no-verify"
+                )
+        run_mimic_interactions(workspace, executor, options=ClickOptions(), seed=options.seed, overwrite=False)
+        run_fingerprint(workspace, executor)
+        run_folds(workspace, seed=options.seed, n_folds=options.n_folds)
+        plan = run_plan(workspace, budget=options.budget)
+        run_preprocessing(workspace, executor, plan=plan, snapshots=options.snapshots)
+    return plan
+
+
+def run_cross_validation_report(workspace: Workspace, mode: ClickMode, *, n_proc: int) -> Report:
+    """Score the final out-of-fold masks of one click mode."""
+    manifest = read_manifest(workspace.raw)
+    with_clicks = mode == "extreme"
+    request = EvaluationRequest(
+        task=workspace.task,
+        entries=manifest.training,
+        root=workspace.raw,
+        masks=workspace.cross_validation(mode),
+        clicks_folder=workspace.clicks_folder() if with_clicks else None,
+        labels=manifest.labels,
+        channels=manifest.channels,
+        title=f"{workspace.task}: cross-validation {'with margin points' if with_clicks else 'without clicks'}",
+        provenance=(
+            "Each case was predicted by the fold that never saw it. Fusion, threshold and postprocessing were "
+            "chosen on these same out-of-fold predictions, so the scores are slightly optimistic; ensemble.json holds the nested "
+            "estimate, for which the choice was repeated without each fold in turn."
+        ),
+    )
+    with open_executor(n_proc) as executor:
+        return run_evaluation(request, workspace.cross_validation(mode), executor=executor)
+
+
+def run_test(workspace: Workspace, *, options: PredictionOptions, seed: int, n_proc: int) -> Report:
+    """Predict the test cases, with clicks made from their labels where none are there, and score them.
+
+    Raises:
+        ManifestError: the task has no labelled test case.
+    """
+    manifest = read_manifest(workspace.raw)
+    with open_executor(n_proc) as executor:
+        run_mimic_interactions(workspace, executor, options=ClickOptions(), seed=seed, overwrite=False, test=True)
+    run_prediction(workspace, make_test_request(workspace), options=options)
+    request = EvaluationRequest(
+        task=workspace.task,
+        entries=manifest.test,
+        root=workspace.raw,
+        masks=workspace.predictions,
+        clicks_folder=workspace.clicks_folder(test=True),
+        labels=manifest.labels,
+        channels=manifest.channels,
+        title=f"{workspace.task}: test cases",
+        provenance="Held-out test cases, used neither for training nor for any choice; all folds together.",
+    )
+    with open_executor(n_proc) as executor:
+        return run_evaluation(request, workspace.predictions, executor=executor)
+
+
+def make_test_request(workspace: Workspace, *, file_ending: str = ".nii.gz") -> PredictionRequest:
+    """Ask for the task's own test cases.
+
+    Raises:
+        ManifestError: the task has none.
+    """
+    manifest = read_manifest(workspace.raw)
+    if not manifest.test:
+        raise ManifestError(f"{workspace.raw}: no images in imagesTs; add some, or name a folder with -i and -o")
+    return PredictionRequest(
+        entries=manifest.test,
+        images_root=workspace.raw,
+        clicks_folder=workspace.clicks_folder(test=True),
+        out=workspace.predictions,
+        file_ending=file_ending,
+    )
+
+
+def make_folder_request(
+    workspace: Workspace, images: Path, *, clicks_folder: Path | None, out: Path, file_ending: str = ".nii.gz"
+) -> PredictionRequest:
+    """Ask for the images of any folder, named as the task's own are."""
+    manifest = read_manifest(workspace.raw)
+    entries = scan_folder(images, n_channels=len(manifest.channels))
+    return PredictionRequest(entries, images, clicks_folder, out, file_ending)
+
+
+def make_masks_request(workspace: Workspace, masks: Path, *, labels_folder: Path | None) -> EvaluationRequest:
+    """Ask for the scores of a folder of masks: of those training and test cases that it holds.
+
+    Args:
+        workspace: whose images are drawn.
+        masks: folder of the masks.
+        labels_folder: labels to compare with, `CASE` plus any known ending; None takes the task's own.
+    """
+    manifest = read_manifest(workspace.raw)
+    present = find_masks(masks)
+    entries = tuple(entry for entry in (*manifest.training, *manifest.test) if entry.id in present)
+    if labels_folder is not None:
+        labels = find_masks(labels_folder.absolute())
+        entries = tuple(
+            entry.model_copy(update={"label": str(labels[entry.id])}) for entry in entries if entry.id in labels
+        )
+    return EvaluationRequest(
+        task=workspace.task,
+        entries=entries,
+        root=workspace.raw,
+        masks=masks,
+        clicks_folder=None,
+        labels=manifest.labels,
+        channels=manifest.channels,
+        title=f"{workspace.task}: {masks.name}",
+        provenance="Masks of a folder that the user named; how they came about is not known to this report.",
+    )
+
+
+def run_all(
+    workspace: Workspace, *, options: RunOptions, show_issues: Callable[[IssueList], None]
+) -> dict[str, Report]:
+    """Go from raw images to scored masks; after an interruption the same call goes on.
+
+    Returns:
+        Reports by name: `none` and `extreme` for cross-validation, `test` when there are labelled test cases.
+    """
+    planning = options.planning
+    run_plan_and_process(workspace, options=planning, show_issues=show_issues)
+    run_training(
+        workspace,
+        (),
+        options=options.training,
+        tta=options.prediction.tta,
+        tracker=options.tracker,
+        n_proc=planning.n_proc,
+        n_cores=options.n_cores,
+    )
+    run_postprocessing(
+        workspace,
+        promptable=options.prediction.promptable,
+        options=options.prediction,
+        tracker=options.tracker,
+    )
+    results: dict[str, Report] = {
+        mode: run_cross_validation_report(workspace, mode, n_proc=planning.n_proc) for mode in CLICK_MODES
+    }
+    if any(entry.label is not None for entry in read_manifest(workspace.raw).test):
+        results["test"] = run_test(workspace, options=options.prediction, seed=planning.seed, n_proc=planning.n_proc)
+    return results

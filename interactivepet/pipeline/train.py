@@ -1,0 +1,274 @@
+"""Train folds and predict, with each, the cases that it never saw."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from interactivepet.core.checkpoint import CheckpointCard
+from interactivepet.core.ensemble import ClickMode
+from interactivepet.core.interaction import Click
+from interactivepet.core.plan import Fold, FoldList, Plan
+from interactivepet.core.prediction import Prediction
+from interactivepet.core.preprocessed import CaseRecord
+from interactivepet.dataset.arrays import read_array, write_array
+from interactivepet.dataset.manifest import read_manifest
+from interactivepet.dataset.read import read_case
+from interactivepet.dataset.write import read_artefact, write_artefact
+from interactivepet.ensemble.fuse import to_segmentation
+from interactivepet.errors import ArtefactError, StaleArtefactError, TrainingError
+from interactivepet.evaluation.metrics import mean_case_dice
+from interactivepet.evaluation.pictures import draw_case
+from interactivepet.inference.network import NetworkSegmenter, open_network, return_to_scanner
+from interactivepet.networks.precision import choose_device
+from interactivepet.pipeline.cases import is_emission, read_preprocessed, read_records
+from interactivepet.pipeline.executor import map_cases, open_executor
+from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
+from interactivepet.pipeline.workspace import Workspace
+from interactivepet.tracking.tracker import Tracker
+from interactivepet.training.batches import load_cases
+from interactivepet.training.checkpoint import load_weights
+from interactivepet.training.fold import FoldData, TrainedFold, TrainingOptions, train_fold
+
+__all__ = ["CLICK_MODES", "OUT_OF_FOLD_THRESHOLD", "read_card", "read_out_of_fold", "run_training"]
+
+logger = logging.getLogger(__name__)
+
+CLICK_MODES: tuple[ClickMode, ...] = ("none", "extreme")
+"""Every fold is judged without clicks and with the interior margin points."""
+
+OUT_OF_FOLD_THRESHOLD = 0.5
+"""Of the Dice on the fold's card; the choice of the ensemble tries others."""
+
+MOST_PICTURES = 6
+"""Validation cases shown in the tracker: those with the lowest Dice."""
+
+WEIGHTS_LICENCE = "trained on the user's own data: the owner of the data decides on the licence of these weights"
+
+
+@dataclass(frozen=True, slots=True)
+class FoldJob:
+    """One fold to train; small enough to be sent to a worker."""
+
+    workspace: Workspace
+    plan: Plan
+    fold: Fold
+    options: TrainingOptions
+    tta: bool
+    tracker: TrackerSpec
+    parent_run: str | None
+
+
+def run_training(
+    workspace: Workspace,
+    folds: Sequence[int],
+    *,
+    options: TrainingOptions,
+    tta: bool,
+    tracker: TrackerSpec,
+    n_proc: int,
+    n_cores: int,
+) -> list[CheckpointCard]:
+    """Train the given folds, or all that exist when none is given; complete ones are left as they are.
+
+    On a CPU several folds train side by side, one process each, which uses the cores better than threads:
+    a single fold's threads wait for one another. On a graphics card they follow one another.
+
+    Raises:
+        TrainingError: a fold does not exist, or is being trained by another process.
+    """
+    plan = read_artefact(workspace.plans, Plan, command=f"interactivepet_plan_and_process -t {workspace.task}")
+    split = read_artefact(workspace.folds, FoldList, command=f"interactivepet_plan_and_process -t {workspace.task}")
+    indices = list(folds) if folds else [fold.index for fold in split.folds]
+    for index in indices:
+        if not 0 <= index < len(split.folds):
+            raise TrainingError(f"fold {index} does not exist: {workspace.folds} has folds 0 to {len(split.folds) - 1}")
+    on_cpu = choose_device(options.device).type == "cpu"
+    n_workers = min(len(indices), n_proc) if on_cpu else 1
+    if on_cpu and options.n_threads is None:
+        options = replace(options, n_threads=max(1, n_cores // n_workers))
+    parent = find_parent_run(workspace, tracker)
+    jobs = [
+        FoldJob(
+            workspace,
+            plan,
+            split.folds[index],
+            replace(options, progress_position=line),
+            tta,
+            tracker,
+            parent,
+        )
+        for line, index in enumerate(indices)
+    ]
+    if len(jobs) == 1:
+        return [_run_fold(jobs[0])]
+    with open_executor(n_workers) as executor:
+        names = [f"fold {index}" for index in indices]
+        return map_cases(executor, _run_fold, items=jobs, names=names, description="folds")
+
+
+def _run_fold(job: FoldJob) -> CheckpointCard:
+    """Train, predict out of fold, and write the card last: its presence says that all else is there."""
+    with _lock(job.workspace.fold(job.fold.index)):
+        card = _find_complete(job)
+        if card is not None:
+            logger.info("fold %d is complete (%d epochs)", job.fold.index, len(card.epochs))
+            return card
+        job.workspace.card(job.fold.index).unlink(missing_ok=True)
+        records = read_records(job.workspace, job.plan, cases=(*job.fold.training, *job.fold.validation))
+        folder = job.workspace.cases(job.plan.configuration)
+        data = FoldData(
+            job.fold.index,
+            load_cases(folder, {name: records[name] for name in job.fold.training}),
+            load_cases(folder, {name: records[name] for name in job.fold.validation}),
+            job.workspace.fold(job.fold.index),
+        )
+        tracker = job.tracker.open()
+        trained = train_fold(job.plan, data, tracker=tracker, options=job.options, parent_run=job.parent_run)
+        dice = _predict_validation(job, data, records, trained=trained, tracker=tracker)
+        card = _make_card(job, trained, dice)
+        write_artefact(job.workspace.card(job.fold.index), card)
+        data.checkpoint.unlink(missing_ok=True)
+        tracker.end_run()
+        return card
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Keep two processes from training one fold; the lock of a killed process is free at once."""
+    import filelock
+
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(folder / ".lock", timeout=10):
+            yield
+    except filelock.Timeout as error:
+        raise TrainingError(f"{folder} is being trained by another process; wait for it or stop it") from error
+
+
+def _find_complete(job: FoldJob) -> CheckpointCard | None:
+    """Give the card of a fold that is complete, with this plan and this split, and not to be trained anew."""
+    if not job.options.resume:
+        return None
+    try:
+        card = read_artefact(
+            job.workspace.card(job.fold.index),
+            CheckpointCard,
+            command="interactivepet_train",
+            made_from=job.plan.content_hash(),
+        )
+    except ArtefactError:
+        return None
+    return card if card.validation == job.fold.validation and card.training == job.fold.training else None
+
+
+def _predict_validation(
+    job: FoldJob,
+    data: FoldData,
+    records: dict[str, CaseRecord],
+    *,
+    trained: TrainedFold,
+    tracker: Tracker,
+) -> dict[str, dict[str, float]]:
+    """Predict the validation cases with none and with the stored clicks; write probabilities, give the Dice."""
+    segmenter = open_network(
+        job.plan,
+        load_weights(data.weights, sha256=trained.weights_sha256),
+        name=f"fold_{job.fold.index}",
+        licence=WEIGHTS_LICENCE,
+        device=choose_device(job.options.device),
+        tta=job.tta,
+    )
+    dice: dict[str, dict[str, float]] = {mode: {} for mode in CLICK_MODES}
+    for name in job.fold.validation:
+        for mode in CLICK_MODES:
+            clicks = records[name].clicks if mode == "extreme" else ()
+            dice[mode][name] = _predict_case(job, segmenter, records[name], clicks, mode=mode)
+    _show_validation(job, records, dice["extreme"], tracker=tracker)
+    for mode in CLICK_MODES:
+        tracker.log_metrics({f"validation_dice_{mode}": float(np.mean(list(dice[mode].values())))})
+    return dice
+
+
+def _predict_case(
+    job: FoldJob, segmenter: NetworkSegmenter, record: CaseRecord, clicks: Sequence[Click], *, mode: ClickMode
+) -> float:
+    ready = read_preprocessed(job.workspace, job.plan, record=record)
+    prediction = return_to_scanner(segmenter.predict(ready, clicks), ready.trace)
+    path = job.workspace.out_of_fold(job.fold.index, mode) / f"{record.id}.b2nd"
+    write_array(path, prediction.probabilities[1:].astype(np.float16))
+    reference = _read_reference(job.workspace, record.id)
+    mask = to_segmentation(prediction, threshold=OUT_OF_FOLD_THRESHOLD).mask
+    return mean_case_dice(mask, reference, labels=job.plan.label_values)
+
+
+def _read_reference(workspace: Workspace, case_id: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    case = read_case(workspace.raw, read_manifest(workspace.raw).entry(case_id))
+    return case.label if case.label is not None else np.zeros(case.geometry.shape, np.uint8)
+
+
+def _show_validation(job: FoldJob, records: dict[str, CaseRecord], dice: dict[str, float], *, tracker: Tracker) -> None:
+    """Log pictures of the worst cases."""
+    manifest = read_manifest(job.workspace.raw)
+    for name in sorted(dice, key=lambda case: dice[case])[:MOST_PICTURES]:
+        case = read_case(job.workspace.raw, manifest.entry(name))
+        prediction = read_out_of_fold(
+            job.workspace, job.plan, record=records[name], fold=job.fold.index, mode="extreme"
+        )
+        png = draw_case(
+            case.image,
+            case.geometry,
+            mask=to_segmentation(prediction, threshold=OUT_OF_FOLD_THRESHOLD).mask,
+            reference=case.label,
+            clicks=records[name].clicks,
+            title=f"{name}  Dice {dice[name]:.3f} (out of fold)",
+            is_emission=is_emission(job.plan.channels),
+        )
+        tracker.log_picture(f"validation/{name}.png", png)
+
+
+def _make_card(job: FoldJob, trained: TrainedFold, dice: dict[str, dict[str, float]]) -> CheckpointCard:
+    return CheckpointCard(
+        made_from=job.plan.content_hash(),
+        task=job.plan.task,
+        fold=job.fold.index,
+        training=job.fold.training,
+        validation=job.fold.validation,
+        weights_sha256=trained.weights_sha256,
+        licence=WEIGHTS_LICENCE,
+        device=trained.device,
+        tta=job.tta,
+        run_id=trained.run_id,
+        epochs=trained.epochs,
+        validation_dice=dice,
+    )
+
+
+def read_card(workspace: Workspace, plan: Plan, *, fold: Fold) -> CheckpointCard:
+    """Read the card of a complete fold.
+
+    Raises:
+        MissingArtefactError: the fold is not complete.
+        StaleArtefactError: it was trained with another plan or another split.
+    """
+    command = f"interactivepet_train -t {workspace.task} -f {fold.index}"
+    path = workspace.card(fold.index)
+    card = read_artefact(path, CheckpointCard, command=command, made_from=plan.content_hash())
+    if card.validation != fold.validation:
+        raise StaleArtefactError(f"{path} was trained on another split of the cases; run {command} again")
+    return card
+
+
+def read_out_of_fold(workspace: Workspace, plan: Plan, *, record: CaseRecord, fold: int, mode: ClickMode) -> Prediction:
+    """Read a case's out-of-fold probabilities on the scanner's grid."""
+    path = workspace.out_of_fold(fold, mode) / f"{record.id}.b2nd"
+    foreground = read_array(path, command=f"interactivepet_train -f {fold}").astype(np.float32)
+    background = np.clip(1.0 - foreground.sum(axis=0, keepdims=True), 0.0, 1.0)
+    return Prediction(
+        record.id, np.concatenate((background, foreground)), record.original.geometry(), plan.label_values
+    )

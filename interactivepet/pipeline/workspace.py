@@ -1,0 +1,135 @@
+"""Every path that the project writes, and how a file's content is stamped."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from interactivepet.core.ensemble import ClickMode
+from interactivepet.errors import ManifestError
+
+__all__ = ["Workspace", "find_task", "stamp_files"]
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The three folders of one task.
+
+    Attributes:
+        task: name of the task.
+        raw: images, labels, clicks and `dataset.json`; only clicks and `dataset.json` are ever written.
+        processed: fingerprint, folds, plan and preprocessed cases; can be deleted and made again.
+        results: trained folds, the ensemble, reports.
+    """
+
+    task: str
+    raw: Path
+    processed: Path
+    results: Path
+
+    @classmethod
+    def of(cls, task: str, *, raw: Path, processed: Path, results: Path) -> Workspace:
+        """Open a task under the three root folders."""
+        return cls(task, raw / task, processed / task, results / task)
+
+    def clicks_folder(self, *, test: bool = False) -> Path:
+        """Clicks of the training or the test cases."""
+        return self.raw / ("interactionsTs" if test else "interactionsTr")
+
+    @property
+    def issues(self) -> Path:
+        """What verification found."""
+        return self.processed / "issues.json"
+
+    @property
+    def fingerprint(self) -> Path:
+        """The task in numbers."""
+        return self.processed / "fingerprint.json"
+
+    @property
+    def folds(self) -> Path:
+        """Who is in which fold."""
+        return self.processed / "folds.json"
+
+    @property
+    def plans(self) -> Path:
+        """Every decision."""
+        return self.processed / "plans.json"
+
+    @property
+    def snapshots(self) -> Path:
+        """Pictures of raw and preprocessed cases."""
+        return self.processed / "snapshots"
+
+    def cases(self, configuration: str) -> Path:
+        """Preprocessed cases of a configuration."""
+        return self.processed / configuration
+
+    def fold(self, index: int) -> Path:
+        """Everything of one fold."""
+        return self.results / f"fold_{index}"
+
+    def card(self, index: int) -> Path:
+        """The fold's card; its presence says that the fold is complete."""
+        return self.fold(index) / "card.json"
+
+    def out_of_fold(self, index: int, mode: ClickMode) -> Path:
+        """Probabilities of a fold's validation cases."""
+        return self.fold(index) / "validation" / mode
+
+    @property
+    def promptable(self) -> Path:
+        """Masks of nnInteractive for the training cases."""
+        return self.results / "nninteractive"
+
+    @property
+    def ensemble(self) -> Path:
+        """The chosen fusion and postprocessing."""
+        return self.results / "ensemble.json"
+
+    def cross_validation(self, mode: ClickMode) -> Path:
+        """Final out-of-fold masks and their report."""
+        return self.results / "crossvalidation" / mode
+
+    @property
+    def predictions(self) -> Path:
+        """Masks of the test cases."""
+        return self.results / "predictionsTs"
+
+    @property
+    def runs(self) -> Path:
+        """Runs of the experiment tracker."""
+        return self.results / "runs.json"
+
+
+def find_task(raw: Path, task: str | None) -> str:
+    """Give the task to work on: the one named, or the only one there is.
+
+    Raises:
+        ManifestError: it is not there, or there are several or none to choose from.
+    """
+    found = sorted(path.name for path in raw.iterdir() if (path / "imagesTr").is_dir()) if raw.is_dir() else []
+    listed = ", ".join(found) or "none"
+    if task is not None:
+        if (raw / task).is_dir():
+            return task
+        raise ManifestError(f"{raw / task} is not there; tasks in {raw}: {listed}")
+    if len(found) != 1:
+        raise ManifestError(
+            f"name the task with -t, or set interactivepet_task; tasks (folders with imagesTr) in {raw}: {listed}"
+        )
+    return found[0]
+
+
+def stamp_files(paths: Iterable[Path], *, salt: str = "") -> str:
+    """Hash names, sizes and times of change of files, 16 hexadecimal digits; a missing file counts as such.
+
+    Cheap enough to check thousands of cases, and changed by every replacement of a file.
+    """
+    digest = hashlib.sha256(salt.encode())
+    for path in paths:
+        status = path.stat() if path.exists() else None
+        digest.update(f"{path.name}|{status.st_size if status else -1}|{status.st_mtime_ns if status else -1}".encode())
+    return digest.hexdigest()[:16]

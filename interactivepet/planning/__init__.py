@@ -1,0 +1,1 @@
+"""From the task's numbers to every decision: fingerprint, folds, topology, plan."""

@@ -1,0 +1,63 @@
+"""Split a task for cross-validation: patients stay together, subtypes are spread evenly."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from interactivepet.core.dataset import CaseEntry
+from interactivepet.core.plan import Fold
+from interactivepet.errors import PlanError
+
+__all__ = ["make_folds"]
+
+
+def make_folds(entries: Sequence[CaseEntry], seed: int, *, n_folds: int = 5) -> tuple[Fold, ...]:
+    """Split cases into folds.
+
+    All cases of one patient fall into one fold, since a network that saw a patient's other scan
+    would be judged too well. Patients are dealt out, largest groups first and in random order
+    among equals, to the fold that has the fewest cases of their subtype, then the fewest at all.
+
+    Args:
+        entries: training cases; `patient` defaults to the case itself, `subtype` to one for all.
+        seed: of the order; the same seed gives the same folds.
+        n_folds: at least 2.
+
+    Raises:
+        PlanError: fewer patients than folds, or fewer than two folds.
+    """
+    groups: dict[str, list[CaseEntry]] = defaultdict(list)
+    for entry in sorted(entries, key=lambda e: e.id):
+        groups[entry.patient or entry.id].append(entry)
+    if not 2 <= n_folds <= len(groups):
+        raise PlanError(
+            f"{n_folds} folds need between 2 and as many folds as patients, but {len(groups)} patients were found; "
+            "choose another number with -f"
+        )
+    assigned = _deal(groups, seed, n_folds=n_folds)
+    everyone = {entry.id for entry in entries}
+    return tuple(
+        Fold(index=index, training=tuple(sorted(everyone - set(cases))), validation=tuple(sorted(cases)))
+        for index, cases in enumerate(assigned)
+    )
+
+
+def _deal(groups: dict[str, list[CaseEntry]], seed: int, *, n_folds: int) -> list[list[str]]:
+    """Give the case identifiers of each fold's validation part."""
+    rng = np.random.default_rng(seed)
+    order = [list(groups)[i] for i in rng.permutation(len(groups))]
+    order.sort(key=lambda patient: -len(groups[patient]))
+    folds: list[list[str]] = [[] for _ in range(n_folds)]
+    subtypes: list[Counter[str]] = [Counter() for _ in range(n_folds)]
+    for patient in order:
+        wanted = Counter(entry.subtype or "" for entry in groups[patient])
+        target = min(
+            range(n_folds),
+            key=lambda k: (sum(subtypes[k][name] * n for name, n in wanted.items()), len(folds[k]), k),
+        )
+        folds[target].extend(entry.id for entry in groups[patient])
+        subtypes[target].update(wanted)
+    return folds

@@ -1,0 +1,155 @@
+"""Patch, pooling and cost of a U-Net, by arithmetic: no network is built to find out what fits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from interactivepet.core.geometry import Shape, Spacing
+
+__all__ = [
+    "ANISOTROPY_LIMIT",
+    "MINIMUM_EDGE",
+    "Cost",
+    "Topology",
+    "estimate_cost",
+    "find_topology",
+    "grow_patch",
+    "round_patch",
+]
+
+MINIMUM_EDGE = 4
+"""An axis is halved only while at least this many voxels are left (nnU-Net, Isensee 2021, supplement)."""
+
+ANISOTROPY_LIMIT = 2.0
+"""An axis whose spacing is more than this times the finest one is neither pooled nor convolved across yet."""
+
+MAXIMUM_STAGES = 6
+
+BYTES = 4
+"""Weights, gradients and momentum are float32; activations are counted as float32 too, which bf16 halves."""
+
+STORED_PER_CONVOLUTION = 3
+"""Feature maps kept for the backward pass by one block: convolution, normalisation and activation output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """Strides and kernels of a U-Net, stage by stage, the finest first.
+
+    Attributes:
+        strides: by which each stage is entered; (1, 1, 1) for the first.
+        kernel_sizes: of the convolutions of each stage; 1 along axes not yet convolved across.
+    """
+
+    strides: tuple[Shape, ...]
+    kernel_sizes: tuple[Shape, ...]
+
+    @property
+    def divisor(self) -> Shape:
+        """What each edge of a patch must be a multiple of."""
+        product = [1, 1, 1]
+        for stride in self.strides:
+            product = [a * b for a, b in zip(product, stride, strict=True)]
+        return (product[0], product[1], product[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one training step takes.
+
+    Attributes:
+        memory_gb: peak of weights, gradients, momentum and stored activations.
+        gigaflops: multiply-adds times two, forward and backward.
+    """
+
+    memory_gb: float
+    gigaflops: float
+
+
+def find_topology(patch: Shape, spacing_mm: Spacing) -> Topology:
+    """Choose strides and kernels for a patch.
+
+    nnU-Net's rule: halve every axis whose spacing is within `ANISOTROPY_LIMIT` of the finest axis that can
+    still be halved, until none can; convolve across an axis once its spacing is within that limit.
+    An axis of one voxel (a 2D image) is never pooled or convolved across.
+    """
+    edges, spacing = list(patch), list(spacing_mm)
+    strides: list[Shape] = [(1, 1, 1)]
+    kernels: list[Shape] = [_kernels(patch, spacing)]
+    while len(strides) < MAXIMUM_STAGES:
+        halvable = [a for a in range(3) if edges[a] >= 2 * MINIMUM_EDGE]
+        if not halvable:
+            break
+        finest = min(spacing[a] for a in halvable)
+        chosen = [a for a in halvable if spacing[a] <= ANISOTROPY_LIMIT * finest]
+        stride = [2 if a in chosen else 1 for a in range(3)]
+        edges = [-(-edge // step) for edge, step in zip(edges, stride, strict=True)]
+        spacing = [mm * step for mm, step in zip(spacing, stride, strict=True)]
+        strides.append((stride[0], stride[1], stride[2]))
+        kernels.append(_kernels(patch, spacing))
+    return Topology(tuple(strides), tuple(kernels))
+
+
+def _kernels(patch: Shape, spacing: Sequence[float]) -> Shape:
+    """Give 3 along axes that are convolved across at this spacing, else 1."""
+    finest = min(mm for mm, edge in zip(spacing, patch, strict=True) if edge > 1)
+    sizes = [3 if edge > 1 and mm <= ANISOTROPY_LIMIT * finest else 1 for mm, edge in zip(spacing, patch, strict=True)]
+    return (sizes[0], sizes[1], sizes[2])
+
+
+def round_patch(patch: Shape, spacing_mm: Spacing) -> Shape:
+    """Round each edge to the nearest multiple that the patch's own topology divides evenly."""
+    divisor = find_topology(patch, spacing_mm).divisor
+    edges = [max(1, round(edge / d)) * d for edge, d in zip(patch, divisor, strict=True)]
+    return (edges[0], edges[1], edges[2])
+
+
+def estimate_cost(
+    patch: Shape,
+    topology: Topology,
+    *,
+    batch_size: int,
+    features: Sequence[int],
+    n_inputs: int,
+    n_outputs: int,
+) -> Cost:
+    """Estimate one training step of a plain U-Net with two convolutions a stage on both sides."""
+    stored, flops, weights = 0.0, 0.0, 0.0
+    edges = list(patch)
+    previous = n_inputs
+    for stage, width in enumerate(features):
+        edges = [-(-e // s) for e, s in zip(edges, topology.strides[stage], strict=True)]
+        voxels = edges[0] * edges[1] * edges[2] * batch_size
+        kernel = _product(topology.kernel_sizes[stage])
+        in_decoder = stage < len(features) - 1
+        inputs = [previous, width] + ([2 * width, width] if in_decoder else [])
+        convolution_weights = kernel * width * sum(inputs)
+        if in_decoder:
+            upsampling = features[stage + 1] * width
+            weights += upsampling * _product(topology.strides[stage + 1])
+            flops += 2 * voxels * upsampling
+            # the upsampled map, its concatenation with the skip, and the logits of deep supervision
+            stored += voxels * (3 * width + 2 * n_outputs)
+        weights += convolution_weights
+        flops += 2 * voxels * convolution_weights
+        stored += voxels * STORED_PER_CONVOLUTION * width * len(inputs)
+        previous = width
+    # forward once, backward twice: by the inputs and by the weights
+    return Cost(memory_gb=BYTES * (stored + 3 * weights) / 1e9, gigaflops=3 * flops / 1e9)
+
+
+def grow_patch(median_shape: Shape, spacing_mm: Spacing, *, edge_mm: float) -> Shape:
+    """Give the patch of about `edge_mm` on each axis, never beyond the median shape, at least two bottlenecks wide."""
+    edges = [
+        1 if n == 1 else max(2 * MINIMUM_EDGE, min(n, round(edge_mm / mm)))
+        for n, mm in zip(median_shape, spacing_mm, strict=True)
+    ]
+    return round_patch((edges[0], edges[1], edges[2]), spacing_mm)
+
+
+def _product(values: Sequence[int]) -> int:
+    product = 1
+    for value in values:
+        product *= value
+    return product

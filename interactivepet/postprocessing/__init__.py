@@ -1,0 +1,1 @@
+"""Clean-up of a predicted mask, and the choice of the clean-up from cross-validation."""

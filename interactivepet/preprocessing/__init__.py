@@ -1,0 +1,1 @@
+"""From a raw case to what networks see, and back to the scanner's grid."""

@@ -1,0 +1,1 @@
+"""Train one fold: batches with clicks, augmentation, loss, loop, checkpoint."""

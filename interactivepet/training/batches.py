@@ -1,0 +1,198 @@
+"""Draw patches with clicks from preprocessed cases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from batchgenerators.dataloading.data_loader import SlimDataLoaderBase
+
+from interactivepet.core.geometry import Shape
+from interactivepet.core.plan import Plan
+from interactivepet.core.preprocessed import CaseRecord
+from interactivepet.dataset.arrays import open_array
+from interactivepet.guidance.encode import encode_points
+from interactivepet.guidance.simulate import draw_inside, draw_negative
+from interactivepet.training.augment import Augmentation, Patch, find_source_shape
+
+__all__ = ["PatchLoader", "StoredCase", "draw_clicks", "encode_patch", "load_cases"]
+
+MOST_EXTRA_CLICKS = 4
+"""Positive and, independently, negative clicks that a sample of the share `more` gets at most."""
+
+NEGATIVE_DISTANCE_VOXELS = 4.0
+"""Negative clicks fall within this many voxels of an object, where a network spills."""
+
+VoxelClicks = tuple[tuple[npt.NDArray[np.float64], int, bool], ...]
+"""Continuous voxel index (3,), label value and sign of each click."""
+
+
+@dataclass(frozen=True)
+class StoredCase:
+    """A preprocessed case on disk, opened when it is first needed."""
+
+    record: CaseRecord
+    path: Path
+
+    @cached_property
+    def volume(self) -> Any:
+        """(C + 1, I, J, K) float32: the channels, then the label."""
+        return open_array(self.path, command="interactivepet_plan_and_process")
+
+    @cached_property
+    def clicks(self) -> VoxelClicks:
+        """The stored clicks on the resampled grid."""
+        geometry = self.record.resampled.geometry()
+        return tuple((geometry.to_voxel(c.position_mm), c.label, c.is_positive) for c in self.record.clicks)
+
+    def read(self, start: Shape, shape: Shape) -> npt.NDArray[np.float32]:
+        """Read a region that may reach beyond the volume, where it is 0."""
+        full = self.record.resampled.shape
+        inner = tuple(slice(max(0, a), max(0, min(n, a + s))) for a, s, n in zip(start, shape, full, strict=True))
+        values = self.volume[(slice(None), *inner)]
+        out = np.zeros((values.shape[0], *shape), np.float32)
+        target = tuple(slice(s.start - a, s.start - a + s.stop - s.start) for s, a in zip(inner, start, strict=True))
+        out[(slice(None), *target)] = values
+        return out
+
+
+class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
+    """An endless stream of batches for `batchgenerators`' single- and multi-process augmenters."""
+
+    def __init__(
+        self,
+        cases: Sequence[StoredCase],
+        plan: Plan,
+        *,
+        seed: Sequence[int],
+        augmentation: Augmentation | None,
+    ) -> None:
+        """Prepare to draw.
+
+        Args:
+            cases: to draw from, each with the same probability.
+            plan: patch and batch size, guidance and click sampling.
+            seed: of everything that is drawn.
+            augmentation: None for validation patches.
+        """
+        super().__init__(cases, plan.training.batch_size)
+        self._plan = plan
+        self._augmentation = augmentation
+        self._seed = tuple(seed)
+        self._rng = np.random.default_rng(self._seed)
+        self._source = plan.patch_size if augmentation is None else find_source_shape(plan.patch_size)
+
+    def set_thread_id(self, thread_id: int) -> None:
+        """Give each worker process its own stream."""
+        super().set_thread_id(thread_id)
+        self._rng = np.random.default_rng((*self._seed, thread_id))
+
+    def generate_train_batch(self) -> dict[str, npt.NDArray[Any]]:
+        """Draw one batch: `data` (N, C + 2 L, I, J, K) float32 and `target` (N, I, J, K) uint8."""
+        n_forced = round(self._plan.training.foreground_share * self.batch_size)
+        patches = [self._draw(on_foreground=i >= self.batch_size - n_forced) for i in range(self.batch_size)]
+        return {
+            "data": np.stack([np.concatenate((p.image, p.guidance)) for p in patches]),
+            "target": np.stack([p.label for p in patches]),
+        }
+
+    def _draw(self, *, on_foreground: bool) -> Patch:
+        case = self._data[self._rng.integers(len(self._data))]
+        start = _draw_start(case.record, self._source, rng=self._rng, on_foreground=on_foreground)
+        values = case.read(start, self._source)
+        label = values[-1].astype(np.uint8)
+        clicks = draw_clicks(case.clicks, start, label=label, plan=self._plan, rng=self._rng)
+        patch = Patch(values[:-1], encode_patch(clicks, self._source, plan=self._plan), label)
+        return patch if self._augmentation is None else self._augmentation.apply(patch, self._rng)
+
+
+def _draw_start(record: CaseRecord, shape: Shape, *, rng: np.random.Generator, on_foreground: bool) -> Shape:
+    """Draw where a region begins: centred on a labelled voxel, or anywhere with the region inside if it fits."""
+    full = record.resampled.shape
+    if on_foreground and record.foreground:
+        values = sorted(record.foreground)
+        voxels = record.foreground[values[rng.integers(len(values))]]
+        centre = voxels[rng.integers(len(voxels))]
+        i, j, k = (c - s // 2 for c, s in zip(centre, shape, strict=True))
+    else:
+        slack = [n - s for n, s in zip(full, shape, strict=True)]
+        i, j, k = (int(rng.integers(min(0, s), max(0, s) + 1)) for s in slack)
+    return (i, j, k)
+
+
+def draw_clicks(
+    stored: VoxelClicks,
+    start: Shape,
+    *,
+    label: npt.NDArray[np.uint8],
+    plan: Plan,
+    rng: np.random.Generator,
+) -> VoxelClicks:
+    """Draw the clicks that one sample sees, so that one network serves none, six or more.
+
+    Args:
+        stored: the case's clicks on the resampled grid.
+        start: of the region in that grid.
+        label: (I, J, K) of the region.
+        plan: shares and noise.
+        rng: the source of chance.
+
+    Returns:
+        Clicks in the region's own voxel indices; those outside of it may still reach in.
+    """
+    sampling = plan.training.clicks
+    draw = rng.random()
+    if draw < sampling.none:
+        return ()
+    extreme = stored
+    extra: VoxelClicks = ()
+    if draw >= sampling.none + sampling.extreme:
+        share = rng.random()
+        extreme = tuple(click for click in stored if rng.random() < share)
+        extra = _draw_extra(label, plan, rng=rng)
+    noise = sampling.noise_mm / np.asarray(plan.spacing_mm)
+    moved = tuple((p - start + rng.normal(0.0, noise), value, sign) for p, value, sign in extreme)
+    return moved + extra
+
+
+def _draw_extra(label: npt.NDArray[np.uint8], plan: Plan, *, rng: np.random.Generator) -> VoxelClicks:
+    """Draw positive clicks inside and negative clicks beside each label that the region holds."""
+    distance = NEGATIVE_DISTANCE_VOXELS * min(plan.spacing_mm)
+    drawn: list[tuple[npt.NDArray[np.float64], int, bool]] = []
+    for value in plan.label_values:
+        mask = label == value
+        if not mask.any():
+            continue
+        n_inside, n_outside = rng.integers(MOST_EXTRA_CLICKS + 1, size=2)
+        inside = draw_inside(mask, n=int(n_inside), rng=rng)
+        outside = draw_negative(mask, n=int(n_outside), spacing_mm=plan.spacing_mm, distance_mm=distance, rng=rng)
+        drawn.extend((p.astype(np.float64), value, True) for p in inside)
+        drawn.extend((p.astype(np.float64), value, False) for p in outside)
+    return tuple(drawn)
+
+
+def encode_patch(clicks: VoxelClicks, shape: Shape, *, plan: Plan) -> npt.NDArray[np.float32]:
+    """Encode clicks given in the region's voxel indices as (2 L, I, J, K): a positive, then a negative map a label."""
+    maps = []
+    for value in plan.label_values:
+        for wanted in (True, False):
+            points = [p for p, label, sign in clicks if label == value and sign is wanted]
+            maps.append(
+                encode_points(
+                    np.asarray(points, np.float64).reshape(-1, 3),
+                    shape,
+                    spacing_mm=plan.spacing_mm,
+                    scale_mm=plan.guidance.scale_mm,
+                )
+            )
+    return np.stack(maps)
+
+
+def load_cases(folder: Path, records: Mapping[str, CaseRecord]) -> list[StoredCase]:
+    """Pair each record with its volume in `folder`."""
+    return [StoredCase(record, folder / f"{name}.b2nd") for name, record in records.items()]

@@ -1,0 +1,124 @@
+"""State of an unfinished fold on disk, written so that a kill at any moment leaves a whole file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from interactivepet.core.checkpoint import EpochRecord
+from interactivepet.dataset.write import atomic_path
+from interactivepet.errors import StaleArtefactError, TrainingError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ["TrainingState", "load_state", "load_weights", "save_state", "save_weights"]
+
+Tensors = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingState:
+    """Everything that the next epoch needs.
+
+    Attributes:
+        plan_hash: `content_hash` of the plan that the run follows.
+        epochs: the finished epochs.
+        network: `state_dict` of the network.
+        optimizer: `state_dict` of the optimiser.
+        scaler: `state_dict` of the gradient scaler, empty when none is used.
+        run_id: the tracker's run, so that a continued fold stays one run.
+    """
+
+    plan_hash: str
+    epochs: tuple[EpochRecord, ...]
+    network: Tensors
+    optimizer: Tensors
+    scaler: Tensors
+    run_id: str | None
+
+
+def save_state(path: Path, state: TrainingState) -> None:
+    """Write the state atomically."""
+    import torch
+
+    content = {
+        "plan_hash": state.plan_hash,
+        "epochs": json.dumps([epoch.model_dump() for epoch in state.epochs]),
+        "network": state.network,
+        "optimizer": state.optimizer,
+        "scaler": state.scaler,
+        "run_id": state.run_id,
+    }
+    with atomic_path(path) as partial:
+        torch.save(content, partial)
+
+
+def load_state(path: Path, *, plan_hash: str) -> TrainingState:
+    """Read the state of an interrupted fold onto the CPU.
+
+    Raises:
+        StaleArtefactError: the plan has changed since.
+        TrainingError: the file is damaged.
+    """
+    content = _load(path)
+    if content["plan_hash"] != plan_hash:
+        raise StaleArtefactError(
+            f"{path} was trained with plan {content['plan_hash']}, but plans.json is now {plan_hash}; restore "
+            "the plan, or start the fold anew with interactivepet_train --no-continue"
+        )
+    epochs = tuple(EpochRecord.model_validate(epoch) for epoch in json.loads(content["epochs"]))
+    return TrainingState(
+        plan_hash=plan_hash,
+        epochs=epochs,
+        network=content["network"],
+        optimizer=content["optimizer"],
+        scaler=content["scaler"],
+        run_id=content["run_id"],
+    )
+
+
+def save_weights(path: Path, network: nn.Module) -> str:
+    """Write a network's `state_dict` atomically and give the file's SHA-256."""
+    import torch
+
+    weights = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
+    with atomic_path(path) as partial:
+        torch.save(weights, partial)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def load_weights(path: Path, *, sha256: str) -> dict[str, Tensor]:
+    """Read a `state_dict` after checking the file against its card.
+
+    Raises:
+        TrainingError: the file is missing, damaged or not the one that the card describes.
+    """
+    if not path.is_file():
+        raise TrainingError(f"{path} is not there; run interactivepet_train again")
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != sha256:
+        raise TrainingError(
+            f"{path} has SHA-256 {found[:16]}..., but its card says {sha256[:16]}...: the file was changed or damaged; "
+            "restore it or train the fold again with --no-continue"
+        )
+    weights: dict[str, Tensor] = _load(path)
+    return weights
+
+
+def _load(path: Path) -> Any:
+    import pickle
+    import zipfile
+
+    import torch
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        raise TrainingError(
+            f"{path} is damaged ({error}); start the fold anew with interactivepet_train --no-continue"
+        ) from error

@@ -1,0 +1,97 @@
+"""Build and dependencies of interactivepet; the settings of its tools are in pyproject.toml."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+COMMANDS = (
+    "generate_dataset_json",
+    "verify",
+    "mimic_interactions",
+    "plan_and_process",
+    "train",
+    "postprocessing",
+    "predict",
+    "evaluate",
+    "test",
+    "run",
+    "ui",
+    "demo",
+)
+"""Each is the console script `interactivepet_NAME` and the module `interactivepet.cli.NAME`."""
+
+REQUIREMENTS = [
+    "batchgenerators>=0.25",
+    "batchgeneratorsv2>=0.3",
+    "blosc2>=3.3",
+    "connected-components-3d>=3.12",
+    "dynamic_network_architectures>=0.4.1",
+    "edt>=2.4",
+    "filelock>=3.12",
+    "matplotlib>=3.9",
+    "mlflow>=3.1,<4",
+    "nibabel>=5.2",
+    "nnInteractive>=2.6,<3",
+    "numpy>=1.26",
+    "pydantic>=2.7",
+    "python-dotenv>=1.0",
+    "rich>=13",
+    "scikit-image>=0.22",
+    "scipy>=1.12",
+    "SimpleITK>=2.3",
+    "torch>=2.5",
+    "tqdm>=4.66",
+]
+
+EXTRAS = {
+    "dicom": ["pydicom>=3", "highdicom>=0.23", "rt-utils>=1.2.7"],
+    "service": ["fastapi>=0.110", "uvicorn>=0.27", "pydantic-settings>=2.3"],
+    "scale": ["dask>=2024.8", "distributed>=2024.8", "dask-jobqueue>=0.9"],
+    "monai": ["monai>=1.4"],
+    "dev": [
+        "hypothesis>=6.100",
+        "import-linter>=2.1",
+        "mypy>=1.14",
+        "pytest>=8.2",
+        "pytest-cov>=5",
+        "ruff>=0.9",
+        "scipy-stubs>=1.14",
+        "types-tqdm>=4.66",
+    ],
+}
+
+
+def read_version() -> str:
+    """Read the version without importing the package, whose requirements may not be there yet."""
+    text = (ROOT / "interactivepet" / "version.py").read_text(encoding="utf-8")
+    match = re.search(r'^__version__ = "(.+)"$', text, flags=re.MULTILINE)
+    if match is None:
+        raise RuntimeError('interactivepet/version.py has no line __version__ = "..."')
+    return match.group(1)
+
+
+def read_readme() -> str:
+    """Give the README as the long description; a checkout without one can still be installed."""
+    readme = ROOT / "README.md"
+    return readme.read_text(encoding="utf-8") if readme.is_file() else ""
+
+
+setup(
+    name="interactivepet",
+    version=read_version(),
+    description="A self-configuring pipeline for interactive PET, PET/CT and SPECT segmentation",
+    long_description=read_readme(),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=find_packages(include=["interactivepet", "interactivepet.*"]),
+    package_data={"interactivepet": ["py.typed"]},
+    install_requires=REQUIREMENTS,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": [f"interactivepet_{name} = interactivepet.cli.{name}:main" for name in COMMANDS]},
+)

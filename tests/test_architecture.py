@@ -1,0 +1,94 @@
+"""The house rules that a machine can check: layers, sizes, docstrings, and what an import costs."""
+
+from __future__ import annotations
+
+import ast
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = PROJECT_ROOT / "interactivepet"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+HEAVY = ("torch", "mlflow", "SimpleITK", "nibabel", "nnInteractive", "matplotlib", "scipy", "skimage")
+
+
+def find_function_lengths(tree: ast.Module) -> list[int]:
+    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return [node.end_lineno - node.lineno + 1 for node in functions if node.end_lineno is not None]
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(PROJECT_ROOT).as_posix()
+
+
+def test_import_contracts_are_kept() -> None:
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_module_says_what_it_is_and_what_it_offers(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree), f"{name_of(path)} has no docstring"
+    targets = {
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name)
+    }
+    offers_nothing = len(tree.body) == 1 or path.name == "version.py"
+    assert offers_nothing or "__all__" in targets, f"{name_of(path)} has no __all__"
+
+
+def test_modules_and_functions_stay_short() -> None:
+    texts = {path: path.read_text(encoding="utf-8") for path in MODULES}
+    lengths = {name_of(path): len(text.splitlines()) for path, text in texts.items()}
+    assert {name: n for name, n in lengths.items() if n > 400} == {}
+    assert statistics.median(lengths.values()) < 150
+    functions = [n for text in texts.values() for n in find_function_lengths(ast.parse(text))]
+    assert sum(n < 30 for n in functions) >= 0.9 * len(functions)
+
+
+def test_the_tests_mirror_the_package() -> None:
+    for folder in (path for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"):
+        tests = PROJECT_ROOT / "tests" / folder.name
+        assert list(tests.glob("test_*.py")), f"tests/{folder.name} holds no tests"
+
+
+def test_importing_core_settings_and_commands_stays_cheap() -> None:
+    cheap = [
+        PACKAGE / "settings.py",
+        *sorted((PACKAGE / "core").glob("*.py")),
+        *sorted(PACKAGE.glob("cli/*.py")),
+    ]
+    names = [name_of(path).removesuffix(".py").replace("/", ".").removesuffix(".__init__") for path in cheap]
+    code = (
+        "import importlib, sys\n"
+        f"for name in {names!r}:\n"
+        "    importlib.import_module(name)\n"
+        f"    heavy = sorted(set({HEAVY!r}) & sys.modules.keys())\n"
+        "    assert not heavy, f'{name} imports {heavy}'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "interactivepet.core.geometry" in names
+
+
+def test_every_console_script_has_its_module() -> None:
+    tree = ast.parse((PROJECT_ROOT / "setup.py").read_text(encoding="utf-8"))
+    commands = next(
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "COMMANDS"
+    )
+    assert len(commands) == len(set(commands)) == 12
+    for command in commands:
+        text = (PACKAGE / "cli" / f"{command}.py").read_text(encoding="utf-8")
+        functions = [node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+        assert "main" in functions, f"interactivepet/cli/{command}.py has no function main"
