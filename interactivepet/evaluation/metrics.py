@@ -161,8 +161,7 @@ def score_case(
     # One voxel of margin, so that a flat object of a 3D grid does not turn into a 2D image.
     index = box.grown((1, 1, 1), geometry.shape).slices
     scores = tuple(
-        _score_label(name, mask[index] == value, reference[index] == value, geometry)
-        for name, value in labels.items()
+        _score_label(name, mask[index] == value, reference[index] == value, geometry) for name, value in labels.items()
     )
     return CaseScores(case=case_id, n_clicks=n_clicks, labels=scores)
 

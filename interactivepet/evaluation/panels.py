@@ -238,9 +238,7 @@ def _find_edges_mm(field: BoundingBox, grid: Geometry, plane: Plane) -> tuple[tu
 
 def _find_shortest_mm(field: BoundingBox, grid: Geometry) -> float:
     """Give the shortest edge of a part of the grid that is more than one voxel of the grid."""
-    edges = [
-        n * mm for n, mm, whole in zip(field.shape, grid.spacing_mm, grid.shape, strict=True) if whole > 1
-    ]
+    edges = [n * mm for n, mm, whole in zip(field.shape, grid.spacing_mm, grid.shape, strict=True) if whole > 1]
     return min(edges, default=0.0)
 
 

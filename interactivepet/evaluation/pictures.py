@@ -125,9 +125,7 @@ def draw_snapshot(
     return _to_png(figure)
 
 
-def draw_curves(
-    series: Mapping[str, Sequence[float]], *, x_label: str, y_label: str, title: str = ""
-) -> bytes:
+def draw_curves(series: Mapping[str, Sequence[float]], *, x_label: str, y_label: str, title: str = "") -> bytes:
     """Draw curves over their index, counted from 0; what is not finite is left out.
 
     Args:

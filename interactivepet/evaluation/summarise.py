@@ -22,9 +22,7 @@ METRICS = (
 """Fields of `LabelScores` that are summarised, in the order of the report."""
 
 
-def make_report(
-    task: str, scores: Sequence[CaseScores], *, title: str, provenance: str, made_from: str = ""
-) -> Report:
+def make_report(task: str, scores: Sequence[CaseScores], *, title: str, provenance: str, made_from: str = "") -> Report:
     """Summarise the scores of all cases.
 
     Args:

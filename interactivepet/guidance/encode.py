@@ -45,9 +45,7 @@ def encode_clicks(
         for is_positive in (True, False):
             positions = [c.position_mm for c in clicks if c.label == label and c.is_positive is is_positive]
             points = geometry.to_voxel(np.array(positions, dtype=np.float64).reshape(-1, 3))
-            channels.append(
-                encode_points(points, geometry.shape, spacing_mm=geometry.spacing_mm, scale_mm=scale_mm)
-            )
+            channels.append(encode_points(points, geometry.shape, spacing_mm=geometry.spacing_mm, scale_mm=scale_mm))
     return np.stack(channels) if channels else np.zeros((0, *geometry.shape), dtype=np.float32)
 
 

@@ -41,9 +41,7 @@ def make_inward_mm(spacing_mm: Spacing) -> float:
     return DEFAULT_INWARD_VOXELS * float(np.cbrt(np.prod(spacing_mm)))
 
 
-def find_extreme_points(
-    mask: npt.NDArray[np.bool_], *, spacing_mm: Spacing, inward_mm: float
-) -> npt.NDArray[np.intp]:
+def find_extreme_points(mask: npt.NDArray[np.bool_], *, spacing_mm: Spacing, inward_mm: float) -> npt.NDArray[np.intp]:
     """Find the interior margin points of one object.
 
     The point of a side is the object's outermost voxel there; among several, the one nearest to the centre
@@ -83,9 +81,7 @@ def find_extreme_points(
     return np.array(points, dtype=np.intp).reshape(-1, 3) + np.array(box.start, dtype=np.intp)
 
 
-def _find_extreme_voxel(
-    mask: npt.NDArray[np.bool_], side: _Side, *, spacing_mm: Spacing
-) -> npt.NDArray[np.intp]:
+def _find_extreme_voxel(mask: npt.NDArray[np.bool_], side: _Side, *, spacing_mm: Spacing) -> npt.NDArray[np.intp]:
     """Find the outermost voxel, (3,), of a side: of its face, the voxel nearest to the centre."""
     face = np.argwhere(mask.take([side.outermost], axis=side.axis))
     face[:, side.axis] = side.outermost

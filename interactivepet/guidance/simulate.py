@@ -145,9 +145,7 @@ def _displace(
     step = rng.normal(scale=noise_mm, size=points.shape) / np.asarray(spacing_mm)
     # A 2D image has no depth to err in.
     step *= np.asarray(allowed.shape) > 1
-    return np.array([_shorten(point, s, allowed) for point, s in zip(points, step, strict=True)]).reshape(
-        -1, 3
-    )
+    return np.array([_shorten(point, s, allowed) for point, s in zip(points, step, strict=True)]).reshape(-1, 3)
 
 
 def _shorten(point: Indices, step: FloatArray, allowed: npt.NDArray[np.bool_]) -> FloatArray:

@@ -16,7 +16,8 @@ def build_network(plan: NetworkPlan, *, deep_supervision: bool) -> nn.Module:
     """Build a U-Net with random weights.
 
     The network maps (N, input_channels, I, J, K) float32 to logits (N, output_channels, I, J, K); with
-    `deep_supervision` to a list of them, finest first. The names of the weights are the same either way. A 2D task is a 3D network whose kernels and strides
+    `deep_supervision` to a list of them, finest first. The names of the weights are the same either way.
+    A 2D task is a 3D network whose kernels and strides
     are 1 along the axis of one voxel, so that nothing else needs to know about it.
     """
     from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from interactivepet.core.case import Case, PreprocessedCase
 from interactivepet.core.dataset import CaseEntry
@@ -112,7 +113,7 @@ def _process(job: CaseJob, *, workspace: Workspace, plan: Plan, snapshot: bool) 
 
 def _make_record(
     ready: PreprocessedCase,
-    label: np.ndarray[tuple[int, ...], np.dtype[np.uint8]],
+    label: npt.NDArray[np.uint8],
     clicks: tuple[Click, ...],
     *,
     job: CaseJob,

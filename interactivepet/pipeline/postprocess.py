@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ from interactivepet.networks.precision import choose_device
 from interactivepet.pipeline.cases import read_records
 from interactivepet.pipeline.predict import PredictionOptions, PromptableSource
 from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
-from interactivepet.pipeline.train import CLICK_MODES, read_card, read_out_of_fold
+from interactivepet.pipeline.train import CLICK_MODES, read_card, read_out_of_fold, to_prediction
 from interactivepet.pipeline.workspace import Workspace, stamp_files
 from interactivepet.postprocessing.steps import apply_rule
 
@@ -78,7 +79,7 @@ def run_postprocessing(
         for mode in CLICK_MODES:
             choices[mode] = cases.choose(mode, with_promptable=segmenter is not None)
     for mode in CLICK_MODES:
-        cases.write_masks(mode, choices[mode])
+        cases.write_masks(mode, choices)
     rule = EnsembleRule(
         made_from=made_from,
         task=workspace.task,
@@ -122,53 +123,55 @@ class _Cases:
         return self._workspace.promptable / f"{record.id}.{stamp_files(files, salt=source)}.b2nd"
 
     def choose(self, mode: ClickMode, *, with_promptable: bool) -> Choice:
-        """Choose for one click mode."""
-        cases = [self._make_case(record, mode, with_promptable) for record in self._records.values()]
-        return choose_rule(cases, labels=self._plan.label_values, with_clicks=mode == "extreme", margin=MARGIN)
+        """Choose for one click mode; a case without clicks says nothing about predictions with clicks."""
+        records = [record for record in self._records.values() if mode == "none" or record.clicks]
+        cases = [self._make_case(record, mode, with_promptable) for record in records]
+        with tqdm(desc=f"choose ({mode})", unit="case", dynamic_ncols=True) as bar:
+
+            def show(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            return choose_rule(
+                cases, labels=self._plan.label_values, with_clicks=mode == "extreme", margin=MARGIN, progress=show
+            )
 
     def _make_case(self, record: CaseRecord, mode: ClickMode, with_promptable: bool) -> OutOfFoldCase:
         case = read_case(self._workspace.raw, self._manifest.entry(record.id))
-        reference = case.label if case.label is not None else np.zeros(case.geometry.shape, np.uint8)
+        label = case.label if case.label is not None else np.zeros(case.geometry.shape, np.uint8)
+        blends = with_promptable and mode == "extreme"
         return OutOfFoldCase(
-            case_id=record.id,
+            id=record.id,
             fold=self._folds[record.id],
-            reference=reference,
+            label=label,
             geometry=case.geometry,
             clicks=record.clicks if mode == "extreme" else (),
-            load_folds=lambda: self._load_folds(record, mode),
-            load_promptable=lambda: self._load_promptable(record) if with_promptable and mode == "extreme" else None,
+            load_folds=partial(self._load_folds, record, mode),
+            load_promptable=partial(self._load_promptable, record) if blends else None,
         )
 
     def _load_folds(self, record: CaseRecord, mode: ClickMode) -> Prediction:
         return read_out_of_fold(self._workspace, self._plan, record=record, fold=self._folds[record.id], mode=mode)
 
-    def _load_promptable(self, record: CaseRecord) -> Prediction | None:
-        path = self._promptable.get(record.id)
-        if path is None:
-            return None
-        foreground = read_array(path, command="interactivepet_postprocessing").astype(np.float32)
-        background = np.clip(1.0 - foreground.sum(axis=0, keepdims=True), 0.0, 1.0)
-        probabilities = np.concatenate((background, foreground))
-        return Prediction(record.id, probabilities, record.original.geometry(), self._plan.label_values)
+    def _load_promptable(self, record: CaseRecord) -> Prediction:
+        foreground = read_array(self._promptable[record.id], command="interactivepet_postprocessing")
+        return to_prediction(foreground, record, labels=self._plan.label_values)
 
-    def write_masks(self, mode: ClickMode, choice: Choice) -> None:
-        """Write the final out-of-fold masks of one click mode."""
-        for record in self._records.values():
-            prediction = self._load_folds(record, mode)
-            promptable = self._load_promptable(record) if mode == "extreme" else None
-            if promptable is not None:
-                prediction = blend(prediction, promptable, weight=choice.fusion.nninteractive_weight)
+    def write_masks(self, mode: ClickMode, choices: Mapping[ClickMode, Choice]) -> None:
+        """Write the final out-of-fold masks of one click mode; a case without clicks follows the rule for none."""
+        for record in tqdm(list(self._records.values()), desc=f"masks ({mode})", unit="case", dynamic_ncols=True):
             clicks = record.clicks if mode == "extreme" else ()
+            choice = choices["extreme" if clicks else "none"]
+            prediction = self._load_folds(record, mode)
+            if choice.fusion.nninteractive_weight > 0:
+                weight = choice.fusion.nninteractive_weight
+                prediction = blend(prediction, self._load_promptable(record), weight=weight)
             mask = to_segmentation(prediction, threshold=choice.fusion.threshold).mask
             geometry = record.original.geometry()
             mask = apply_rule(mask, choice.postprocessing, geometry=geometry, clicks=clicks, labels=prediction.labels)
             like = self._workspace.raw / self._manifest.entry(record.id).images[0]
-            write_mask(
-                self._workspace.cross_validation(mode) / f"{record.id}.nii.gz",
-                mask,
-                geometry=geometry,
-                like=like,
-            )
+            path = self._workspace.cross_validation(mode) / f"{record.id}.nii.gz"
+            write_mask(path, mask, geometry=geometry, like=like)
 
 
 @contextmanager

@@ -130,8 +130,8 @@ def run_cross_validation_report(workspace: Workspace, mode: ClickMode, *, n_proc
         title=f"{workspace.task}: cross-validation {'with margin points' if with_clicks else 'without clicks'}",
         provenance=(
             "Each case was predicted by the fold that never saw it. Fusion, threshold and postprocessing were "
-            "chosen on these same out-of-fold predictions, so the scores are slightly optimistic; ensemble.json holds the nested "
-            "estimate, for which the choice was repeated without each fold in turn."
+            "chosen on these same out-of-fold predictions, so the scores are slightly optimistic; ensemble.json "
+            "holds the nested estimate, for which the choice was repeated without each fold in turn."
         ),
     )
     with open_executor(n_proc) as executor:

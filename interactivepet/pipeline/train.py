@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from interactivepet.core.checkpoint import CheckpointCard
 from interactivepet.core.ensemble import ClickMode
@@ -35,7 +36,7 @@ from interactivepet.training.batches import load_cases
 from interactivepet.training.checkpoint import load_weights
 from interactivepet.training.fold import FoldData, TrainedFold, TrainingOptions, train_fold
 
-__all__ = ["CLICK_MODES", "OUT_OF_FOLD_THRESHOLD", "read_card", "read_out_of_fold", "run_training"]
+__all__ = ["CLICK_MODES", "OUT_OF_FOLD_THRESHOLD", "read_card", "read_out_of_fold", "run_training", "to_prediction"]
 
 logger = logging.getLogger(__name__)
 
@@ -207,7 +208,7 @@ def _predict_case(
     return mean_case_dice(mask, reference, labels=job.plan.label_values)
 
 
-def _read_reference(workspace: Workspace, case_id: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def _read_reference(workspace: Workspace, case_id: str) -> npt.NDArray[np.uint8]:
     case = read_case(workspace.raw, read_manifest(workspace.raw).entry(case_id))
     return case.label if case.label is not None else np.zeros(case.geometry.shape, np.uint8)
 
@@ -267,8 +268,12 @@ def read_card(workspace: Workspace, plan: Plan, *, fold: Fold) -> CheckpointCard
 def read_out_of_fold(workspace: Workspace, plan: Plan, *, record: CaseRecord, fold: int, mode: ClickMode) -> Prediction:
     """Read a case's out-of-fold probabilities on the scanner's grid."""
     path = workspace.out_of_fold(fold, mode) / f"{record.id}.b2nd"
-    foreground = read_array(path, command=f"interactivepet_train -f {fold}").astype(np.float32)
-    background = np.clip(1.0 - foreground.sum(axis=0, keepdims=True), 0.0, 1.0)
-    return Prediction(
-        record.id, np.concatenate((background, foreground)), record.original.geometry(), plan.label_values
-    )
+    foreground = read_array(path, command=f"interactivepet_train -f {fold}")
+    return to_prediction(foreground, record, labels=plan.label_values)
+
+
+def to_prediction(foreground: npt.NDArray[np.float16], record: CaseRecord, *, labels: tuple[int, ...]) -> Prediction:
+    """Complete stored label probabilities (L, I, J, K) with the background's."""
+    known = foreground.astype(np.float32)
+    background = np.clip(1.0 - known.sum(axis=0, keepdims=True), 0.0, 1.0)
+    return Prediction(record.id, np.concatenate((background, known)), record.original.geometry(), labels)

@@ -31,9 +31,7 @@ def make_candidates(volumes_ml: Sequence[float], *, with_clicks: bool) -> tuple[
     """
     sizes = (0.0, *_find_minimum_volumes(volumes_ml))
     rules = [
-        PostprocessingRule(
-            keep_clicked=clicked, largest_component=largest, minimum_volume_ml=size, fill_holes=filled
-        )
+        PostprocessingRule(keep_clicked=clicked, largest_component=largest, minimum_volume_ml=size, fill_holes=filled)
         for clicked, largest, size, filled in product(
             (False, True) if with_clicks else (False,), (False, True), sizes, (False, True)
         )

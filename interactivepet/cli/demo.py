@@ -1,0 +1,36 @@
+"""`interactivepet_demo`: the whole walk on digital patients, into a folder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from interactivepet.cli.common import make_parser, positive, report_errors
+from interactivepet.cli.evaluate import print_report
+
+__all__ = ["main"]
+
+
+@report_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; no environment variable is read."""
+    parser = make_parser("demo", "Make digital PET patients and run the whole walk on them; the same command resumes.")
+    parser.add_argument(
+        "folder", type=Path, nargs="?", default=Path("demo"), help="where everything goes (default: demo)"
+    )
+    parser.add_argument("-e", "--epochs", type=positive, help="of each fold")
+    parser.add_argument("--iterations", type=positive, help="an epoch")
+    parser.add_argument("--n-training", type=positive, help="digital patients to train on")
+    parser.add_argument("--n-test", type=positive, help="digital patients to test on")
+    parser.add_argument("--model-iterations", type=positive, help="of the small nnInteractive model")
+    arguments = parser.parse_args(argv)
+
+    from interactivepet.pipeline.demo import DemoSize, run_demo
+    from interactivepet.settings import count_processors
+
+    given = {name: value for name, value in vars(arguments).items() if name != "folder" and value is not None}
+    workspace, reports = run_demo(arguments.folder.absolute(), DemoSize(**given), n_cores=count_processors())
+    for mode in ("none", "extreme"):
+        print_report(reports[mode], workspace.results / "crossvalidation" / mode)
+    print_report(reports["test"], workspace.predictions)
+    return 0

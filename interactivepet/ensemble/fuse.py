@@ -1,0 +1,89 @@
+"""Several probability maps of one case become one, and one becomes a mask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from interactivepet.core.prediction import Prediction, Segmentation
+from interactivepet.errors import FusionError
+
+__all__ = ["average", "blend", "to_segmentation"]
+
+
+def average(predictions: Sequence[Prediction]) -> Prediction:
+    """Average the probabilities of several predictions of one case, such as those of the folds.
+
+    Args:
+        predictions: at least one; all of the same case, grid and labels.
+
+    Returns:
+        Mean probabilities (1 + L, I, J, K) float32.
+
+    Raises:
+        FusionError: nothing was given, or cases, grids or labels differ.
+    """
+    if not predictions:
+        raise FusionError("no prediction to average; expected at least one fold's")
+    first = predictions[0]
+    total = np.zeros_like(first.probabilities)
+    for prediction in predictions:
+        _check_same(first, prediction)
+        total += prediction.probabilities
+    total /= len(predictions)
+    return Prediction(first.case_id, total, first.geometry, first.labels)
+
+
+def blend(folds: Prediction, promptable: Prediction, *, weight: float) -> Prediction:
+    """Mix the folds' probabilities with those of a promptable model.
+
+    Args:
+        folds: the averaged fold networks.
+        promptable: the promptable model on the same case, grid and labels.
+        weight: share of `promptable` in [0, 1]; 0 gives `folds`, 1 gives `promptable`.
+
+    Returns:
+        Probabilities (1 + L, I, J, K) float32.
+
+    Raises:
+        FusionError: cases, grids or labels differ, or `weight` lies outside of [0, 1].
+    """
+    _check_same(folds, promptable)
+    if not 0.0 <= weight <= 1.0:
+        raise FusionError(f"{folds.case_id}: blending weight {weight}; expected a share between 0 and 1")
+    share = np.float32(weight)
+    mixed = folds.probabilities * (1 - share) + promptable.probabilities * share
+    return Prediction(folds.case_id, mixed, folds.geometry, folds.labels)
+
+
+def to_segmentation(prediction: Prediction, *, threshold: float) -> Segmentation:
+    """Turn probabilities into a mask.
+
+    Args:
+        prediction: probabilities (1 + L, I, J, K).
+        threshold: a voxel is foreground when 1 - P(background) reaches it; its label is then the likeliest
+            one, the first of them on a tie.
+
+    Returns:
+        Mask (I, J, K) uint8 of label values.
+    """
+    background, foreground = prediction.probabilities[0], prediction.probabilities[1:]
+    values = np.asarray(prediction.labels, dtype=np.uint8)
+    likeliest = values[np.argmax(foreground, axis=0)]
+    # Compared on the background's side: 1 - float32(0.6) would fall just short of 0.4.
+    mask = np.where(background <= np.float32(1 - threshold), likeliest, np.uint8(0))
+    return Segmentation(prediction.case_id, mask, prediction.geometry)
+
+
+def _check_same(first: Prediction, second: Prediction) -> None:
+    """Refuse two predictions that do not describe the same voxels and labels."""
+    if first.case_id != second.case_id:
+        raise FusionError(f"predictions of {first.case_id} and {second.case_id} must not be fused; expected one case")
+    if not first.geometry.matches(second.geometry):
+        raise FusionError(
+            f"{first.case_id}: grids of {first.geometry.shape} and {second.geometry.shape} voxels differ by "
+            f"{first.geometry.offset_mm(second.geometry):.3g} mm; predict both from the same image"
+        )
+    if first.labels != second.labels:
+        raise FusionError(f"{first.case_id}: labels {first.labels} and {second.labels} differ; use models of one task")

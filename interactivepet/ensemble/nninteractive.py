@@ -1,0 +1,344 @@
+"""nnInteractive as a segmenter: a local model folder, or a running `nninteractive-server`.
+
+The model sees one image channel, in voxels, without its spacing: one of the case's channels is passed on in
+the order of the file's own voxel axes, so orientation and spacing never enter.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from io import TextIOBase
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from interactivepet.core.case import Case
+from interactivepet.core.interaction import Click
+from interactivepet.core.prediction import Prediction
+from interactivepet.errors import InteractionError, InteractivePetError, SegmenterError
+
+__all__ = ["NnInteractiveSegmenter", "open_segmenter"]
+
+_LOG = logging.getLogger(__name__)
+
+Voxel = tuple[int, int, int]
+"""Index (i, j, k) of one voxel."""
+
+
+class _Session(Protocol):
+    """What nnInteractive's local and remote sessions have in common, as far as it is used here."""
+
+    @property
+    def license(self) -> str | None: ...
+    def set_image(self, image: npt.NDArray[np.float32]) -> None: ...
+    def set_target_buffer(self, target_buffer: npt.NDArray[np.uint8]) -> None: ...
+    def reset_interactions(self) -> None: ...
+    def add_point_interaction(self, coordinates: Voxel, include_interaction: bool) -> object: ...
+
+
+class NnInteractiveSegmenter:
+    """Drives one nnInteractive session; use it in a `with` statement, or call `close`.
+
+    One case at a time: the session holds the image and the prompts, so an object must not be shared between
+    threads.
+    """
+
+    def __init__(
+        self,
+        session: _Session,
+        name: str,
+        *,
+        labels: Sequence[int],
+        close: Callable[[], None],
+        channel: int = 0,
+        n_threads: int | None = None,
+    ) -> None:
+        """Wrap a session that is ready; `from_folder` and `from_url` make one.
+
+        Args:
+            session: nnInteractive's local or remote session.
+            name: shown in messages and reports.
+            labels: values of the task's labels, in rising order.
+            close: releases what the session holds.
+            channel: which image channel the model sees.
+            n_threads: torch threads while segmenting; None leaves them alone (remote sessions).
+        """
+        self._session = session
+        self._name = name
+        self._labels = tuple(labels)
+        self._close = close
+        self._channel = channel
+        self._n_threads = n_threads
+        _LOG.info("nnInteractive model %s, licence: %s", name, self.licence)
+
+    @classmethod
+    def from_folder(
+        cls, folder: Path, *, labels: Sequence[int], device: str = "cpu", n_threads: int = 1, channel: int = 0
+    ) -> Self:
+        """Load a model folder into this process.
+
+        nnInteractive's own loader unpickles the checkpoint, which can run code: only load a folder that you
+        trust as much as a program. The official weights are licensed CC BY-NC-SA 4.0 (no commercial use).
+
+        Args:
+            folder: holds plans.json, dataset.json and exactly one `fold_*` with checkpoint_final.pth.
+            labels: values of the task's labels, in rising order.
+            device: `cpu`, `cuda`, `cuda:1` ...
+            n_threads: torch threads on the CPU. The session sets them for the whole process; here they are
+                given back after loading and after each case.
+            channel: which image channel the model sees.
+
+        Raises:
+            SegmenterError: the folder is incomplete or cannot be loaded.
+        """
+        _check_folder(folder)
+        advice = "check the folder and the device, or switch nnInteractive off"
+        with _named_failures(f"{folder}: cannot be loaded", advice), _quiet(n_threads):
+            import torch
+            from nnInteractive.inference.inference_session import nnInteractiveInferenceSession
+
+            session = nnInteractiveInferenceSession(
+                device=torch.device(device), torch_n_threads=n_threads, enable_undo=False
+            )
+            session.initialize_from_trained_model_folder(str(folder))
+        return cls(
+            session,
+            folder.resolve().name,
+            labels=labels,
+            close=session.executor.shutdown,
+            channel=channel,
+            n_threads=n_threads,
+        )
+
+    @classmethod
+    def from_url(
+        cls,
+        url: str,
+        *,
+        labels: Sequence[int],
+        api_key: str | None = None,
+        timeout_s: float = 300.0,
+        channel: int = 0,
+    ) -> Self:
+        """Claim a session of a running `nninteractive-server`; images are sent there, unencrypted over http.
+
+        Args:
+            url: such as `http://host:1527`.
+            labels: values of the task's labels, in rising order.
+            api_key: the server's key; None reads `NN_INTERACTIVE_API_KEY`, as the client itself does.
+            timeout_s: longest wait for one prediction; on a CPU server they are slow.
+            channel: which image channel the model sees.
+
+        Raises:
+            SegmenterError: the server cannot be reached, refuses the key or has no free session.
+        """
+        from nnInteractive.inference.remote import nnInteractiveRemoteInferenceSession
+
+        advice = "check that nninteractive-server runs there, its API key and its number of sessions"
+        with _named_failures(f"{url}: no nnInteractive session", advice):
+            session = nnInteractiveRemoteInferenceSession(
+                url, api_key=api_key, read_timeout=timeout_s, set_image_read_timeout=timeout_s
+            )
+        return cls(session, url, labels=labels, close=session.close, channel=channel)
+
+    @property
+    def name(self) -> str:
+        """Name of the model folder, or URL of the server."""
+        return self._name
+
+    @property
+    def licence(self) -> str:
+        """Licence of the loaded weights, as nnInteractive reports it; `unknown` when the model has none."""
+        found = self._session.license
+        return "unknown" if found in (None, "", "!!MISSING!!") else str(found)
+
+    def segment(self, case: Case, clicks: Sequence[Click]) -> Prediction:
+        """Segment one case from its clicks, label by label.
+
+        The model predicts after every click, positive ones first. Clicks that are only queued are seen within
+        the patch around the last of them alone, so objects that lie further apart would be missed.
+
+        Args:
+            case: the scan; one of its channels is used.
+            clicks: points in RAS+ mm of the labels that were given at construction.
+
+        Returns:
+            Probabilities (1 + L, I, J, K) float32 made of binary masks: 0 or 1, and equal parts where masks
+            of several labels overlap. A label without a positive click is 0 everywhere.
+
+        Raises:
+            InteractionError: a click lies outside of the image, or its label is not declared.
+            SegmenterError: the image cannot be used, or the session failed.
+        """
+        prompts = _prompts_by_label(case, clicks, self._labels)
+        masks = np.zeros((len(self._labels), *case.geometry.shape), dtype=bool)
+        if prompts:
+            image = _single_channel(case, self._channel)
+            advice = "see the log; on a server, check that it still runs"
+            with _named_failures(f"{case.id}: {self._name} failed", advice), _quiet(self._n_threads):
+                self._segment_labels(image, prompts, masks)
+        return Prediction(case.id, _to_probabilities(masks), case.geometry, self._labels)
+
+    def _segment_labels(
+        self,
+        image: npt.NDArray[np.float32],
+        prompts: dict[int, list[tuple[Voxel, bool]]],
+        masks: npt.NDArray[np.bool_],
+    ) -> None:
+        """Fill `masks` (L, I, J, K), one label after the other; image (1, I, J, K)."""
+        self._session.set_image(image)
+        for number, (label, points) in enumerate(prompts.items()):
+            buffer = np.zeros(image.shape[1:], dtype=np.uint8)
+            self._session.set_target_buffer(buffer)
+            if number > 0:
+                self._session.reset_interactions()
+            for voxel, is_positive in points:
+                self._session.add_point_interaction(voxel, is_positive)
+            masks[self._labels.index(label)] = buffer > 0
+
+    def close(self) -> None:
+        """Release the threads of a local session, or the lease of a remote one."""
+        self._close()
+
+    def __enter__(self) -> Self:
+        """Give itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+
+def open_segmenter(
+    source: str,
+    *,
+    labels: Sequence[int],
+    device: str = "cpu",
+    n_threads: int = 1,
+    api_key: str | None = None,
+    timeout_s: float = 300.0,
+    channel: int = 0,
+) -> NnInteractiveSegmenter:
+    """Open a server when `source` begins with http:// or https://, otherwise a model folder.
+
+    Raises:
+        SegmenterError: as `NnInteractiveSegmenter.from_url` and `NnInteractiveSegmenter.from_folder`.
+    """
+    if source.startswith(("http://", "https://")):
+        return NnInteractiveSegmenter.from_url(
+            source, labels=labels, api_key=api_key, timeout_s=timeout_s, channel=channel
+        )
+    return NnInteractiveSegmenter.from_folder(
+        Path(source).expanduser(), labels=labels, device=device, n_threads=n_threads, channel=channel
+    )
+
+
+class _LogStream(TextIOBase):
+    """A text stream whose lines become debug records: nnInteractive prints where it should log."""
+
+    def write(self, text: str) -> int:
+        for line in text.splitlines():
+            if line.strip():
+                _LOG.debug("nnInteractive: %s", line)
+        return len(text)
+
+
+@contextmanager
+def _quiet(n_threads: int | None) -> Iterator[None]:
+    """Send what is printed to the log, and keep a change of torch's process-wide threads inside."""
+    with redirect_stdout(_LogStream()):
+        if n_threads is None:
+            yield
+            return
+        import torch
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(n_threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+@contextmanager
+def _named_failures(what: str, advice: str) -> Iterator[None]:
+    """Turn whatever nnInteractive raises into a `SegmenterError` that says what failed.
+
+    Its sessions promise no exception types (AssertionError, KeyError, RuntimeError, httpx errors were all
+    seen), so every one is translated; the original stays attached as the cause.
+    """
+    try:
+        yield
+    except InteractivePetError:
+        raise
+    except Exception as error:
+        found = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise SegmenterError(f"{what} ({found}); {advice}") from error
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that is not one of nnInteractive's model folders."""
+    for name in ("plans.json", "dataset.json", "inference_session_class.json"):
+        if not (folder / name).is_file():
+            raise SegmenterError(f"{folder}: no {name}; expected a model folder in nnInteractive's format")
+    folds = sorted(path.parent.name for path in folder.glob("fold_*/checkpoint_final.pth"))
+    if len(folds) != 1:
+        found = ", ".join(folds) or "none"
+        raise SegmenterError(f"{folder}: expected one fold_*/checkpoint_final.pth, found {found}; keep a single fold")
+
+
+def _prompts_by_label(
+    case: Case, clicks: Sequence[Click], labels: tuple[int, ...]
+) -> dict[int, list[tuple[Voxel, bool]]]:
+    """Sort the clicks of every label that has a positive one: positive before negative, else as given."""
+    prompts: dict[int, list[tuple[Voxel, bool]]] = {label: [] for label in labels}
+    for number, click in enumerate(clicks, start=1):
+        if click.label not in prompts:
+            raise InteractionError(
+                f"{case.id}: click {number} has label {click.label}, expected one of {labels}; correct the click file"
+            )
+        prompts[click.label].append((_to_voxel(case, click, number), click.is_positive))
+    clicked = {label: points for label, points in prompts.items() if any(positive for _, positive in points)}
+    return {label: sorted(points, key=lambda point: not point[1]) for label, points in clicked.items()}
+
+
+def _to_voxel(case: Case, click: Click, number: int) -> Voxel:
+    """Give the voxel that holds a click; `number` is for the message."""
+    if not case.geometry.contains(click.position_mm):
+        where = tuple(round(v, 1) for v in click.position_mm)
+        raise InteractionError(
+            f"{case.id}: click {number} at {where} mm lies outside of the image of {case.geometry.shape} "
+            "voxels; correct the click file or its coordinate system"
+        )
+    i, j, k = (int(v) for v in np.rint(case.geometry.to_voxel(click.position_mm)))
+    return (i, j, k)
+
+
+def _single_channel(case: Case, channel: int) -> npt.NDArray[np.float32]:
+    """Give one channel as (1, I, J, K), refusing what the session would silently turn into NaN."""
+    if not 0 <= channel < len(case.image):
+        raise SegmenterError(
+            f"{case.id}: channel {channel} was asked for, the image has {len(case.image)}; choose another"
+        )
+    image = case.image[channel : channel + 1]
+    if not np.isfinite(image).all():
+        raise SegmenterError(
+            f"{case.id}: channel {channel} holds NaN or infinite voxels, nnInteractive needs finite ones; "
+            "repair the image"
+        )
+    if image.min() == image.max():
+        raise SegmenterError(
+            f"{case.id}: channel {channel} is {image.min():g} everywhere, nnInteractive needs contrast; check the image"
+        )
+    return image
+
+
+def _to_probabilities(masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """Turn masks (L, I, J, K) into probabilities (1 + L, I, J, K) summing to 1; overlaps are shared evenly."""
+    n_masks = masks.sum(axis=0)
+    shares = masks / np.maximum(n_masks, 1)
+    return np.concatenate([(n_masks == 0)[None], shares]).astype(np.float32)

@@ -1,0 +1,94 @@
+"""The whole walk on digital patients: no data needed, a few minutes on two cores."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from interactivepet.core.dataset import IssueList
+from interactivepet.core.report import Report
+from interactivepet.dataset.manifest import build_manifest, read_manifest, write_manifest
+from interactivepet.dataset.phantom import write_task
+from interactivepet.dataset.read import read_case
+from interactivepet.ensemble.demo_model import train_demo_model
+from interactivepet.errors import VerificationError
+from interactivepet.pipeline.predict import PredictionOptions, PromptableSource
+from interactivepet.pipeline.runs import TrackerSpec
+from interactivepet.pipeline.stages import PlanningOptions, RunOptions, run_all
+from interactivepet.pipeline.workspace import Workspace
+from interactivepet.training.fold import TrainingOptions
+
+__all__ = ["TASK", "DemoSize", "run_demo"]
+
+logger = logging.getLogger(__name__)
+
+TASK = "Task900_Phantom"
+
+MODEL_LICENCE = "MIT: trained by the demonstration on digital patients"
+
+SEED = 2026
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSize:
+    """How much of everything.
+
+    Attributes:
+        n_training: digital patients to train on.
+        n_test: digital patients to test on.
+        epochs: of each fold.
+        iterations: an epoch.
+        model_iterations: of the small nnInteractive model.
+    """
+
+    n_training: int = 15
+    n_test: int = 5
+    epochs: int = 8
+    iterations: int = 40
+    model_iterations: int = 150
+
+
+def run_demo(folder: Path, size: DemoSize, *, n_cores: int) -> tuple[Workspace, dict[str, Report]]:
+    """Make digital patients and a small nnInteractive model, then run the walk; the same call resumes.
+
+    Args:
+        folder: gets `raw`, `processed`, `results` and `nninteractive_model`.
+        size: how much of everything.
+        n_cores: to use.
+    """
+    workspace = Workspace.of(TASK, raw=folder / "raw", processed=folder / "processed", results=folder / "results")
+    if not (workspace.raw / "dataset.json").is_file():
+        write_task(workspace.raw, n_training=size.n_training, n_test=size.n_test, seed=SEED)
+        write_manifest(workspace.raw, build_manifest(workspace.raw, channels=["PET"], labels=["lesion"]))
+    model = folder / "nninteractive_model"
+    if not model.is_dir():
+        _make_model(workspace, model, iterations=size.model_iterations)
+    options = RunOptions(
+        planning=PlanningOptions(seed=SEED, budget="cpu", snapshots=False, n_proc=n_cores),
+        training=TrainingOptions(epochs=size.epochs, iterations=size.iterations, device="cpu", seed=SEED),
+        prediction=PredictionOptions(
+            tta=False, device="cpu", n_threads=n_cores, promptable=PromptableSource(str(model.absolute()))
+        ),
+        tracker=TrackerSpec.of(TASK, results=folder / "results", uri=None),
+        n_cores=n_cores,
+    )
+    return workspace, run_all(workspace, options=options, show_issues=_refuse)
+
+
+def _make_model(workspace: Workspace, folder: Path, *, iterations: int) -> None:
+    logger.info("training a small nnInteractive model on the digital patients (%d iterations)", iterations)
+    entries = read_manifest(workspace.raw).training
+    train_demo_model(
+        [read_case(workspace.raw, entry) for entry in entries],
+        folder,
+        iterations=iterations,
+        rng=np.random.default_rng(SEED),
+        licence=MODEL_LICENCE,
+    )
+
+
+def _refuse(issues: IssueList) -> None:
+    raise VerificationError(f"the digital patients have problems, which is a defect of the phantom: {issues.issues[0]}")

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from interactivepet.core.ensemble import FusionRule, PostprocessingRule
+from interactivepet.core.geometry import Geometry
+from interactivepet.core.prediction import Prediction
+from interactivepet.ensemble.choose import THRESHOLDS, WEIGHTS, OutOfFoldCase, choose_rule
+from interactivepet.errors import FusionError
+
+SHAPE = (12, 10, 8)
+GEOMETRY = Geometry(SHAPE, np.diag([10.0, 10.0, 10.0, 1.0]))
+"""One voxel is 1 ml."""
+
+
+def make_label() -> np.ndarray:
+    label = np.zeros(SHAPE, dtype=np.uint8)
+    label[2:6, 2:6, 2:6] = 1
+    return label
+
+
+def predict(case_id: str, foreground: np.ndarray) -> Callable[[], Prediction]:
+    share = foreground.astype(np.float32)
+    return lambda: Prediction(case_id, np.stack([1 - share, share]), GEOMETRY, (1,))
+
+
+def make_cases(
+    folds: np.ndarray, promptable: np.ndarray | None = None, n: int = 6, n_folds: int = 3
+) -> list[OutOfFoldCase]:
+    return [
+        OutOfFoldCase(
+            id=f"C{number}",
+            fold=number % n_folds,
+            label=make_label(),
+            geometry=GEOMETRY,
+            clicks=(),
+            load_folds=predict(f"C{number}", folds),
+            load_promptable=None if promptable is None else predict(f"C{number}", promptable),
+        )
+        for number in range(n)
+    ]
+
+
+def test_a_perfect_fold_prediction_needs_nothing_else() -> None:
+    label = make_label().astype(float)
+    choice = choose_rule(make_cases(label, label), labels=(1,), with_clicks=True)
+    assert choice.fusion == FusionRule()
+    assert choice.postprocessing == PostprocessingRule()
+    assert choice.dice == choice.nested_dice == 1.0
+    assert choice.nested_fold_dice == (1.0, 1.0, 1.0)
+
+
+def test_the_promptable_model_is_chosen_when_it_is_better() -> None:
+    label = make_label().astype(float)
+    choice = choose_rule(make_cases(np.roll(label, 2, axis=0), label), labels=(1,), with_clicks=True)
+    assert choice.fusion.nninteractive_weight == 1.0
+    assert choice.dice == 1.0
+
+
+def test_without_clicks_or_promptable_model_only_the_folds_are_tried() -> None:
+    label = make_label().astype(float)
+    worse = np.roll(label, 2, axis=0)
+    for cases, with_clicks in ((make_cases(worse, label), False), (make_cases(worse), True)):
+        choice = choose_rule(cases, labels=(1,), with_clicks=with_clicks)
+        tried = {candidate.fusion.nninteractive_weight for candidate in choice.candidates}
+        assert tried == {0.0}
+        assert choice.dice == pytest.approx(0.5)
+
+
+def test_threshold_and_postprocessing_repair_what_they_can() -> None:
+    faint = 0.45 * make_label()
+    faint[10, 8, 6] = 0.45
+    choice = choose_rule(make_cases(faint), labels=(1,), with_clicks=False)
+    assert choice.fusion.threshold == 0.4
+    assert choice.postprocessing == PostprocessingRule(largest_component=True)
+    assert choice.dice == choice.nested_dice == 1.0
+
+
+def test_every_candidate_is_recorded_with_its_folds() -> None:
+    label = make_label().astype(float)
+    choice = choose_rule(make_cases(label, np.roll(label, 1, axis=1)), labels=(1,), with_clicks=True)
+    by_stage = {
+        stage: [candidate for candidate in choice.candidates if candidate.stage == stage]
+        for stage in ("blend", "threshold", "postprocessing")
+    }
+    assert [candidate.fusion.nninteractive_weight for candidate in by_stage["blend"]] == list(WEIGHTS)
+    assert [candidate.fusion.threshold for candidate in by_stage["threshold"]] == list(THRESHOLDS)
+    assert len(by_stage["postprocessing"]) > 4
+    for candidates in by_stage.values():
+        assert sum(candidate.chosen for candidate in candidates) == 1
+        assert all(len(candidate.fold_dice) == 3 for candidate in candidates)
+    rolled = by_stage["blend"][1]
+    assert rolled.dice == pytest.approx(0.75)
+    assert rolled.fold_dice == pytest.approx((0.75, 0.75, 0.75))
+
+
+def test_the_nested_estimate_is_blind_to_the_fold_it_scores() -> None:
+    """Two folds that contradict each other: each one's best choice is wrong for the other."""
+    label = make_label().astype(float)
+    faint, spilled = 0.45 * label, label.copy()
+    spilled[6:8, 2:6, 2:6] = 0.45
+    cases = [*make_cases(faint, n=1, n_folds=1), *make_cases(spilled, n=2, n_folds=2)[1:]]
+    choice = choose_rule(cases, labels=(1,), with_clicks=False)
+    assert [case.fold for case in cases] == [0, 1]
+    # With threshold 0.4 the faint case is perfect and the other one is 64 of 64 + 32 voxels: 0.8.
+    assert choice.fusion.threshold == 0.4
+    assert choice.dice == pytest.approx(0.9)
+    # Chosen on the spilled case alone, 0.5 stays and loses the faint one; the other way round 0.8 is left.
+    assert choice.nested_fold_dice == pytest.approx((0.0, 0.8))
+    assert choice.nested_dice == pytest.approx(0.4)
+
+
+def test_with_one_fold_each_case_is_left_out_in_turn() -> None:
+    label = make_label().astype(float)
+    choice = choose_rule(make_cases(label, n=4, n_folds=1), labels=(1,), with_clicks=False)
+    assert choice.nested_fold_dice == (1.0, 1.0, 1.0, 1.0)
+
+
+def test_predictions_are_loaded_one_case_after_the_other_and_once_a_stage() -> None:
+    label = make_label().astype(float)
+    loaded: list[str] = []
+
+    def load(case_id: str) -> Prediction:
+        loaded.append(case_id)
+        return predict(case_id, label)()
+
+    cases = [
+        OutOfFoldCase(name, number, make_label(), GEOMETRY, (), lambda name=name: load(name))  # type: ignore[misc]
+        for number, name in enumerate(("A", "B", "C"))
+    ]
+    steps: list[tuple[int, int]] = []
+    choose_rule(cases, labels=(1,), with_clicks=False, progress=lambda done, total: steps.append((done, total)))
+    assert loaded == ["A", "B", "C"] * 3
+    assert steps == [(1, 3), (2, 3), (3, 3)] * 3
+
+
+def test_cases_that_give_no_basis_for_a_choice_are_refused() -> None:
+    label = make_label().astype(float)
+    with pytest.raises(FusionError, match="at least two"):
+        choose_rule(make_cases(label, n=1), labels=(1,), with_clicks=False)
+    mixed = [*make_cases(label, label, n=2)[:1], *make_cases(label, n=2)[1:]]
+    with pytest.raises(FusionError, match="C1: no nnInteractive prediction"):
+        choose_rule(mixed, labels=(1,), with_clicks=True)
