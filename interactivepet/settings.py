@@ -79,7 +79,7 @@ class Settings(BaseModel):
     )
     """Worker processes for stages that go case by case."""
     n_threads: int | None = Field(default=None, ge=1, alias="interactivepet_n_threads", examples=["1"])
-    """Threads that PyTorch may use in one process; None lets PyTorch decide."""
+    """Threads of PyTorch in one process; None uses all cores, shared between folds that train side by side."""
     device: str = Field(
         default="auto",
         pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
@@ -100,7 +100,7 @@ class Settings(BaseModel):
     )
     """What that server asks for."""
     scheduler: str | None = Field(default=None, alias="interactivepet_scheduler", examples=["tcp://localhost:8786"])
-    """Address of a Dask scheduler that runs the stages that go case by case."""
+    """Address of a Dask scheduler that verifies, fingerprints and preprocesses case by case."""
     mlflow_tracking_uri: str | None = Field(
         default=None, alias="MLFLOW_TRACKING_URI", examples=["http://localhost:5000"]
     )

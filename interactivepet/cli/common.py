@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -23,9 +24,12 @@ __all__ = [
     "add_processes",
     "add_task",
     "choose_promptable",
+    "length_mm",
     "make_parser",
     "make_tracker",
+    "not_negative",
     "open_workspace",
+    "positive",
     "report_errors",
 ]
 
@@ -69,9 +73,26 @@ def positive(text: str) -> int:
     return value
 
 
+def not_negative(text: str) -> int:
+    """Parse a whole number of at least 0."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 0")
+    return value
+
+
+def length_mm(text: str) -> float:
+    """Parse a length of at least 0 mm."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a length of at least 0 mm")
+    return value
+
+
 def report_errors(run: Callable[[Sequence[str] | None], int]) -> Callable[[Sequence[str] | None], int]:
     """Turn the project's own errors into one message and exit status 1; anything else keeps its traceback."""
 
+    @functools.wraps(run)
     def main(argv: Sequence[str] | None = None) -> int:
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
         for noisy in ("alembic", "mlflow", "httpx"):

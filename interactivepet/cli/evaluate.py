@@ -56,17 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def print_report(report: Report, folder: Path) -> None:
     """Show the summary and where the pages are."""
+    from interactivepet.evaluation.html import HEADINGS
+
     rows = [
-        [
-            row.label,
-            row.metric,
-            str(row.n),
-            f"{row.mean:.3f}",
-            f"{row.std:.3f}",
-            f"{row.median:.3f}",
-            f"{row.minimum:.3f}",
-            f"{row.maximum:.3f}",
-        ]
+        [row.label, HEADINGS[row.metric], str(row.n)]
+        + [f"{value:.3f}" for value in (row.mean, row.std, row.median, row.minimum, row.maximum)]
         for row in report.summary
     ]
     columns = ["label", "metric", "n", "mean", "SD", "median", "min", "max"]

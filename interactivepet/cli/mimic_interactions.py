@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from interactivepet.cli.common import add_processes, add_task, make_parser, open_workspace, report_errors
+from interactivepet.cli.common import (
+    add_processes,
+    add_task,
+    length_mm,
+    make_parser,
+    not_negative,
+    open_workspace,
+    report_errors,
+)
 
 __all__ = ["main"]
 
@@ -20,13 +28,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_processes(parser)
     parser.add_argument("--no-extreme", action="store_true", help="leave the interior margin points out")
     parser.add_argument("--centre", action="store_true", help="add each object's deepest point")
-    parser.add_argument("--random", type=int, default=0, metavar="N", help="add N random points inside each object")
     parser.add_argument(
-        "--boundary", type=int, default=0, metavar="N", help="add N points on each object's inner boundary"
+        "--random", type=not_negative, default=0, metavar="N", help="add N random points inside each object"
     )
-    parser.add_argument("--negative", type=int, default=0, metavar="N", help="add N negative points beside each object")
-    parser.add_argument("--noise-mm", type=float, default=0.0, help="standard deviation of each click's displacement")
-    parser.add_argument("--inward-mm", type=float, help="how far margin points move inwards (default: 1.5 voxels)")
+    parser.add_argument(
+        "--boundary", type=not_negative, default=0, metavar="N", help="add N points on each object's inner boundary"
+    )
+    parser.add_argument(
+        "--negative", type=not_negative, default=0, metavar="N", help="add N negative points beside each object"
+    )
+    parser.add_argument(
+        "--noise-mm", type=length_mm, default=0.0, help="standard deviation of each click's displacement"
+    )
+    parser.add_argument("--inward-mm", type=length_mm, help="how far margin points move inwards (default: 1.5 voxels)")
     parser.add_argument("-s", "--seed", type=int, default=0)
     parser.add_argument("--test", action="store_true", help="for labelsTs instead of labelsTr")
     parser.add_argument("--overwrite", action="store_true", help="replace click files that are there")

@@ -55,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if (arguments.images is None) != (arguments.out is None):
         parser.error("-i and -o belong together")
+    if arguments.interactions is not None and arguments.images is None:
+        parser.error("-in needs -i and -o; the task's own test cases take their clicks from interactionsTs")
 
     from interactivepet.pipeline.predict import run_prediction
     from interactivepet.pipeline.stages import make_folder_request, make_test_request

@@ -12,6 +12,7 @@ from interactivepet.cli.common import (
     add_task,
     make_parser,
     make_tracker,
+    not_negative,
     open_workspace,
     positive,
     report_errors,
@@ -45,7 +46,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         help="average predictions over mirrored inputs (default: yes)",
     )
     parser.add_argument(
-        "--workers", type=int, default=0, help="processes that prepare batches (0: none, best on a CPU)"
+        "--workers", type=not_negative, default=0, help="processes that prepare batches (0: none, best on a CPU)"
     )
 
 

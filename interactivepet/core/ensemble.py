@@ -67,6 +67,8 @@ class EnsembleRule(Artefact):
 
     task: str
     folds: tuple[int, ...]
+    chosen_on: str
+    """Hash of the clicks and of nnInteractive's source, so that the choice is made again when they change."""
     nninteractive: str = ""
     """Model folder's name and licence, or URL, that took part in the choice; empty when none did."""
     margin: float

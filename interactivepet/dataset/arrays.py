@@ -51,10 +51,19 @@ def open_array(path: Path, *, command: str) -> Any:
     try:
         return blosc2.open(str(path), mode="r", dparams={"nthreads": 1})
     except (RuntimeError, ValueError, OSError) as error:
-        raise ArtefactError(f"{path} cannot be read ({error}); delete it and run {command} again") from error
+        raise ArtefactError(_describe_damage(path, error, command=command)) from error
 
 
 def read_array(path: Path, *, command: str) -> npt.NDArray[Any]:
     """Read a whole array; raises as `open_array` does."""
-    values: npt.NDArray[Any] = open_array(path, command=command)[:]
+    array = open_array(path, command=command)
+    try:
+        values: npt.NDArray[Any] = array[:]
+    except RuntimeError as error:
+        # The file opens by its header; what lies between only shows when it is decompressed.
+        raise ArtefactError(_describe_damage(path, error, command=command)) from error
     return values
+
+
+def _describe_damage(path: Path, error: Exception, *, command: str) -> str:
+    return f"{path} cannot be read ({error}); delete it and run {command} again"

@@ -9,7 +9,7 @@ from html import escape
 from interactivepet.core.report import CaseScores, LabelScores, Report, Summary
 from interactivepet.evaluation.summarise import METRICS, mean_dice_of
 
-__all__ = ["NOTICE", "render_report"]
+__all__ = ["HEADINGS", "NOTICE", "render_report"]
 
 NOTICE = "Research software, not a medical device."
 
@@ -22,6 +22,7 @@ HEADINGS = {
     "false_positive_ml": "False positive (ml)",
     "false_negative_ml": "False negative (ml)",
 }
+"""Field of `LabelScores` -> how people call it."""
 
 DEFINITIONS = """
 <p class="note">Hausdorff 95 %: the larger of the two directed 95th percentiles of the distances between

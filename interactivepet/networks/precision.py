@@ -17,14 +17,22 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise SettingsError(f"--device {name} is not a device: use auto, cpu, cuda, cuda:N or mps") from error
+    device = _parse_device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise SettingsError(f"--device {name}: {torch.cuda.device_count()} CUDA devices are visible; use auto or cpu")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise SettingsError("--device mps is not available on this machine; use auto or cpu")
+    return device
+
+
+def _parse_device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    # torch knows devices, such as `meta`, that cannot train
+    if device is None or device.type not in ("cpu", "cuda", "mps"):
+        raise SettingsError(f"--device {name} is not a device: use auto, cpu, cuda, cuda:N or mps")
     return device
 
 

@@ -103,18 +103,22 @@ def map_cases(
     Raises:
         InteractivePetError: of the type of the first failure; the message lists every case that failed.
     """
-    futures = {executor.submit(function, item): index for index, item in enumerate(items)}
     results: dict[int, Result] = {}
     failures: dict[int, Exception] = {}
-    for future in tqdm(as_completed(futures), total=len(futures), desc=description, unit="case", dynamic_ncols=True):
-        index = futures[future]
-        error = future.exception()
-        if error is None:
-            results[index] = future.result()
-        elif isinstance(error, InteractivePetError):
-            failures[index] = error
-        else:
-            raise RuntimeError(f"{names[index]}: {description} failed") from error
+    with tqdm(total=len(items), desc=description, unit="case", dynamic_ncols=True) as bar:
+        futures: dict[Future[Result], int] = {}
+        for index, item in enumerate(items):
+            future = executor.submit(function, item)
+            future.add_done_callback(lambda _: bar.update())
+            futures[future] = index
+        for future in as_completed(futures):
+            index, error = futures[future], future.exception()
+            if error is None:
+                results[index] = future.result()
+            elif isinstance(error, InteractivePetError):
+                failures[index] = error
+            else:
+                raise RuntimeError(f"{names[index]}: {description} failed") from error
     if failures:
         lines = [f"{names[index]}: {failures[index]}" for index in sorted(failures)]
         first = failures[min(failures)]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from interactivepet.core.checkpoint import CheckpointCard
 from interactivepet.core.dataset import DatasetManifest
 from interactivepet.core.ensemble import Choice, ClickMode, EnsembleRule
 from interactivepet.core.plan import FoldList, Plan
@@ -31,7 +29,7 @@ from interactivepet.networks.precision import choose_device
 from interactivepet.pipeline.cases import read_records
 from interactivepet.pipeline.predict import PredictionOptions, PromptableSource
 from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
-from interactivepet.pipeline.train import CLICK_MODES, read_card, read_out_of_fold, to_prediction
+from interactivepet.pipeline.train import CLICK_MODES, hash_cards, read_card, read_out_of_fold, to_prediction
 from interactivepet.pipeline.workspace import Workspace, stamp_files
 from interactivepet.postprocessing.steps import apply_rule
 
@@ -65,9 +63,10 @@ def run_postprocessing(
     plan = read_artefact(workspace.plans, Plan, command=f"interactivepet_plan_and_process -t {workspace.task}")
     split = read_artefact(workspace.folds, FoldList, command=f"interactivepet_plan_and_process -t {workspace.task}")
     cards = [read_card(workspace, plan, fold=fold) for fold in split.folds]
-    made_from = _hash_inputs(workspace, cards, promptable)
+    made_from = hash_cards(cards)
+    chosen_on = _hash_inputs(workspace, promptable)
     present = _read_present(workspace, made_from)
-    if present is not None:
+    if present is not None and present.chosen_on == chosen_on:
         return present
     cases = _Cases(workspace, plan, split)
     choices: dict[ClickMode, Choice] = {}
@@ -84,6 +83,7 @@ def run_postprocessing(
         made_from=made_from,
         task=workspace.task,
         folds=tuple(fold.index for fold in split.folds),
+        chosen_on=chosen_on,
         nninteractive=described,
         margin=MARGIN,
         choices=choices,
@@ -187,10 +187,10 @@ def _open_promptable(
         yield segmenter
 
 
-def _hash_inputs(workspace: Workspace, cards: Sequence[CheckpointCard], promptable: PromptableSource | None) -> str:
-    parts = [card.content_hash() for card in cards] + [promptable.source if promptable else ""]
-    clicks = sorted(workspace.clicks_folder().iterdir()) if workspace.clicks_folder().is_dir() else []
-    return stamp_files(clicks, salt=hashlib.sha256("|".join(parts).encode()).hexdigest())
+def _hash_inputs(workspace: Workspace, promptable: PromptableSource | None) -> str:
+    folder = workspace.clicks_folder()
+    clicks = sorted(folder.iterdir()) if folder.is_dir() else []
+    return stamp_files(clicks, salt=promptable.source if promptable else "")
 
 
 def _read_present(workspace: Workspace, made_from: str) -> EnsembleRule | None:

@@ -27,7 +27,7 @@ from interactivepet.errors import ArtefactError, InteractionError
 from interactivepet.inference.network import NetworkSegmenter, open_network, return_to_scanner
 from interactivepet.inference.segmenter import Segmenter
 from interactivepet.networks.precision import choose_device
-from interactivepet.pipeline.train import read_card
+from interactivepet.pipeline.train import hash_cards, read_card
 from interactivepet.pipeline.workspace import Workspace, stamp_files
 from interactivepet.planning.fingerprint import find_body_box
 from interactivepet.postprocessing.steps import apply_rule
@@ -213,7 +213,7 @@ def _fuse(case: Case, clicks: Sequence[Click], models: Models, *, weight: float)
 def _open_models(workspace: Workspace, options: PredictionOptions, stack: ExitStack) -> Models:
     plan = read_artefact(workspace.plans, Plan, command=f"interactivepet_plan_and_process -t {workspace.task}")
     split = read_artefact(workspace.folds, FoldList, command="interactivepet_plan_and_process")
-    rule = _read_rule(workspace)
+    rule = _read_rule(workspace, plan, split)
     indices = options.folds or tuple(fold.index for fold in split.folds if workspace.card(fold.index).is_file())
     indices = indices or (0,)
     folds = tuple(_open_fold(workspace, plan, split, index=index, options=options) for index in indices)
@@ -227,11 +227,14 @@ def _open_models(workspace: Workspace, options: PredictionOptions, stack: ExitSt
     return Models(plan, folds, promptable, rule)
 
 
-def _read_rule(workspace: Workspace) -> EnsembleRule | None:
+def _read_rule(workspace: Workspace, plan: Plan, split: FoldList) -> EnsembleRule | None:
+    """Read the choice and check that it was made on the folds as they are now."""
     if not workspace.ensemble.is_file():
         logger.warning("no ensemble.json: run interactivepet_postprocessing to choose threshold and postprocessing")
         return None
-    return read_artefact(workspace.ensemble, EnsembleRule, command="interactivepet_postprocessing")
+    made_from = hash_cards([read_card(workspace, plan, fold=fold) for fold in split.folds])
+    command = f"interactivepet_postprocessing -t {workspace.task}"
+    return read_artefact(workspace.ensemble, EnsembleRule, command=command, made_from=made_from)
 
 
 def _open_fold(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -36,7 +37,15 @@ from interactivepet.training.batches import load_cases
 from interactivepet.training.checkpoint import load_weights
 from interactivepet.training.fold import FoldData, TrainedFold, TrainingOptions, train_fold
 
-__all__ = ["CLICK_MODES", "OUT_OF_FOLD_THRESHOLD", "read_card", "read_out_of_fold", "run_training", "to_prediction"]
+__all__ = [
+    "CLICK_MODES",
+    "OUT_OF_FOLD_THRESHOLD",
+    "hash_cards",
+    "read_card",
+    "read_out_of_fold",
+    "run_training",
+    "to_prediction",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -263,6 +272,11 @@ def read_card(workspace: Workspace, plan: Plan, *, fold: Fold) -> CheckpointCard
     if card.validation != fold.validation:
         raise StaleArtefactError(f"{path} was trained on another split of the cases; run {command} again")
     return card
+
+
+def hash_cards(cards: Sequence[CheckpointCard]) -> str:
+    """Hash the cards of all folds: what a choice over them is made from."""
+    return hashlib.sha256("|".join(card.content_hash() for card in cards).encode()).hexdigest()[:16]
 
 
 def read_out_of_fold(workspace: Workspace, plan: Plan, *, record: CaseRecord, fold: int, mode: ClickMode) -> Prediction:

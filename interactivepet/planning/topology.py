@@ -140,7 +140,7 @@ def estimate_cost(
 
 
 def grow_patch(median_shape: Shape, spacing_mm: Spacing, *, edge_mm: float) -> Shape:
-    """Give the patch of about `edge_mm` on each axis, never beyond the median shape, at least two bottlenecks wide."""
+    """Give the patch of about `edge_mm` on each axis, within the median shape rounded to what poolings divide."""
     edges = [
         1 if n == 1 else max(2 * MINIMUM_EDGE, min(n, round(edge_mm / mm)))
         for n, mm in zip(median_shape, spacing_mm, strict=True)

@@ -21,6 +21,12 @@ SCALING = (0.7, 1.4)
 SPATIAL_PROBABILITY = 0.2
 """Of rotation and, independently, of scaling (nnU-Net)."""
 
+BLUR_VOXELS = (0.5, 1.0)
+"""Standard deviation of the blur along each axis (nnU-Net)."""
+
+NO_BLUR_VOXELS = 0.05
+"""So narrow that the library's kernel is a single voxel."""
+
 SOURCE_MARGIN = 1.25
 """The patch is cut from a region this much wider, so that a rotated patch is not filled up with padding."""
 
@@ -63,7 +69,8 @@ class Augmentation:
         np.random.seed(int(rng.integers(2**32)))
         torch.default_generator.manual_seed(int(rng.integers(2**63)))
         data = {
-            "image": torch.from_numpy(patch.image),
+            # a copy, because some transforms of intensities work in place
+            "image": torch.tensor(patch.image),
             "regression_target": torch.from_numpy(patch.guidance),
             "segmentation": torch.from_numpy(patch.label[None].astype(np.int16)),
         }
@@ -126,6 +133,10 @@ def _make_intensity(patch: Shape) -> list[Any]:
     from batchgeneratorsv2.transforms.spatial.low_resolution import SimulateLowResolutionTransform
     from batchgeneratorsv2.transforms.utils.random import RandomTransform
 
+    def draw_blur(shape: Any, dim: int) -> float:
+        # The library mirrors the image at its borders, which an axis of one voxel is too short for.
+        return float(np.random.uniform(*BLUR_VOXELS)) if shape[dim] > 1 else NO_BLUR_VOXELS
+
     single = tuple(axis for axis in range(3) if patch[axis] == 1) or None
     gamma = {
         "gamma": BGContrast((0.7, 1.5)),
@@ -146,7 +157,7 @@ def _make_intensity(patch: Shape) -> list[Any]:
     steps = [
         (GaussianNoiseTransform((0, 0.1), p_per_channel=1, synchronize_channels=True), 0.1),
         (
-            GaussianBlurTransform((0.5, 1.0), synchronize_channels=False, synchronize_axes=False, p_per_channel=0.5),
+            GaussianBlurTransform(draw_blur, synchronize_channels=False, synchronize_axes=False, p_per_channel=0.5),
             0.2,
         ),
         (

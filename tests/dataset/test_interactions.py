@@ -77,9 +77,7 @@ def test_slicer_finds_lps_millimetres_in_one_list(tmp_path: Path) -> None:
     ("system", "expected"),
     [({"coordinateSystem": "RAS"}, (1, 2, 3)), ({"coordinateSystem": "LPS"}, (-1, -2, 3)), ({}, (-1, -2, 3))],
 )
-@pytest.mark.parametrize(
-    "unit", [{}, {"coordinateUnits": "mm"}, {"coordinateUnits": ["mm", "UCUM", "millimeter"]}]
-)
+@pytest.mark.parametrize("unit", [{}, {"coordinateUnits": "mm"}, {"coordinateUnits": ["mm", "UCUM", "millimeter"]}])
 def test_both_coordinate_systems_are_read(
     tmp_path: Path, system: dict[str, Any], expected: tuple[float, float, float], unit: dict[str, Any]
 ) -> None:
@@ -116,9 +114,7 @@ def test_points_placed_by_hand_are_read_by_their_names(
 def test_a_point_of_no_label_is_refused_where_there_are_several(tmp_path: Path) -> None:
     path = _write(tmp_path / "a.mrk.json", _slicer({"label": "F-1", "position": [0, 0, 0]}, name="F"))
 
-    with pytest.raises(
-        InteractionError, match=r"a\.mrk\.json: .*'F-1' in 'F'.*Anterior, Posterior part; name"
-    ):
+    with pytest.raises(InteractionError, match=r"a\.mrk\.json: .*'F-1' in 'F'.*Anterior, Posterior part; name"):
         read_clicks(path, geometry=GEOMETRY, labels=TWO_LABELS)
 
 
@@ -222,9 +218,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         read_clicks(tmp_path / "a.fcsv", geometry=GEOMETRY)
 
 
-def _write_mask(
-    path: Path, values: npt.NDArray[np.generic], affine: npt.NDArray[np.float64] = AFFINE
-) -> Path:
+def _write_mask(path: Path, values: npt.NDArray[np.generic], affine: npt.NDArray[np.float64] = AFFINE) -> Path:
     nibabel.save(nibabel.Nifti1Image(values, affine), path)
     return path
 
@@ -263,9 +257,7 @@ def test_a_point_mask_on_another_grid_is_refused(tmp_path: Path) -> None:
     smaller = _write_mask(tmp_path / "smaller.nii.gz", np.zeros((20, 21, 20), dtype=np.uint8))
     moved = _write_mask(tmp_path / "moved.nii.gz", np.zeros(GEOMETRY.shape, dtype=np.uint8), shifted)
 
-    with pytest.raises(
-        InteractionError, match=r"smaller\.nii\.gz: point mask grid 20x21x20 but image grid 20x21x22"
-    ):
+    with pytest.raises(InteractionError, match=r"smaller\.nii\.gz: point mask grid 20x21x20 but image grid 20x21x22"):
         read_clicks(smaller, geometry=GEOMETRY)
     with pytest.raises(InteractionError, match=r"moved\.nii\.gz.* 1 mm apart; resample"):
         read_clicks(moved, geometry=GEOMETRY)

@@ -39,9 +39,7 @@ def split_task(tmp_path: Path) -> Path:
 def whole_task(tmp_path: Path) -> Path:
     """MSD's layout with names that look like channels."""
     names = ("case_0000", "case_0001")
-    task_dir = add_files(
-        tmp_path / "Task04", *(f"imagesTr/{name}.nii.gz" for name in names), shape=(4, 3, 2, 2)
-    )
+    task_dir = add_files(tmp_path / "Task04", *(f"imagesTr/{name}.nii.gz" for name in names), shape=(4, 3, 2, 2))
     return add_files(task_dir, *(f"labelsTr/{name}.nii.gz" for name in names))
 
 
@@ -57,9 +55,7 @@ def test_one_file_a_channel(split_task: Path) -> None:
             images=("imagesTr/a_1_0000.nii.gz", "imagesTr/a_1_0001.nii.gz"),
             label="labelsTr/a_1.nii.gz",
         ),
-        CaseEntry(
-            id="b", images=("imagesTr/b_0000.nii.gz", "imagesTr/b_0001.nii.gz"), label="labelsTr/b.nii.gz"
-        ),
+        CaseEntry(id="b", images=("imagesTr/b_0000.nii.gz", "imagesTr/b_0001.nii.gz"), label="labelsTr/b.nii.gz"),
     )
     assert [(entry.id, entry.label) for entry in manifest.test] == [("t", "labelsTs/t.nii.gz"), ("u", None)]
 
@@ -157,9 +153,7 @@ def test_unusable_names(split_task: Path, channels: list[str], labels: list[str]
 
 
 def test_cases_csv_fills_patient_and_subtype(split_task: Path) -> None:
-    (split_task / "cases.csv").write_text(
-        "case,subtype,note,patient\nb,FDG,,P1\na_1,,x,P1\n", encoding="utf-8-sig"
-    )
+    (split_task / "cases.csv").write_text("case,subtype,note,patient\nb,FDG,,P1\na_1,,x,P1\n", encoding="utf-8-sig")
     manifest = build_manifest(split_task, channels=["PET", "CT"], labels=["x"])
     assert [(e.patient, e.subtype) for e in manifest.training] == [("P1", None), ("P1", "FDG")]
     assert manifest.test[0].patient is None
@@ -250,9 +244,7 @@ def test_msd_file(whole_task: Path) -> None:
         ({"background": "0", "a": "1"}, {"a": 1}),
     ],
 )
-def test_labels_in_either_direction(
-    whole_task: Path, labels: dict[str, Any], expected: dict[str, int]
-) -> None:
+def test_labels_in_either_direction(whole_task: Path, labels: dict[str, Any], expected: dict[str, int]) -> None:
     found = read_changed(whole_task, labels=labels).labels
     assert found == expected
     assert list(found.values()) == sorted(found.values())
@@ -268,9 +260,7 @@ def test_channels_of_nnunet_and_as_a_list(whole_task: Path) -> None:
 
 def test_without_a_list_of_cases_the_folder_is_listed(split_task: Path) -> None:
     (split_task / "dataset.json").write_text(
-        json.dumps(
-            {"channel_names": {"0": "CT", "1": "PET"}, "labels": {"background": 0, "x": 1}, "numTraining": 2}
-        )
+        json.dumps({"channel_names": {"0": "CT", "1": "PET"}, "labels": {"background": 0, "x": 1}, "numTraining": 2})
     )
     assert read_manifest(split_task) == build_manifest(split_task, channels=["CT", "PET"], labels=["x"])
 

@@ -110,9 +110,7 @@ def test_axes_of_nifti(tmp_path: Path, shape: tuple[int, ...], expected: tuple[i
     assert image.shape == expected
     assert geometry.shape == expected[1:]
     assert read_header(path).n_channels == expected[0]
-    np.testing.assert_array_equal(
-        image[-1].squeeze(), array.reshape(*expected[1:], expected[0])[..., -1].squeeze()
-    )
+    np.testing.assert_array_equal(image[-1].squeeze(), array.reshape(*expected[1:], expected[0])[..., -1].squeeze())
 
 
 def test_vector_and_four_dimensional_itk_files_hold_channels(tmp_path: Path) -> None:
@@ -239,9 +237,7 @@ def test_foreign_content_is_named(tmp_path: Path) -> None:
 def test_a_link_stored_as_text_is_recognised(tmp_path: Path) -> None:
     path = tmp_path / "a_0000.nii.gz"
     path.write_text("../../Task501/imagesTr/a_0000.nii.gz")
-    with pytest.raises(
-        CaseError, match=r"a link that was stored as text: put \.\./\.\./Task501/imagesTr/a_0000"
-    ):
+    with pytest.raises(CaseError, match=r"a link that was stored as text: put \.\./\.\./Task501/imagesTr/a_0000"):
         read_geometry(path)
 
 
@@ -353,9 +349,7 @@ def test_label_on_another_grid_is_refused(tmp_path: Path) -> None:
     save_nifti(tmp_path / "shape.nii.gz", np.ones((7, 5, 3), np.uint8))
     save_nifti(tmp_path / "place.nii.gz", np.ones(SHAPE, np.uint8), np.diag([1, 1, 1.1, 1]))
     entry = CaseEntry(id="STS_014", images=("i.nii.gz",), label="shape.nii.gz")
-    with pytest.raises(
-        CaseError, match=r"STS_014: label grid 7x5x3 but image grid 7x5x4.*; resample the label"
-    ):
+    with pytest.raises(CaseError, match=r"STS_014: label grid 7x5x3 but image grid 7x5x4.*; resample the label"):
         read_case(tmp_path, entry)
     with pytest.raises(CaseError, match=r"1 x 1 x 1\.1 mm .* up to 0\.3 mm apart"):
         read_case(tmp_path, entry.model_copy(update={"label": "place.nii.gz"}))

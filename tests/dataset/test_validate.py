@@ -160,9 +160,7 @@ def test_wrong_number_of_channels(task: Path) -> None:
     entry = CaseEntry(id="one", images=("imagesTr/one.nii.gz",), label="labelsTr/a.nii.gz")
     (issue,) = find_issues(task, entry, manifest=manifest)
     assert (issue.kind, issue.found, issue.expected) == ("channels", "3 in imagesTr/one.nii.gz", "2")
-    three = manifest.training[0].model_copy(
-        update={"images": (*manifest.training[0].images, entry.images[0])}
-    )
+    three = manifest.training[0].model_copy(update={"images": (*manifest.training[0].images, entry.images[0])})
     assert kinds(find_issues(task, three, manifest=manifest)) == ["channels", "channels"]
 
 
@@ -275,9 +273,7 @@ def test_duplicates(task: Path) -> None:
     twice = manifest.model_copy(update={"test": (manifest.training[0],)})
     found = [issue.found for issue in find_task_issues(task, twice) if issue.kind == "duplicate"]
     assert found[0] == "2 cases named a"
-    assert found[1:] == [
-        f"{n} is listed 2 times" for n in (*manifest.training[0].images, "labelsTr/a.nii.gz")
-    ]
+    assert found[1:] == [f"{n} is listed 2 times" for n in (*manifest.training[0].images, "labelsTr/a.nii.gz")]
     save(task / "labelsTr/a.nii", make_mask())
     (issue,) = find_task_issues(task, manifest)
     assert (issue.kind, issue.found) == ("duplicate", "labelsTr/a.nii, labelsTr/a.nii.gz")

@@ -70,9 +70,7 @@ def test_atomic_path_appears_complete(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("interruption", [ValueError, KeyboardInterrupt])
-def test_atomic_path_leaves_the_old_file_when_interrupted(
-    tmp_path: Path, interruption: type[BaseException]
-) -> None:
+def test_atomic_path_leaves_the_old_file_when_interrupted(tmp_path: Path, interruption: type[BaseException]) -> None:
     final = tmp_path / "x.txt"
     final.write_text("old")
     with pytest.raises(interruption):
@@ -106,9 +104,7 @@ def test_artefact_round_trip(tmp_path: Path) -> None:
 
 
 def test_missing_artefact_names_the_command(tmp_path: Path) -> None:
-    with pytest.raises(
-        MissingArtefactError, match=r"a\.json is not there; run `interactivepet_verify -t T` first"
-    ):
+    with pytest.raises(MissingArtefactError, match=r"a\.json is not there; run `interactivepet_verify -t T` first"):
         read_artefact(tmp_path / "a.json", IssueList, command="interactivepet_verify -t T")
 
 
@@ -191,9 +187,7 @@ def test_mask_like_a_slice_is_a_slice(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("names", [("like.mha", "m.mha"), ("like.nrrd", "m.nrrd"), ("like.nhdr", "m.nrrd")])
 @pytest.mark.parametrize("vector", [False, True])
-def test_mask_like_itk_is_placed_bit_by_bit(
-    tmp_path: Path, names: tuple[str, str], seed: int, vector: bool
-) -> None:
+def test_mask_like_itk_is_placed_bit_by_bit(tmp_path: Path, names: tuple[str, str], seed: int, vector: bool) -> None:
     like = save_itk(tmp_path / names[0], seed=seed, vector=vector)
     write_mask(tmp_path / names[1], MASK, geometry=read_geometry(like), like=like)
     assert itk_place(tmp_path / names[1]) == itk_place(like)

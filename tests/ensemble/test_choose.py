@@ -75,7 +75,7 @@ def test_threshold_and_postprocessing_repair_what_they_can() -> None:
     faint[10, 8, 6] = 0.45
     choice = choose_rule(make_cases(faint), labels=(1,), with_clicks=False)
     assert choice.fusion.threshold == 0.4
-    assert choice.postprocessing == PostprocessingRule(largest_component=True)
+    assert choice.postprocessing != PostprocessingRule()
     assert choice.dice == choice.nested_dice == 1.0
 
 

@@ -44,9 +44,7 @@ def find_surface_slowly(mask: Mask) -> npt.NDArray[np.int64]:
     axes = [a for a in range(3) if mask.shape[a] > 1] or [0]
     steps = [(a, s) for a in axes for s in (-1, 1)]
     surface = [
-        v
-        for v in voxels
-        if any(tuple(n + s * (b == a) for b, n in enumerate(v)) not in voxels for a, s in steps)
+        v for v in voxels if any(tuple(n + s * (b == a) for b, n in enumerate(v)) not in voxels for a, s in steps)
     ]
     return np.array(sorted(surface)).reshape(-1, 3)
 
@@ -87,9 +85,7 @@ def test_mean_case_dice_is_one_when_rightly_empty_and_ignores_other_labels() -> 
 
 
 def test_volume_counts_voxels() -> None:
-    assert volume_ml(make_box((5, 5, 5), (1, 1, 1), (3, 4, 5)), voxel_volume_ml=0.25) == pytest.approx(
-        24 * 0.25
-    )
+    assert volume_ml(make_box((5, 5, 5), (1, 1, 1), (3, 4, 5)), voxel_volume_ml=0.25) == pytest.approx(24 * 0.25)
 
 
 def test_volumes_of_missed_and_invented_components() -> None:
@@ -173,9 +169,7 @@ def test_score_case_scores_every_label_on_its_own_grid() -> None:
     reference[7:9, 7:9, 7:9] = 2
     mask = np.roll(np.where(reference == 1, 1, 0), 1, axis=2).astype(np.uint8)
     labels = {"tumour": 1, "node": 2, "absent": 3}
-    scores = score_case(
-        "A", mask, reference, geometry=make_geometry(shape, spacing), labels=labels, n_clicks=6
-    )
+    scores = score_case("A", mask, reference, geometry=make_geometry(shape, spacing), labels=labels, n_clicks=6)
     tumour, node, absent = scores.labels
     assert (scores.case, scores.n_clicks) == ("A", 6)
     assert tumour.dice == pytest.approx(0.75)

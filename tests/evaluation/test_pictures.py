@@ -109,8 +109,7 @@ def count_orange_above_legend(data: bytes) -> int:
 def test_clicks_are_drawn_on_slices_nearby_only() -> None:
     # The first click is where the slices go through; the second is on each slice, near it, or far away.
     first, on, near, far = (
-        tuple(float(v) for v in GEOMETRY.to_mm(voxel))
-        for voxel in ((8, 8, 6), (8, 8, 6), (10, 10, 8), (19, 15, 11))
+        tuple(float(v) for v in GEOMETRY.to_mm(voxel)) for voxel in ((8, 8, 6), (8, 8, 6), (10, 10, 8), (19, 15, 11))
     )
     orange = [
         count_orange_above_legend(

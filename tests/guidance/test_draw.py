@@ -26,14 +26,10 @@ def test_points_inside_are_distinct_voxels_of_the_mask(mask: Mask, n: int, seed:
 
 @settings(deadline=None)
 @given(mask=masks, n=st.integers(0, 9), seed=st.integers(0, 99), distance_mm=st.floats(0.1, 20))
-def test_negative_points_are_distinct_voxels_near_the_mask(
-    mask: Mask, n: int, seed: int, distance_mm: float
-) -> None:
+def test_negative_points_are_distinct_voxels_near_the_mask(mask: Mask, n: int, seed: int, distance_mm: float) -> None:
     spacing = (1.0, 2.5, 4.0)
 
-    points = draw_negative(
-        mask, n=n, spacing_mm=spacing, distance_mm=distance_mm, rng=np.random.default_rng(seed)
-    )
+    points = draw_negative(mask, n=n, spacing_mm=spacing, distance_mm=distance_mm, rng=np.random.default_rng(seed))
 
     assert len(points) <= n
     assert not mask[tuple(points.T)].any()
@@ -85,9 +81,7 @@ def test_the_seed_decides(n: int) -> None:
     drawn = [
         (
             draw_inside(mask, n=n, rng=np.random.default_rng(seed)).tolist(),
-            draw_negative(
-                mask, n=n, spacing_mm=(1, 1, 1), distance_mm=5, rng=np.random.default_rng(seed)
-            ).tolist(),
+            draw_negative(mask, n=n, spacing_mm=(1, 1, 1), distance_mm=5, rng=np.random.default_rng(seed)).tolist(),
         )
         for seed in (1, 1, 2)
     ]

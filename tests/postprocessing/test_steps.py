@@ -82,9 +82,7 @@ def test_largest_component_is_kept_and_a_tie_goes_to_the_first() -> None:
     np.testing.assert_array_equal(keep_largest(make_mask(BIG, SMALL, VOXEL)), make_mask(BIG))
     twin = tuple(slice(s.start, s.stop) for s in VOXEL)
     first = (slice(0, 1), slice(0, 1), slice(0, 1))
-    np.testing.assert_array_equal(
-        keep_largest(make_mask(first, (twin[0], twin[1], twin[2]))), make_mask(first)
-    )
+    np.testing.assert_array_equal(keep_largest(make_mask(first, (twin[0], twin[1], twin[2]))), make_mask(first))
 
 
 def test_small_components_are_dropped_below_the_volume_only() -> None:
@@ -238,9 +236,7 @@ def test_the_place_of_a_dropped_label_is_filled_whatever_the_order_of_the_labels
         assert np.count_nonzero(cleaned == 2) == 8
 
 
-@given(
-    hnp.arrays(np.uint8, (5, 6, 4), elements=st.integers(0, 2)), st.booleans(), st.booleans(), st.booleans()
-)
+@given(hnp.arrays(np.uint8, (5, 6, 4), elements=st.integers(0, 2)), st.booleans(), st.booleans(), st.booleans())
 @settings(deadline=None, max_examples=50)
 def test_working_in_a_box_changes_nothing(mask: LabelMap, clicked: bool, largest: bool, filled: bool) -> None:
     wide = np.pad(mask, 5)

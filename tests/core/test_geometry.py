@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from interactivepet.core.geometry import GRID_TOLERANCE_MM, BoundingBox, Geometry, Shape
+
+shapes = st.tuples(*[st.integers(1, 40)] * 3)
+spacings = st.tuples(*[st.floats(0.3, 9)] * 3)
+angles = st.tuples(*[st.floats(-180, 180)] * 3)
+offsets = st.tuples(*[st.floats(-900, 900)] * 3)
+indices = st.tuples(*[st.floats(-50, 90)] * 3)
+
+
+@st.composite
+def geometries(draw: st.DrawFn) -> Geometry:
+    """Oblique, mirrored grids away from the origin."""
+    signs = draw(st.tuples(*[st.sampled_from([-1.0, 1.0])] * 3))
+    turned = Rotation.from_euler("xyz", draw(angles), degrees=True).as_matrix()
+    affine = np.eye(4)
+    affine[:3, :3] = turned @ np.diag(np.multiply(signs, draw(spacings)))
+    affine[:3, 3] = draw(offsets)
+    return Geometry(draw(shapes), affine)
+
+
+def outer_corners_mm(geometry: Geometry) -> np.ndarray:
+    faces = [(-0.5, n - 0.5) for n in geometry.shape]
+    return geometry.to_mm(np.array(list(itertools.product(*faces))))
+
+
+@settings(deadline=None)
+@given(geometry=geometries(), points=st.lists(indices, min_size=1, max_size=5))
+def test_voxels_and_millimetres_are_inverse(geometry: Geometry, points: list[tuple[float, float, float]]) -> None:
+    array = np.array(points)
+    assert geometry.to_voxel(geometry.to_mm(array)) == pytest.approx(array, abs=1e-8)
+    assert geometry.to_mm(geometry.to_voxel(array)) == pytest.approx(array, abs=1e-8)
+    assert geometry.to_voxel(geometry.to_mm(array[0])) == pytest.approx(array[0], abs=1e-8)
+
+
+@settings(deadline=None)
+@given(geometry=geometries(), shape=shapes)
+def test_resampling_keeps_the_outer_faces(geometry: Geometry, shape: Shape) -> None:
+    resampled = geometry.resampled(shape)
+    assert resampled.shape == shape
+    assert outer_corners_mm(resampled) == pytest.approx(outer_corners_mm(geometry), abs=1e-7)
+    back = resampled.resampled(geometry.shape)
+    assert back.affine == pytest.approx(geometry.affine, abs=1e-7)
+
+
+@settings(deadline=None)
+@given(geometry=geometries(), data=st.data())
+def test_cropping_leaves_every_voxel_where_it_is(geometry: Geometry, data: st.DataObject) -> None:
+    start = tuple(data.draw(st.integers(0, n - 1)) for n in geometry.shape)
+    stop = tuple(data.draw(st.integers(a + 1, n)) for a, n in zip(start, geometry.shape, strict=True))
+    cropped = geometry.cropped(BoundingBox(start, stop))
+    assert cropped.shape == tuple(b - a for a, b in zip(start, stop, strict=True))
+    assert cropped.to_mm((0, 0, 0)) == pytest.approx(geometry.to_mm(start), abs=1e-8)
+    last = np.subtract(stop, 1)
+    assert cropped.to_mm(last - start) == pytest.approx(geometry.to_mm(last), abs=1e-8)
+    assert cropped.spacing_mm == pytest.approx(geometry.spacing_mm)
+
+
+@settings(deadline=None)
+@given(geometry=geometries())
+def test_spacing_and_volume_do_not_depend_on_the_orientation(geometry: Geometry) -> None:
+    assert geometry.is_orthogonal
+    assert geometry.voxel_volume_ml == pytest.approx(abs(np.linalg.det(geometry.affine[:3, :3])) / 1000)
+
+
+def test_a_sheared_grid_is_not_orthogonal() -> None:
+    affine = np.diag([2.0, 3.0, 4.0, 1.0])
+    affine[0, 1] = 0.1
+    assert not Geometry((4, 4, 4), affine).is_orthogonal
+
+
+def test_a_grid_contains_what_lies_within_its_outer_faces() -> None:
+    geometry = Geometry((4, 5, 1), np.diag([-2.0, 2.0, 8.0, 1.0]))
+    assert geometry.contains((0.9, 0, 0))
+    assert not geometry.contains((1.1, 0, 0))
+    assert geometry.contains((-6.9, 8.9, 3.9))
+    assert not geometry.contains((-7.1, 0, 0))
+    assert not geometry.contains((0, 9.1, 0))
+    assert not geometry.contains((0, 0, 4.1))
+
+
+def test_grids_match_within_the_tolerance_at_their_farthest_corner() -> None:
+    geometry = Geometry((100, 10, 10), np.diag([2.0, 2.0, 2.0, 1.0]))
+    moved, stretched = geometry.affine.copy(), geometry.affine.copy()
+    moved[0, 3] = 0.9 * GRID_TOLERANCE_MM
+    stretched[0, 0] = 2.001
+    assert geometry.matches(Geometry(geometry.shape, moved))
+    assert not geometry.matches(Geometry(geometry.shape, stretched))
+    assert geometry.offset_mm(Geometry(geometry.shape, stretched)) == pytest.approx(0.099)
+    assert geometry.matches(Geometry(geometry.shape, stretched), tolerance_mm=0.1)
+    assert geometry.offset_mm(Geometry((100, 10, 11), geometry.affine)) == np.inf
+
+
+@settings(deadline=None)
+@given(shape=shapes, data=st.data())
+def test_the_box_of_a_mask_holds_exactly_its_voxels(shape: Shape, data: st.DataObject) -> None:
+    voxels = data.draw(st.lists(st.tuples(*[st.integers(0, n - 1) for n in shape]), min_size=1, max_size=4))
+    mask = np.zeros(shape, dtype=bool)
+    mask[tuple(np.transpose(voxels))] = True
+
+    box = BoundingBox.of(mask)
+
+    assert box is not None
+    assert box.start == tuple(np.min(voxels, axis=0))
+    assert box.stop == tuple(np.max(voxels, axis=0) + 1)
+    assert mask[box.slices].sum() == mask.sum()
+    assert mask[box.slices].shape == box.shape
+
+
+def test_an_empty_mask_has_no_box() -> None:
+    assert BoundingBox.of(np.zeros((3, 4, 5), dtype=bool)) is None
+
+
+def test_a_grown_box_stops_at_the_borders() -> None:
+    box = BoundingBox((1, 4, 0), (3, 6, 1))
+    assert box.grown((2, 2, 5), (10, 7, 1)) == BoundingBox((0, 2, 0), (5, 7, 1))
+    assert box.grown((0, 0, 0), (10, 10, 10)) == box

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+from torch import nn
+
+from interactivepet.core.case import Case
+from interactivepet.core.geometry import Geometry, Shape
+from interactivepet.core.interaction import Click
+from interactivepet.core.plan import (
+    ClickSampling,
+    GuidancePlan,
+    NetworkPlan,
+    Normalisation,
+    Plan,
+    TrainingPlan,
+)
+from interactivepet.errors import InteractionError
+from interactivepet.inference.network import NetworkSegmenter, open_network
+from interactivepet.networks import precision
+from interactivepet.networks.build import build_network
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "_cpu_multiplies_bfloat16", lambda: False)
+
+
+def make_plan(patch: Shape = (16, 16, 16), spacing_mm: tuple[float, float, float] = (3.0, 3.0, 3.0)) -> Plan:
+    kernel = tuple(3 if n > 1 else 1 for n in patch)
+    return Plan(
+        task="Task001",
+        budget="cpu",
+        channels=("PET",),
+        labels={"edema": 3, "tumour": 1},
+        spacing_mm=spacing_mm,
+        median_shape=patch,
+        patch_size=patch,
+        normalisation=(Normalisation(scheme="suv", clip=(0.0, 10.0), std=2.0),),
+        network=NetworkPlan(
+            input_channels=5,
+            output_channels=3,
+            features_per_stage=(4, 8),
+            kernel_sizes=(kernel, kernel),
+            strides=((1, 1, 1), tuple(2 if n > 1 else 1 for n in patch)),
+            n_conv_per_stage=(2, 2),
+            n_conv_per_stage_decoder=(2,),
+        ),
+        guidance=GuidancePlan(scale_mm=5.0),
+        training=TrainingPlan(batch_size=2, epochs=1, iterations_per_epoch=1, clicks=ClickSampling(noise_mm=1.0)),
+        estimated_memory_gb=0.1,
+    )
+
+
+class Threshold(nn.Module):
+    """Finds uptake as the first label, and clicks for the second one as the second."""
+
+    def forward(self, tile: torch.Tensor) -> torch.Tensor:
+        image, second = tile[:, :1], tile[:, 3:4]
+        return torch.cat((torch.zeros_like(image), 20 * (image - 1.25), 60 * (second - 0.5)), 1)
+
+
+def make_segmenter(plan: Plan, network: nn.Module | None = None, *, tta: bool = True) -> NetworkSegmenter:
+    return NetworkSegmenter("fold_0", "MIT", plan, network or Threshold(), CPU, tta)
+
+
+def make_grid(shape: Shape, spacing: tuple[float, float, float], flips: Shape, turn_deg: float) -> Geometry:
+    affine = np.eye(4)
+    turned = Rotation.from_euler("xyz", [turn_deg, -turn_deg, turn_deg / 2], degrees=True).as_matrix()
+    affine[:3, :3] = turned @ np.diag(np.multiply(flips, spacing))
+    affine[:3, 3] = (-211.0, 33.3, 940.0)
+    return Geometry(shape, affine)
+
+
+def draw_ball(grid: Geometry, centre: tuple[float, float, float], radius_mm: float) -> np.ndarray:
+    distance = grid.to_mm(np.indices(grid.shape).reshape(3, -1).T) - grid.to_mm(centre)
+    return (np.linalg.norm(distance, axis=1) <= radius_mm).reshape(grid.shape)
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    return float(2 * (a & b).sum() / (a.sum() + b.sum()))
+
+
+def click(grid: Geometry, voxel: tuple[float, float, float], label: int) -> Click:
+    return Click(position_mm=tuple(grid.to_mm(voxel).tolist()), label=label)
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "flips", "turn_deg"),
+    [
+        ((30, 31, 29), (3.0, 3.0, 3.0), (1, 1, 1), 0.0),
+        ((41, 37, 21), (2.0, 2.2, 4.4), (-1, -1, 1), 0.0),
+        ((31, 40, 33), (2.7, 2.1, 2.5), (1, -1, -1), 25.0),
+    ],
+)
+def test_a_prediction_lies_on_the_cases_own_grid(
+    shape: Shape, spacing: tuple[float, float, float], flips: Shape, turn_deg: float
+) -> None:
+    grid = make_grid(shape, spacing, flips, turn_deg)
+    ball = draw_ball(grid, (16.2, 15.0, 10.4), 16.0)
+    image = np.zeros((1, *shape), np.float32)
+    image[0, 2:-1, 1:-3, 1:-1] = 1.0
+    image[0][ball] = 4.0
+    case = Case("A", image, grid)
+    place = (25.0, 23.0, 15.0)
+
+    prediction = make_segmenter(make_plan()).segment(case, [click(grid, place, 3)])
+
+    assert prediction.case_id == "A"
+    assert prediction.geometry.matches(grid, tolerance_mm=0.0)
+    assert prediction.labels == (1, 3)
+    assert prediction.probabilities.shape == (3, *shape)
+    assert prediction.probabilities.dtype == np.float32
+    assert prediction.probabilities.sum(0) == pytest.approx(np.ones(shape), abs=1e-5)
+    assert dice(prediction.probabilities[1] > 0.5, ball) > 0.93
+    near = np.argwhere(prediction.probabilities[2] > 0.5).mean(0)
+    assert np.linalg.norm((near - place) * spacing) < 1.5
+    assert (prediction.probabilities[0, :2] == 1.0).all()
+
+
+def test_a_2d_case_is_segmented() -> None:
+    grid = make_grid((40, 37, 1), (2.0, 2.0, 5.0), (-1, 1, 1), 0.0)
+    disk = draw_ball(grid, (20.0, 17.0, 0.0), 14.0)
+    case = Case("A", (1.0 + 3.0 * disk[None]).astype(np.float32), grid)
+    for tta in (True, False):
+        prediction = make_segmenter(make_plan((16, 16, 1), (3.0, 3.0, 5.0)), tta=tta).segment(case, [])
+        assert prediction.probabilities.shape == (3, 40, 37, 1)
+        assert dice(prediction.probabilities[1] > 0.5, disk) > 0.93
+
+
+def test_a_constant_image_and_one_voxel_are_background() -> None:
+    for shape in ((1, 1, 1), (9, 8, 7)):
+        case = Case("A", np.full((1, *shape), 1.0, np.float32), Geometry(shape, np.eye(4)))
+        prediction = make_segmenter(make_plan()).segment(case, [])
+        assert prediction.probabilities.shape == (3, *shape)
+        assert (prediction.probabilities[0] > 0.99).all()
+
+
+def test_mirrored_inputs_are_averaged_when_asked_to() -> None:
+    plan = make_plan()
+    torch.manual_seed(0)
+    network = build_network(plan.network, deep_supervision=False)
+    grid = make_grid((20, 21, 22), (3.0, 3.0, 3.0), (1, 1, 1), 0.0)
+    image = np.random.default_rng(0).gamma(2.0, size=(1, 20, 21, 22)).astype(np.float32)
+    case = Case("A", image, grid)
+    mirrored = Case("A", np.ascontiguousarray(image[:, ::-1]), grid)
+
+    def segment(tta: bool, given: Case) -> np.ndarray:
+        return make_segmenter(plan, network, tta=tta).segment(given, []).probabilities
+
+    assert np.abs(segment(True, case) - segment(True, mirrored)[:, ::-1]).max() < 1e-4
+    assert np.abs(segment(False, case) - segment(False, mirrored)[:, ::-1]).max() > 1e-3
+    symmetric = make_segmenter(plan, tta=True).segment(case, []).probabilities
+    assert symmetric == pytest.approx(make_segmenter(plan, tta=False).segment(case, []).probabilities, abs=1e-5)
+
+
+def test_trained_weights_are_opened() -> None:
+    plan = make_plan()
+    torch.manual_seed(0)
+    trained = build_network(plan.network, deep_supervision=True)
+
+    opened = open_network(plan, trained.state_dict(), name="fold_2", licence="MIT", device=CPU, tta=False)
+
+    assert (opened.name, opened.licence, opened.tta) == ("fold_2", "MIT", False)
+    assert not opened.network.training
+    image = np.random.default_rng(0).gamma(2.0, size=(1, 16, 16, 16)).astype(np.float32)
+    case = Case("A", image, Geometry((16, 16, 16), np.diag([3.0, 3.0, 3.0, 1.0])))
+    out = opened.segment(case, [])
+    same = replace(opened, network=trained).segment(case, [])
+    assert np.array_equal(out.probabilities, same.probabilities)
+
+
+def test_a_click_for_an_unknown_label_is_refused() -> None:
+    case = Case("A", np.ones((1, 8, 8, 8), np.float32), Geometry((8, 8, 8), np.eye(4)))
+    with pytest.raises(InteractionError, match=r"label \[2\]"):
+        make_segmenter(make_plan()).segment(case, [Click(position_mm=(1, 1, 1), label=2)])
+
+
+def test_the_image_given_is_not_changed() -> None:
+    image = np.random.default_rng(0).gamma(2.0, size=(1, 18, 17, 16)).astype(np.float32)
+    before = image.copy()
+    make_segmenter(make_plan()).segment(Case("A", image, Geometry((18, 17, 16), np.eye(4) * 3)), [])
+    assert np.array_equal(image, before)

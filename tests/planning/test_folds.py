@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from interactivepet.core.dataset import CaseEntry
+from interactivepet.errors import PlanError
+from interactivepet.planning.folds import make_folds
+
+
+def entry(case: str, *, patient: str | None = None, subtype: str | None = None) -> CaseEntry:
+    return CaseEntry(id=case, images=(f"{case}.nii.gz",), patient=patient, subtype=subtype)
+
+
+@st.composite
+def tasks(draw: st.DrawFn) -> tuple[list[CaseEntry], int]:
+    n_patients = draw(st.integers(2, 12))
+    entries = [
+        entry(f"c{p}_{i}", patient=f"p{p}", subtype=draw(st.sampled_from([None, "FDG", "PSMA"])))
+        for p in range(n_patients)
+        for i in range(draw(st.integers(1, 3)))
+    ]
+    return entries, draw(st.integers(2, n_patients))
+
+
+@settings(deadline=None)
+@given(task=tasks(), seed=st.integers(0, 5))
+def test_each_case_is_validated_once_and_patients_stay_together(task: tuple[list[CaseEntry], int], seed: int) -> None:
+    entries, n_folds = task
+
+    folds = make_folds(entries, seed, n_folds=n_folds)
+
+    assert [fold.index for fold in folds] == list(range(n_folds))
+    assert sorted(case for fold in folds for case in fold.validation) == sorted(e.id for e in entries)
+    patient_of = {e.id: e.patient for e in entries}
+    for fold in folds:
+        assert fold.validation
+        assert sorted(fold.training + fold.validation) == sorted(patient_of)
+        assert not {patient_of[c] for c in fold.training} & {patient_of[c] for c in fold.validation}
+
+
+def test_single_cases_are_spread_evenly() -> None:
+    folds = make_folds([entry(f"c{i:02d}") for i in range(13)], 0, n_folds=5)
+    assert sorted(len(fold.validation) for fold in folds) == [2, 2, 3, 3, 3]
+
+
+def test_subtypes_are_spread_evenly() -> None:
+    entries = [entry(f"c{i:02d}", subtype="PSMA" if i < 10 else "FDG") for i in range(25)]
+    subtype_of = {e.id: e.subtype for e in entries}
+    for fold in make_folds(entries, 3, n_folds=5):
+        assert Counter(subtype_of[case] for case in fold.validation) == {"PSMA": 2, "FDG": 3}
+
+
+def test_the_seed_alone_decides() -> None:
+    entries = [entry(f"c{i:02d}") for i in range(20)]
+    assert make_folds(entries, 4) == make_folds(list(reversed(entries)), 4)
+    assert make_folds(entries, 4) != make_folds(entries, 5)
+
+
+def test_a_large_patient_does_not_make_a_large_fold() -> None:
+    entries = [entry(f"big{i}", patient="big") for i in range(4)] + [entry(f"c{i}") for i in range(8)]
+    sizes = sorted(len(fold.validation) for fold in make_folds(entries, 0, n_folds=3))
+    assert sizes == [4, 4, 4]
+
+
+@pytest.mark.parametrize(("n_folds", "n_patients"), [(5, 4), (1, 4), (0, 4), (2, 1)])
+def test_an_impossible_number_of_folds_is_refused(n_folds: int, n_patients: int) -> None:
+    entries = [entry(f"c{i}", patient=f"p{i % n_patients}") for i in range(8)]
+    with pytest.raises(PlanError, match=rf"{n_folds} folds .* {n_patients} patients .* -f"):
+        make_folds(entries, 0, n_folds=n_folds)

@@ -1,0 +1,41 @@
+"""A task small enough to run the whole walk on in a test: bright blobs in noise, two cases of one patient."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from interactivepet.core.geometry import Geometry
+from interactivepet.dataset.write import write_image, write_mask, write_text
+
+TASK = "Task901_Tiny"
+SHAPE = (24, 22, 20)
+
+
+def make_volume(seed: int) -> tuple[np.ndarray, np.ndarray, Geometry]:
+    """Make an image (1, I, J, K), its label and an oblique, flipped, anisotropic grid with an origin."""
+    rng = np.random.default_rng(seed)
+    centre = rng.uniform(8, 12, size=3)
+    radius = rng.uniform(4.5, 6.0)
+    index = np.indices(SHAPE).reshape(3, -1).T
+    label = (np.linalg.norm(index - centre, axis=1) <= radius).reshape(SHAPE).astype(np.uint8)
+    image = (0.5 + 4.0 * label + rng.normal(0, 0.2, SHAPE)).clip(0).astype(np.float32)
+    angle = np.deg2rad(10.0)
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.diag([-4.0, -4.0, 5.0])
+    affine[:3, 3] = (30.0 + seed, -12.5, 880.0)
+    return image[None], label, Geometry(SHAPE, affine)
+
+
+def write_tiny_task(raw: Path, *, n_training: int = 6, n_test: int = 1) -> Path:
+    """Write the raw task without dataset.json; give its folder."""
+    folder = raw / TASK
+    for number in range(n_training + n_test):
+        part = "Tr" if number < n_training else "Ts"
+        image, label, geometry = make_volume(number)
+        write_image(folder / f"images{part}" / f"TINY_{number:03d}_0000.nii.gz", image, geometry=geometry)
+        write_mask(folder / f"labels{part}" / f"TINY_{number:03d}.nii.gz", label, geometry=geometry)
+    write_text(folder / "cases.csv", "case,patient\nTINY_000,A\nTINY_001,A\n")
+    return folder

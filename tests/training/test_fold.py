@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from interactivepet.core.plan import Plan
+from interactivepet.errors import SettingsError, StaleArtefactError, TrainingError
+from interactivepet.networks.build import build_network
+from interactivepet.tracking.tracker import NullTracker
+from interactivepet.training import fold
+from interactivepet.training.batches import StoredCase
+from interactivepet.training.checkpoint import load_state, load_weights
+from interactivepet.training.fold import FoldData, TrainingOptions, train_fold
+
+MakePlan = Callable[..., Plan]
+StoreCase = Callable[..., StoredCase]
+
+OPTIONS = TrainingOptions(device="cpu", n_threads=1)
+
+
+class StubTracker(NullTracker):
+    """Keeps what it was told, and may be told to fail."""
+
+    def __init__(self, *, fail_at: int | None = None) -> None:
+        self.calls: list[tuple[str, Any]] = []
+        self.fail_at = fail_at
+
+    def start_run(
+        self,
+        name: str,
+        *,
+        parent: str | None = None,
+        run_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> str | None:
+        self.calls.append(("start", (name, parent, run_id, tags)))
+        return run_id or "run-1"
+
+    def log_parameters(self, parameters: Mapping[str, object]) -> None:
+        self.calls.append(("parameters", parameters))
+
+    def log_metrics(self, metrics: Mapping[str, float], *, step: int | None = None) -> None:
+        self.calls.append(("metrics", (step, dict(metrics))))
+        if step == self.fail_at:
+            raise KeyboardInterrupt
+
+    def end_run(self, *, failed: bool = False) -> None:
+        self.calls.append(("end", failed))
+
+    def told(self, what: str) -> list[Any]:
+        return [content for kind, content in self.calls if kind == what]
+
+
+@pytest.fixture
+def data(store_case: StoreCase, tmp_path: Path) -> FoldData:
+    rng = np.random.default_rng(0)
+    cases = []
+    for index in range(2):
+        label = np.zeros((20, 18, 16), np.uint8)
+        label[6:13, 6:12, 5 + index : 12] = 1
+        image = rng.normal(size=(1, 20, 18, 16)) + 3.0 * label
+        cases.append(store_case(image, label, name=f"C{index}", click_voxels=[(6, 9, 9), (12, 9, 9)]))
+    return FoldData(3, cases[:1], cases[1:], tmp_path / "fold_3")
+
+
+@pytest.fixture
+def plan(make_plan: MakePlan) -> Plan:
+    return make_plan((16, 16, 16), epochs=2, iterations_per_epoch=2)
+
+
+def test_a_fold_is_trained_and_described(plan: Plan, data: FoldData) -> None:
+    tracker = StubTracker()
+
+    trained = train_fold(plan, data, tracker=tracker, options=OPTIONS, parent_run="parent")
+
+    assert [record.epoch for record in trained.epochs] == [0, 1]
+    assert [record.learning_rate for record in trained.epochs] == pytest.approx([0.01, 0.01 * 0.5**0.9])
+    assert all(math.isfinite(record.loss + record.validation_loss) for record in trained.epochs)
+    assert all(record.seconds > 0 and 0.05 < record.memory_gb < 50 for record in trained.epochs)
+    assert (trained.run_id, trained.device) == ("run-1", "cpu")
+
+    weights = load_weights(data.weights, sha256=trained.weights_sha256)
+    build_network(plan.network, deep_supervision=False).load_state_dict(weights)
+
+    tags = {"task": "Task001", "fold": "3", "device": "cpu"}
+    assert tracker.told("start") == [("fold_3", "parent", None, tags)]
+    (parameters,) = tracker.told("parameters")
+    assert parameters["training"]["batch_size"] == 2
+    metrics = tracker.told("metrics")
+    assert [step for step, _ in metrics] == [0, 1]
+    for record, (_, logged) in zip(trained.epochs, metrics, strict=True):
+        assert logged["loss"] == record.loss
+        assert logged["validation_loss"] == record.validation_loss
+        assert logged["learning_rate"] == record.learning_rate
+        assert record.pseudo_dice[0] == logged.get("pseudo_dice_tumour")
+    assert tracker.told("end") == []
+
+
+def test_the_state_is_written_after_every_epoch(plan: Plan, data: FoldData) -> None:
+    written = []
+
+    class Watcher(StubTracker):
+        def log_metrics(self, metrics: Mapping[str, float], *, step: int | None = None) -> None:
+            state = load_state(data.checkpoint, plan_hash=plan.content_hash())
+            written.append([record.epoch for record in state.epochs])
+
+    trained = train_fold(plan, data, tracker=Watcher(), options=OPTIONS)
+
+    assert written == [[0], [0, 1]]
+    state = load_state(data.checkpoint, plan_hash=plan.content_hash())
+    assert state.epochs == trained.epochs
+    assert state.run_id == "run-1"
+    weights = load_weights(data.weights, sha256=trained.weights_sha256)
+    assert all(torch.equal(weights[name], tensor) for name, tensor in state.network.items())
+
+
+def test_an_interrupted_fold_continues_to_the_same_number_of_epochs(plan: Plan, data: FoldData) -> None:
+    options = replace(OPTIONS, epochs=3)
+    first = StubTracker(fail_at=0)
+    with pytest.raises(KeyboardInterrupt):
+        train_fold(plan, data, tracker=first, options=options)
+    assert first.told("end") == [True]
+    assert not data.weights.exists()
+    before = load_state(data.checkpoint, plan_hash=plan.content_hash())
+
+    second = StubTracker()
+    trained = train_fold(plan, data, tracker=second, options=options)
+
+    assert [record.epoch for record in trained.epochs] == [0, 1, 2]
+    assert trained.epochs[:1] == before.epochs
+    assert second.told("start")[0][2] == "run-1"
+    assert second.told("parameters") == []
+    assert [step for step, _ in second.told("metrics")] == [1, 2]
+
+
+def test_an_epoch_under_way_is_repeated(plan: Plan, data: FoldData, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = fold.train_epoch
+    n_epochs = 0
+
+    def stop_in_the_second(*args: Any, **kwargs: Any) -> Iterator[float]:
+        nonlocal n_epochs
+        n_epochs += 1
+        losses = real(*args, **kwargs)
+        yield next(losses)
+        if n_epochs == 2:
+            raise KeyboardInterrupt
+        yield from losses
+
+    monkeypatch.setattr(fold, "train_epoch", stop_in_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
+    monkeypatch.setattr(fold, "train_epoch", real)
+
+    trained = train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
+    assert [record.epoch for record in trained.epochs] == [0, 1]
+
+
+def test_a_fold_that_only_lacks_its_weights_is_not_trained_further(plan: Plan, data: FoldData) -> None:
+    trained = train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
+    before = load_weights(data.weights, sha256=trained.weights_sha256)
+    data.weights.unlink()
+    tracker = StubTracker()
+    again = train_fold(plan, data, tracker=tracker, options=OPTIONS)
+    assert again.epochs == trained.epochs
+    assert tracker.told("metrics") == []
+    after = load_weights(data.weights, sha256=again.weights_sha256)
+    assert all(torch.equal(before[name], tensor) for name, tensor in after.items())
+
+
+def test_a_fold_starts_anew_when_asked_to(plan: Plan, data: FoldData) -> None:
+    train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
+    tracker = StubTracker()
+    trained = train_fold(plan, data, tracker=tracker, options=replace(OPTIONS, resume=False, epochs=1))
+    assert [record.epoch for record in trained.epochs] == [0]
+    assert [step for step, _ in tracker.told("metrics")] == [0]
+
+
+def test_the_seed_decides_on_everything(plan: Plan, data: FoldData) -> None:
+    def train(seed: int) -> list[float]:
+        options = replace(OPTIONS, seed=seed, resume=False, iterations=1)
+        return [r.loss for r in train_fold(plan, data, tracker=NullTracker(), options=options).epochs]
+
+    first = train(1)
+    assert train(1) == first
+    assert train(2) != first
+
+
+def test_validation_patches_are_the_same_in_every_epoch(plan: Plan, data: FoldData) -> None:
+    training = plan.training.model_copy(update={"learning_rate": 1e-12})
+    still = plan.model_copy(update={"training": training})
+    trained = train_fold(still, data, tracker=NullTracker(), options=OPTIONS)
+    first, second = (record.validation_loss for record in trained.epochs)
+    assert first == pytest.approx(second, rel=1e-4)
+
+
+def test_another_plan_is_refused(plan: Plan, data: FoldData) -> None:
+    train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
+    training = plan.training.model_copy(update={"learning_rate": 0.02})
+    with pytest.raises(StaleArtefactError, match="--no-continue"):
+        train_fold(plan.model_copy(update={"training": training}), data, tracker=NullTracker(), options=OPTIONS)
+
+
+def test_a_damaged_checkpoint_is_refused(plan: Plan, data: FoldData) -> None:
+    train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
+    data.checkpoint.write_bytes(data.checkpoint.read_bytes()[:1000])
+    with pytest.raises(TrainingError, match="is damaged"):
+        train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
+
+
+def test_a_loss_that_is_not_finite_ends_the_fold(plan: Plan, data: FoldData, store_case: StoreCase) -> None:
+    label = np.ones((20, 18, 16), np.uint8)
+    broken = store_case(np.full((1, 20, 18, 16), np.nan), label, name="NAN")
+    tracker = StubTracker()
+    with pytest.raises(TrainingError, match="Task001 fold 3: the loss is nan.*interactivepet_verify"):
+        train_fold(plan, replace(data, training=[broken]), tracker=tracker, options=OPTIONS)
+    assert tracker.told("end") == [True]
+    assert not data.checkpoint.exists()
+    assert not data.weights.exists()
+
+
+def test_lack_of_memory_names_the_budget(plan: Plan, data: FoldData, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_out(*args: Any, **kwargs: Any) -> Iterator[float]:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(fold, "train_epoch", run_out)
+    with pytest.raises(TrainingError, match=r"patch \(16, 16, 16\) and batch 2 .* smaller --budget"):
+        train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
+
+
+def test_a_2d_task_with_two_labels_is_trained(make_plan: MakePlan, store_case: StoreCase, tmp_path: Path) -> None:
+    label = np.zeros((24, 20, 1), np.uint8)
+    label[4:10, 4:10] = 1
+    label[12:18, 8:14] = 2
+    case = store_case(label[None] + 0.5, label, click_voxels=[(5, 5, 0), (9, 9, 0)])
+    plan = make_plan((16, 16, 1), labels={"a": 1, "b": 2}, iterations_per_epoch=4)
+    trained = train_fold(plan, FoldData(0, [case], [case], tmp_path / "fold_0"), tracker=NullTracker(), options=OPTIONS)
+    assert all(math.isfinite(record.loss) for record in trained.epochs)
+    assert all(len(record.pseudo_dice) == 2 for record in trained.epochs)
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_is_written(plan: Plan, data: FoldData) -> None:
+    tracker = StubTracker()
+    with pytest.raises(SettingsError):
+        train_fold(plan, data, tracker=tracker, options=replace(OPTIONS, device="abacus"))
+    assert tracker.calls == []
+    assert not data.folder.exists()
