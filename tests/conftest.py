@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from interactivepet.core.report import Report
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
@@ -21,3 +26,23 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set INTERACTIVEPET_TEST_DATA to its folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Report]]:
+    """Root folder and reports of a finished walk on the tiny task; tests must not change it."""
+    from interactivepet.pipeline.prepare import run_generate_dataset_json
+    from tests.tiny import open_tiny, walk, write_tiny_task
+
+    root = tmp_path_factory.mktemp("walk")
+    write_tiny_task(root / "raw")
+    run_generate_dataset_json(open_tiny(root), channels=["PET"], labels=["lesion"])
+    return root, walk(root)
+
+
+@pytest.fixture
+def copied(finished: tuple[Path, dict[str, Report]], tmp_path: Path) -> Path:
+    """A finished walk of one's own, to damage."""
+    root = tmp_path / "walk"
+    shutil.copytree(finished[0], root)
+    return root

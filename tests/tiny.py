@@ -7,7 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from interactivepet.core.geometry import Geometry
+from interactivepet.core.report import Report
 from interactivepet.dataset.write import write_image, write_mask, write_text
+from interactivepet.pipeline.predict import PredictionOptions
+from interactivepet.pipeline.runs import TrackerSpec
+from interactivepet.pipeline.stages import PlanningOptions, RunOptions, run_all
+from interactivepet.pipeline.workspace import Workspace
+from interactivepet.training.fold import TrainingOptions
 
 TASK = "Task901_Tiny"
 SHAPE = (24, 22, 20)
@@ -39,3 +45,21 @@ def write_tiny_task(raw: Path, *, n_training: int = 6, n_test: int = 1) -> Path:
         write_mask(folder / f"labels{part}" / f"TINY_{number:03d}.nii.gz", label, geometry=geometry)
     write_text(folder / "cases.csv", "case,patient\nTINY_000,A\nTINY_001,A\n")
     return folder
+
+
+def open_tiny(root: Path) -> Workspace:
+    return Workspace.of(TASK, raw=root / "raw", processed=root / "processed", results=root / "results")
+
+
+def make_options(root: Path, **training: object) -> RunOptions:
+    return RunOptions(
+        planning=PlanningOptions(n_folds=3, budget="cpu"),
+        training=TrainingOptions(**{"epochs": 2, "iterations": 3, "device": "cpu", "n_threads": 1, **training}),
+        prediction=PredictionOptions(tta=False, device="cpu"),
+        tracker=TrackerSpec.of(TASK, results=root / "results", uri=None),
+        n_cores=1,
+    )
+
+
+def walk(root: Path, options: RunOptions | None = None) -> dict[str, Report]:
+    return run_all(open_tiny(root), options=options or make_options(root), show_issues=lambda issues: None)

@@ -30,8 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("-o", "--out", type=Path, help="folder of the report (default: the folder of the masks)")
     add_processes(parser)
     arguments = parser.parse_args(argv)
-    if arguments.labels is not None and arguments.predictions is None:
-        parser.error("-l needs -p")
+    if arguments.predictions is None and (arguments.labels is not None or arguments.out is not None):
+        parser.error("-l and -o need -p")
 
     from interactivepet.pipeline.evaluate import run_evaluation
     from interactivepet.pipeline.executor import open_executor

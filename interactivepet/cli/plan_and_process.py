@@ -6,7 +6,15 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from interactivepet.cli.common import add_processes, add_task, make_parser, open_workspace, report_errors
+from interactivepet.cli.common import (
+    add_processes,
+    add_task,
+    make_parser,
+    not_negative,
+    open_workspace,
+    positive,
+    report_errors,
+)
 from interactivepet.cli.tables import print_table
 from interactivepet.cli.verify import print_issues
 
@@ -18,8 +26,13 @@ __all__ = ["add_planning", "main", "print_plan"]
 
 def add_planning(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that `interactivepet_run` shares."""
-    parser.add_argument("-f", "--n-folds", type=int, default=5, help="number of folds (default: 5)")
-    parser.add_argument("-s", "--seed", type=int, default=0, help="of the split and of clicks that are missing")
+    parser.add_argument("-f", "--n-folds", type=positive, help="number of folds (default: the present split's, else 5)")
+    parser.add_argument(
+        "-s",
+        "--seed",
+        type=not_negative,
+        help="of the split and of missing clicks (default: the present split's, else 0)",
+    )
     parser.add_argument(
         "--budget",
         choices=("cpu", "8gb", "24gb", "80gb"),

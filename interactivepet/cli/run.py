@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             n_proc=arguments.n_proc or settings.n_proc,
             scheduler=settings.scheduler,
         ),
-        training=make_training_options(arguments, settings, seed=arguments.seed),
+        training=make_training_options(arguments, settings, seed=arguments.seed or 0),
         prediction=PredictionOptions(
             tta=arguments.tta,
             device=arguments.device or settings.device,

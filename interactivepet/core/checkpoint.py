@@ -32,6 +32,8 @@ class CheckpointCard(Artefact):
     fold: int
     training: tuple[str, ...]
     validation: tuple[str, ...]
+    cases_hash: str
+    """Hash of the records of all its cases: of their voxels, labels and clicks."""
     weights_sha256: str
     licence: str
     """Under which the weights may be used; shown when the model is."""

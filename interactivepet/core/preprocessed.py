@@ -41,6 +41,8 @@ class CaseRecord(Artefact):
     crop_stop: Triple
     resampled: GridRecord
     has_label: bool
+    volume_sha256: str
+    """Of the voxels of image and label, so that what was trained on them knows whether they are the same."""
     clicks: tuple[Click, ...] = ()
     """The interior margin points of every object, or what the user placed instead."""
     foreground: dict[int, tuple[Triple, ...]] = Field(default_factory=dict)

@@ -32,6 +32,7 @@ __all__ = [
 DATASET_JSON = "dataset.json"
 IMAGES_TRAINING, LABELS_TRAINING = "imagesTr", "labelsTr"
 IMAGES_TEST, LABELS_TEST = "imagesTs", "labelsTs"
+CLICKS_TRAINING, CLICKS_TEST = "interactionsTr", "interactionsTs"
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
 """Read with nibabel, which keeps the header's own transform to the last bit."""

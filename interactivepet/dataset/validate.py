@@ -17,7 +17,10 @@ from pathlib import Path
 
 from interactivepet.core.dataset import CaseEntry, DatasetManifest, Issue
 from interactivepet.dataset.checks import Findings, check_clicks, check_image, check_label
+from interactivepet.dataset.interactions import CLICK_FILE_ENDINGS
 from interactivepet.dataset.layout import (
+    CLICKS_TEST,
+    CLICKS_TRAINING,
     IMAGES_TEST,
     IMAGES_TRAINING,
     LABELS_TEST,
@@ -74,7 +77,18 @@ def find_task_issues(task_dir: Path, manifest: DatasetManifest) -> tuple[Issue, 
             findings.add("duplicate", f"{name} is listed {count} times", expected="once", remedy=remedy)
     for folder in (IMAGES_TRAINING, LABELS_TRAINING, IMAGES_TEST, LABELS_TEST):
         _check_folder(findings, folder, task_dir=task_dir, listed=set(names))
+    for folder, cases in ((CLICKS_TRAINING, manifest.training), (CLICKS_TEST, manifest.test)):
+        _check_clicks(findings, folder, task_dir=task_dir, cases={entry.id for entry in cases})
     return tuple(findings.issues)
+
+
+def _check_clicks(findings: Findings, folder: str, *, task_dir: Path, cases: set[str]) -> None:
+    """Find click files that would be passed over because no case has their name."""
+    for path in sorted((task_dir / folder).glob("[!.]*")):
+        ending = next((e for e in CLICK_FILE_ENDINGS if path.name.endswith(e)), "")
+        if path.is_file() and path.name.removesuffix(ending) not in cases:
+            expected, remedy = f"CASE{CLICK_FILE_ENDINGS[0]} for a case of dataset.json", "rename or remove it"
+            findings.add("orphan", f"{folder}/{path.name}", expected=expected, remedy=remedy)
 
 
 def _check_folder(findings: Findings, folder: str, *, task_dir: Path, listed: set[str]) -> None:

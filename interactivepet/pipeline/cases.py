@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterable
 from concurrent.futures import Executor
@@ -105,8 +106,10 @@ def _process(job: CaseJob, *, workspace: Workspace, plan: Plan, snapshot: bool) 
     label = ready.label if ready.label is not None else np.zeros(ready.image.shape[1:], np.uint8)
     record_path, volume_path = _paths(workspace, plan, case.id)
     record_path.unlink(missing_ok=True)
-    write_array(volume_path, np.concatenate((ready.image, label[None].astype(np.float32))))
-    write_artefact(record_path, _make_record(ready, label, clicks, job=job))
+    volume = np.concatenate((ready.image, label[None].astype(np.float32)))
+    write_array(volume_path, volume)
+    sha256 = hashlib.sha256(volume.tobytes()).hexdigest()
+    write_artefact(record_path, _make_record(ready, label, clicks, job=job, volume_sha256=sha256))
     if snapshot:
         _write_snapshot(case, ready, clicks, workspace=workspace, plan=plan)
 
@@ -117,6 +120,7 @@ def _make_record(
     clicks: tuple[Click, ...],
     *,
     job: CaseJob,
+    volume_sha256: str,
 ) -> CaseRecord:
     return CaseRecord(
         made_from=job.stamp,
@@ -126,6 +130,7 @@ def _make_record(
         crop_stop=ready.trace.crop.stop,
         resampled=GridRecord.of(ready.trace.resampled),
         has_label=ready.label is not None,
+        volume_sha256=volume_sha256,
         clicks=clicks,
         foreground=sample_foreground(label, np.random.default_rng(job.seed)),
     )

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from interactivepet.core.case import Case
 from interactivepet.core.dataset import IssueList
 from interactivepet.core.report import Report
-from interactivepet.dataset.manifest import build_manifest, read_manifest, write_manifest
-from interactivepet.dataset.phantom import write_task
-from interactivepet.dataset.read import read_case
+from interactivepet.dataset.manifest import build_manifest, write_manifest
+from interactivepet.dataset.phantom import make_patient, write_task
 from interactivepet.ensemble.demo_model import train_demo_model
 from interactivepet.errors import VerificationError
 from interactivepet.pipeline.predict import PredictionOptions, PromptableSource
@@ -41,14 +41,16 @@ class DemoSize:
         n_test: digital patients to test on.
         epochs: of each fold.
         iterations: an epoch.
-        model_iterations: of the small nnInteractive model.
+        n_model: further digital patients, for the small nnInteractive model.
+        model_iterations: of that model.
     """
 
     n_training: int = 15
     n_test: int = 5
     epochs: int = 8
     iterations: int = 40
-    model_iterations: int = 150
+    n_model: int = 10
+    model_iterations: int = 400
 
 
 def run_demo(folder: Path, size: DemoSize, *, n_cores: int) -> tuple[Workspace, dict[str, Report]]:
@@ -65,7 +67,7 @@ def run_demo(folder: Path, size: DemoSize, *, n_cores: int) -> tuple[Workspace, 
         write_manifest(workspace.raw, build_manifest(workspace.raw, channels=["PET"], labels=["lesion"]))
     model = folder / "nninteractive_model"
     if not model.is_dir():
-        _make_model(workspace, model, iterations=size.model_iterations)
+        _make_model(model, size)
     options = RunOptions(
         planning=PlanningOptions(seed=SEED, budget="cpu", snapshots=False, n_proc=n_cores),
         training=TrainingOptions(epochs=size.epochs, iterations=size.iterations, device="cpu", seed=SEED),
@@ -78,14 +80,16 @@ def run_demo(folder: Path, size: DemoSize, *, n_cores: int) -> tuple[Workspace, 
     return workspace, run_all(workspace, options=options, show_issues=_refuse)
 
 
-def _make_model(workspace: Workspace, folder: Path, *, iterations: int) -> None:
-    logger.info("training a small nnInteractive model on the digital patients (%d iterations)", iterations)
-    entries = read_manifest(workspace.raw).training
+def _make_model(folder: Path, size: DemoSize) -> None:
+    """Train on patients of its own, so that the choice from cross-validation judges it on cases it never saw."""
+    logger.info("training a small nnInteractive model (%d iterations)", size.model_iterations)
+    rng = np.random.default_rng(SEED + 1)
+    patients = [make_patient(rng) for _ in range(size.n_model)]
     train_demo_model(
-        [read_case(workspace.raw, entry) for entry in entries],
+        [Case(f"MODEL_{i:03d}", image, grid, label) for i, (image, label, grid) in enumerate(patients)],
         folder,
-        iterations=iterations,
-        rng=np.random.default_rng(SEED),
+        iterations=size.model_iterations,
+        rng=rng,
         licence=MODEL_LICENCE,
     )
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
+from interactivepet.core.case import Case
 from interactivepet.core.dataset import CaseEntry
 from interactivepet.core.interaction import Click
 from interactivepet.core.report import CaseScores, Report
@@ -32,7 +35,7 @@ class EvaluationRequest:
 
     Attributes:
         task: for the head of the report.
-        entries: cases with a label, files relative to `root`.
+        entries: cases with a label, files relative to `root`; without an image, the label itself is drawn.
         root: folder that the entries' paths start from.
         masks: folder of the masks, `CASE` plus any known ending.
         clicks_folder: of the clicks that were used; None when there were none.
@@ -41,6 +44,7 @@ class EvaluationRequest:
         title: of the report.
         provenance: how the masks came about.
         made_from: hash of the artefact that the masks were made with.
+        n_clicks: case -> number of clicks that its mask was made with, when `clicks_folder` does not tell.
     """
 
     task: str
@@ -53,6 +57,7 @@ class EvaluationRequest:
     title: str
     provenance: str
     made_from: str = ""
+    n_clicks: Mapping[str, int] = field(default_factory=dict)
 
 
 def run_evaluation(request: EvaluationRequest, out: Path, *, executor: Executor) -> Report:
@@ -96,14 +101,28 @@ def find_masks(folder: Path) -> dict[str, Path]:
     """Map case identifiers to the masks of a folder."""
     if not folder.is_dir():
         raise CaseError(f"{folder} is not there; predict first, or give the folder of the masks")
-    named = [(split_ending(path.name), path) for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-    return {stem: path for (stem, ending), path in named if ending}
+    found: dict[str, Path] = {}
+    for path in sorted(folder.glob("[!.]*")):
+        stem, ending = split_ending(path.name)
+        if ending and stem in found:
+            raise CaseError(f"{folder}: {found[stem].name} and {path.name} are both masks of {stem}; keep one")
+        if ending:
+            found[stem] = path
+    return found
+
+
+def _read_reference(root: Path, entry: CaseEntry) -> Case:
+    """Read image and label, or the label alone in both roles."""
+    if entry.images:
+        return read_case(root, entry)
+    label, geometry = read_mask(root / (entry.label or ""))
+    return Case(entry.id, label[None].astype(np.float32), geometry, label)
 
 
 def _score(item: tuple[CaseEntry, Path], *, request: EvaluationRequest) -> tuple[CaseScores, bytes]:
     """Score one case and draw it."""
     entry, path = item
-    case = read_case(request.root, entry)
+    case = _read_reference(request.root, entry)
     mask, geometry = read_mask(path)
     if not geometry.matches(case.geometry) or case.label is None:
         raise CaseError(

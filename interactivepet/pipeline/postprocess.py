@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from interactivepet.core.checkpoint import CheckpointCard
 from interactivepet.core.dataset import DatasetManifest
 from interactivepet.core.ensemble import Choice, ClickMode, EnsembleRule
 from interactivepet.core.plan import FoldList, Plan
@@ -29,7 +30,15 @@ from interactivepet.networks.precision import choose_device
 from interactivepet.pipeline.cases import read_records
 from interactivepet.pipeline.predict import PredictionOptions, PromptableSource
 from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
-from interactivepet.pipeline.train import CLICK_MODES, hash_cards, read_card, read_out_of_fold, to_prediction
+from interactivepet.pipeline.train import (
+    CLICK_MODES,
+    check_cases,
+    hash_cards,
+    load_fold,
+    read_card,
+    read_out_of_fold,
+    to_prediction,
+)
 from interactivepet.pipeline.workspace import Workspace, stamp_files
 from interactivepet.postprocessing.steps import apply_rule
 
@@ -63,12 +72,13 @@ def run_postprocessing(
     plan = read_artefact(workspace.plans, Plan, command=f"interactivepet_plan_and_process -t {workspace.task}")
     split = read_artefact(workspace.folds, FoldList, command=f"interactivepet_plan_and_process -t {workspace.task}")
     cards = [read_card(workspace, plan, fold=fold) for fold in split.folds]
+    cases = _Cases(workspace, plan, split)
+    cases.check(cards)
     made_from = hash_cards(cards)
     chosen_on = _hash_inputs(workspace, promptable)
     present = _read_present(workspace, made_from)
     if present is not None and present.chosen_on == chosen_on:
         return present
-    cases = _Cases(workspace, plan, split)
     choices: dict[ClickMode, Choice] = {}
     described = ""
     with _open_promptable(promptable, plan, options) as segmenter:
@@ -99,10 +109,16 @@ class _Cases:
     def __init__(self, workspace: Workspace, plan: Plan, split: FoldList) -> None:
         self._workspace = workspace
         self._plan = plan
+        self._split = split
         self._manifest: DatasetManifest = read_manifest(workspace.raw)
         self._folds = {name: fold.index for fold in split.folds for name in fold.validation}
         self._records = read_records(workspace, plan, cases=sorted(self._folds))
         self._promptable: dict[str, Path] = {}
+
+    def check(self, cards: Sequence[CheckpointCard]) -> None:
+        """Refuse cards of folds whose cases have changed since."""
+        for fold, card in zip(self._split.folds, cards, strict=True):
+            check_cases(card, load_fold(self._workspace, self._plan, fold=fold, records=self._records))
 
     def predict_promptable(self, segmenter: Segmenter, *, source: str) -> None:
         """Let nnInteractive segment every case with clicks that it has not segmented yet."""

@@ -34,7 +34,7 @@ from interactivepet.postprocessing.steps import apply_rule
 from interactivepet.preprocessing.pipeline import preprocess
 from interactivepet.training.checkpoint import load_weights
 
-__all__ = ["PredictionOptions", "PredictionRequest", "PromptableSource", "run_prediction"]
+__all__ = ["PredictionOptions", "PredictionRequest", "PromptableSource", "read_n_clicks", "run_prediction"]
 
 logger = logging.getLogger(__name__)
 
@@ -217,14 +217,24 @@ def _open_models(workspace: Workspace, options: PredictionOptions, stack: ExitSt
     indices = options.folds or tuple(fold.index for fold in split.folds if workspace.card(fold.index).is_file())
     indices = indices or (0,)
     folds = tuple(_open_fold(workspace, plan, split, index=index, options=options) for index in indices)
+    source = options.promptable if _has_share(rule, options) else None
     promptable = None
-    if options.promptable is not None:
+    if source is not None:
         device = str(choose_device(options.device))
-        opened = options.promptable.open(labels=plan.label_values, device=device, n_threads=options.n_threads)
+        opened = source.open(labels=plan.label_values, device=device, n_threads=options.n_threads)
         promptable = stack.enter_context(opened)
-    if rule is not None and rule.choices["extreme"].fusion.nninteractive_weight > 0 and promptable is None:
-        logger.warning("the ensemble was chosen with nnInteractive (%s), which is off: folds only", rule.nninteractive)
     return Models(plan, folds, promptable, rule)
+
+
+def _has_share(rule: EnsembleRule | None, options: PredictionOptions) -> bool:
+    """Whether nnInteractive is there and has a share in the choice; says so when the two disagree."""
+    weight = rule.choices["extreme"].fusion.nninteractive_weight if rule is not None else 0.0
+    if weight == 0 and options.promptable is not None:
+        logger.info("nnInteractive takes no part: the choice from cross-validation gave it no weight")
+    if weight > 0 and options.promptable is None:
+        name = rule.nninteractive if rule is not None else ""
+        logger.warning("the ensemble was chosen with nnInteractive (%s), which is off: folds only", name)
+    return weight > 0 and options.promptable is not None
 
 
 def _read_rule(workspace: Workspace, plan: Plan, split: FoldList) -> EnsembleRule | None:
@@ -264,13 +274,21 @@ def _open_log(
         *(fold.name for fold in models.folds),
         *(workspace.card(int(fold.name.removeprefix("fold_"))).read_text() for fold in models.folds),
         options.promptable.source if options.promptable else "",
-        str((options.tta, options.save_probabilities)),
+        str((options.tta, options.save_probabilities, request.file_ending)),
     ]
     made_from = hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
     try:
         return read_artefact(request.out / "predictions.json", PredictionLog, command=COMMAND, made_from=made_from)
     except ArtefactError:
         return PredictionLog(made_from=made_from, task=workspace.task, models=models.description, cases={}, n_clicks={})
+
+
+def read_n_clicks(folder: Path) -> dict[str, int]:
+    """Give case -> number of clicks of a folder of predictions; empty for masks of another origin."""
+    try:
+        return read_artefact(folder / "predictions.json", PredictionLog, command=COMMAND).n_clicks
+    except ArtefactError:
+        return {}
 
 
 def _stamp(request: PredictionRequest, entry: CaseEntry, clicks_path: Path | None) -> str:

@@ -40,6 +40,9 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+DEFAULT_FOLDS = 5
+"""What the field compares by."""
+
 
 def run_generate_dataset_json(
     workspace: Workspace, *, channels: Sequence[str], labels: Sequence[str]
@@ -193,22 +196,36 @@ def _measure(item: tuple[int, CaseEntry], *, raw: Path, labels: dict[str, int]) 
     return measure_case(read_case(raw, entry), labels, seed=seed)
 
 
-def run_folds(workspace: Workspace, *, seed: int, n_folds: int) -> FoldList:
-    """Split the task, unless the same split is there already."""
+def run_folds(workspace: Workspace, *, seed: int | None, n_folds: int | None) -> FoldList:
+    """Split the task, unless the same split is there already.
+
+    Args:
+        workspace: with a `dataset.json`.
+        seed: None keeps the present split's, else 0.
+        n_folds: None keeps the present split's, else `DEFAULT_FOLDS`.
+    """
     manifest = read_manifest(workspace.raw)
+    present = _read_present_folds(workspace)
+    if seed is None:
+        seed = present.seed if present else 0
+    if n_folds is None:
+        n_folds = len(present.folds) if present else DEFAULT_FOLDS
     folds = FoldList(
         made_from=manifest.content_hash(),
         task=workspace.task,
         seed=seed,
         folds=make_folds(manifest.training, seed, n_folds=n_folds),
     )
-    try:
-        if read_artefact(workspace.folds, FoldList, command="interactivepet_plan_and_process") == folds:
-            return folds
-    except ArtefactError:
-        logger.info("splitting into %d folds", n_folds)
-    write_artefact(workspace.folds, folds)
+    if present is None or present.folds != folds.folds or present.made_from != folds.made_from:
+        write_artefact(workspace.folds, folds)
     return folds
+
+
+def _read_present_folds(workspace: Workspace) -> FoldList | None:
+    try:
+        return read_artefact(workspace.folds, FoldList, command="interactivepet_plan_and_process")
+    except ArtefactError:
+        return None
 
 
 def run_plan(workspace: Workspace, *, budget: Budget | None) -> Plan:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from interactivepet.core.dataset import IssueList
+from interactivepet.core.dataset import CaseEntry, IssueList
 from interactivepet.core.ensemble import ClickMode
 from interactivepet.core.plan import Budget, Plan
 from interactivepet.core.report import Report
@@ -19,7 +19,7 @@ from interactivepet.pipeline.cases import run_preprocessing
 from interactivepet.pipeline.evaluate import EvaluationRequest, find_masks, run_evaluation
 from interactivepet.pipeline.executor import open_executor
 from interactivepet.pipeline.postprocess import run_postprocessing
-from interactivepet.pipeline.predict import PredictionOptions, PredictionRequest, run_prediction
+from interactivepet.pipeline.predict import PredictionOptions, PredictionRequest, read_n_clicks, run_prediction
 from interactivepet.pipeline.prepare import (
     is_verified,
     run_fingerprint,
@@ -53,8 +53,8 @@ class PlanningOptions:
     """How to plan.
 
     Attributes:
-        n_folds: of the cross-validation.
-        seed: of the split and of clicks that are missing.
+        n_folds: of the cross-validation; None keeps the present split's, else 5.
+        seed: of the split and of clicks that are missing; None keeps the present split's, else 0.
         budget: None keeps the present plan's, else `cpu`.
         snapshots: write pictures.
         verify: check the task before.
@@ -62,8 +62,8 @@ class PlanningOptions:
         scheduler: address of a Dask scheduler instead.
     """
 
-    n_folds: int = 5
-    seed: int = 0
+    n_folds: int | None = None
+    seed: int | None = None
     budget: Budget | None = None
     snapshots: bool = False
     verify: bool = True
@@ -107,7 +107,7 @@ def run_plan_and_process(
                     f"{workspace.task} has {len(result.issues)} problems, listed above and in {workspace.issues}; "
                     "mend them, or go on regardless with --no-verify"
                 )
-        run_mimic_interactions(workspace, executor, options=ClickOptions(), seed=options.seed, overwrite=False)
+        run_mimic_interactions(workspace, executor, options=ClickOptions(), seed=options.seed or 0, overwrite=False)
         run_fingerprint(workspace, executor)
         run_folds(workspace, seed=options.seed, n_folds=options.n_folds)
         plan = run_plan(workspace, budget=options.budget)
@@ -147,7 +147,7 @@ def run_test(workspace: Workspace, *, options: PredictionOptions, seed: int, n_p
     manifest = read_manifest(workspace.raw)
     with open_executor(n_proc) as executor:
         run_mimic_interactions(workspace, executor, options=ClickOptions(), seed=seed, overwrite=False, test=True)
-    run_prediction(workspace, make_test_request(workspace), options=options)
+    log = run_prediction(workspace, make_test_request(workspace), options=options)
     request = EvaluationRequest(
         task=workspace.task,
         entries=manifest.test,
@@ -157,7 +157,7 @@ def run_test(workspace: Workspace, *, options: PredictionOptions, seed: int, n_p
         labels=manifest.labels,
         channels=manifest.channels,
         title=f"{workspace.task}: test cases",
-        provenance="Held-out test cases, used neither for training nor for any choice; all folds together.",
+        provenance=f"Held-out test cases, used neither for training nor for any choice; predicted by {log.models}.",
     )
     with open_executor(n_proc) as executor:
         return run_evaluation(request, workspace.predictions, executor=executor)
@@ -191,24 +191,27 @@ def make_folder_request(
 
 
 def make_masks_request(workspace: Workspace, masks: Path, *, labels_folder: Path | None) -> EvaluationRequest:
-    """Ask for the scores of a folder of masks: of those training and test cases that it holds.
+    """Ask for the scores of a folder of masks.
 
     Args:
-        workspace: whose images are drawn.
-        masks: folder of the masks.
-        labels_folder: labels to compare with, `CASE` plus any known ending; None takes the task's own.
+        workspace: whose labels are scored, and whose images are drawn where they have the masks' names.
+        masks: folder of the masks; `predictions.json` in it tells the numbers of clicks.
+        labels_folder: labels to compare with, `CASE` plus any known ending, also of cases that the task does not
+            know; None takes the task's own.
     """
     manifest = read_manifest(workspace.raw)
     present = find_masks(masks)
-    entries = tuple(entry for entry in (*manifest.training, *manifest.test) if entry.id in present)
+    entries = [entry for entry in (*manifest.training, *manifest.test) if entry.id in present]
     if labels_folder is not None:
-        labels = find_masks(labels_folder.absolute())
-        entries = tuple(
-            entry.model_copy(update={"label": str(labels[entry.id])}) for entry in entries if entry.id in labels
-        )
+        known = {entry.id: entry for entry in entries}
+        entries = [
+            known.get(name, CaseEntry(id=name, images=())).model_copy(update={"label": str(path)})
+            for name, path in find_masks(labels_folder.absolute()).items()
+            if name in present
+        ]
     return EvaluationRequest(
         task=workspace.task,
-        entries=entries,
+        entries=tuple(entries),
         root=workspace.raw,
         masks=masks,
         clicks_folder=None,
@@ -216,6 +219,7 @@ def make_masks_request(workspace: Workspace, masks: Path, *, labels_folder: Path
         channels=manifest.channels,
         title=f"{workspace.task}: {masks.name}",
         provenance="Masks of a folder that the user named; how they came about is not known to this report.",
+        n_clicks=read_n_clicks(masks),
     )
 
 
@@ -247,6 +251,11 @@ def run_all(
     results: dict[str, Report] = {
         mode: run_cross_validation_report(workspace, mode, n_proc=planning.n_proc) for mode in CLICK_MODES
     }
-    if any(entry.label is not None for entry in read_manifest(workspace.raw).test):
-        results["test"] = run_test(workspace, options=options.prediction, seed=planning.seed, n_proc=planning.n_proc)
+    test = read_manifest(workspace.raw).test
+    if any(entry.label is not None for entry in test):
+        results["test"] = run_test(
+            workspace, options=options.prediction, seed=planning.seed or 0, n_proc=planning.n_proc
+        )
+    elif test:
+        run_prediction(workspace, make_test_request(workspace), options=options.prediction)
     return results

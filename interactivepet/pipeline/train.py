@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -125,27 +125,32 @@ def run_training(
 def _run_fold(job: FoldJob) -> CheckpointCard:
     """Train, predict out of fold, and write the card last: its presence says that all else is there."""
     with _lock(job.workspace.fold(job.fold.index)):
-        card = _find_complete(job)
+        records = read_records(job.workspace, job.plan, cases=(*job.fold.training, *job.fold.validation))
+        data = load_fold(job.workspace, job.plan, fold=job.fold, records=records)
+        card = _find_complete(job, data)
         if card is not None:
-            logger.info("fold %d is complete (%d epochs)", job.fold.index, len(card.epochs))
+            data.checkpoint.unlink(missing_ok=True)
             return card
         job.workspace.card(job.fold.index).unlink(missing_ok=True)
-        records = read_records(job.workspace, job.plan, cases=(*job.fold.training, *job.fold.validation))
-        folder = job.workspace.cases(job.plan.configuration)
-        data = FoldData(
-            job.fold.index,
-            load_cases(folder, {name: records[name] for name in job.fold.training}),
-            load_cases(folder, {name: records[name] for name in job.fold.validation}),
-            job.workspace.fold(job.fold.index),
-        )
         tracker = job.tracker.open()
         trained = train_fold(job.plan, data, tracker=tracker, options=job.options, parent_run=job.parent_run)
         dice = _predict_validation(job, data, records, trained=trained, tracker=tracker)
-        card = _make_card(job, trained, dice)
+        card = _make_card(job, trained, dice, cases_hash=data.cases_hash)
         write_artefact(job.workspace.card(job.fold.index), card)
         data.checkpoint.unlink(missing_ok=True)
         tracker.end_run()
         return card
+
+
+def load_fold(workspace: Workspace, plan: Plan, *, fold: Fold, records: Mapping[str, CaseRecord]) -> FoldData:
+    """Join a fold with the stored cases and its folder."""
+    folder = workspace.cases(plan.configuration)
+    return FoldData(
+        fold.index,
+        load_cases(folder, {name: records[name] for name in fold.training}),
+        load_cases(folder, {name: records[name] for name in fold.validation}),
+        workspace.fold(fold.index),
+    )
 
 
 @contextmanager
@@ -161,20 +166,19 @@ def _lock(folder: Path) -> Iterator[None]:
         raise TrainingError(f"{folder} is being trained by another process; wait for it or stop it") from error
 
 
-def _find_complete(job: FoldJob) -> CheckpointCard | None:
-    """Give the card of a fold that is complete, with this plan and this split, and not to be trained anew."""
+def _find_complete(job: FoldJob, data: FoldData) -> CheckpointCard | None:
+    """Give the card of a fold that is complete, with this plan and these cases, and not to be trained anew."""
     if not job.options.resume:
         return None
     try:
-        card = read_artefact(
-            job.workspace.card(job.fold.index),
-            CheckpointCard,
-            command="interactivepet_train",
-            made_from=job.plan.content_hash(),
-        )
+        card = read_card(job.workspace, job.plan, fold=job.fold)
     except ArtefactError:
         return None
-    return card if card.validation == job.fold.validation and card.training == job.fold.training else None
+    if card.cases_hash != data.cases_hash:
+        logger.warning("fold %d: images, labels or clicks changed since it was trained; training anew", data.index)
+        return None
+    logger.info("fold %d is complete with %d epochs; --no-continue trains it anew", data.index, len(card.epochs))
+    return card
 
 
 def _predict_validation(
@@ -242,13 +246,16 @@ def _show_validation(job: FoldJob, records: dict[str, CaseRecord], dice: dict[st
         tracker.log_picture(f"validation/{name}.png", png)
 
 
-def _make_card(job: FoldJob, trained: TrainedFold, dice: dict[str, dict[str, float]]) -> CheckpointCard:
+def _make_card(
+    job: FoldJob, trained: TrainedFold, dice: dict[str, dict[str, float]], *, cases_hash: str
+) -> CheckpointCard:
     return CheckpointCard(
         made_from=job.plan.content_hash(),
         task=job.plan.task,
         fold=job.fold.index,
         training=job.fold.training,
         validation=job.fold.validation,
+        cases_hash=cases_hash,
         weights_sha256=trained.weights_sha256,
         licence=WEIGHTS_LICENCE,
         device=trained.device,
@@ -269,9 +276,22 @@ def read_card(workspace: Workspace, plan: Plan, *, fold: Fold) -> CheckpointCard
     command = f"interactivepet_train -t {workspace.task} -f {fold.index}"
     path = workspace.card(fold.index)
     card = read_artefact(path, CheckpointCard, command=command, made_from=plan.content_hash())
-    if card.validation != fold.validation:
+    if (card.training, card.validation) != (fold.training, fold.validation):
         raise StaleArtefactError(f"{path} was trained on another split of the cases; run {command} again")
     return card
+
+
+def check_cases(card: CheckpointCard, data: FoldData) -> None:
+    """Refuse out-of-fold predictions of cases that have changed since.
+
+    Raises:
+        StaleArtefactError: images, labels or clicks are not those that the fold was trained and judged on.
+    """
+    if card.cases_hash != data.cases_hash:
+        raise StaleArtefactError(
+            f"{card.task}: images, labels or clicks have changed since fold {card.fold} was trained; "
+            f"run interactivepet_train -t {card.task} -f {card.fold} again"
+        )
 
 
 def hash_cards(cards: Sequence[CheckpointCard]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from interactivepet.core.ensemble import ClickMode
+from interactivepet.dataset.layout import CLICKS_TEST, CLICKS_TRAINING
 from interactivepet.errors import ManifestError
 
 __all__ = ["Workspace", "find_task", "stamp_files"]
@@ -36,7 +37,7 @@ class Workspace:
 
     def clicks_folder(self, *, test: bool = False) -> Path:
         """Clicks of the training or the test cases."""
-        return self.raw / ("interactionsTs" if test else "interactionsTr")
+        return self.raw / (CLICKS_TEST if test else CLICKS_TRAINING)
 
     @property
     def issues(self) -> Path:

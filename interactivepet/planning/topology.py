@@ -87,7 +87,9 @@ def find_topology(patch: Shape, spacing_mm: Spacing) -> Topology:
         edges = [-(-edge // step) for edge, step in zip(edges, stride, strict=True)]
         spacing = [mm * step for mm, step in zip(spacing, stride, strict=True)]
         strides.append((stride[0], stride[1], stride[2]))
-        kernels.append(_kernels(patch, spacing))
+        # an axis that is convolved across stays so, even when the others have become coarser than it (nnU-Net)
+        i, j, k = (max(a, b) for a, b in zip(kernels[-1], _kernels(patch, spacing), strict=True))
+        kernels.append((i, j, k))
     return Topology(tuple(strides), tuple(kernels))
 
 

@@ -10,9 +10,13 @@ import numpy.typing as npt
 
 from interactivepet.core.ensemble import PostprocessingRule
 
-__all__ = ["choose_simplest", "make_candidates", "nested_scores"]
+__all__ = ["choose_simplest", "make_candidates"]
 
 Scores = npt.NDArray[np.float64]
+
+LARGEST_SPECK_ML = 2.0
+"""A larger component is never dropped for its size: in a task of large tumours half the smallest one seen can be
+30 ml, and the next patient's only lesion 17 ml."""
 
 
 def make_candidates(volumes_ml: Sequence[float], *, with_clicks: bool) -> tuple[PostprocessingRule, ...]:
@@ -45,7 +49,9 @@ def choose_simplest(scores: Scores, *, margin: float) -> int:
     """Choose a candidate by its mean score, in favour of the simpler one.
 
     Start with the first candidate and walk through the others in order; move to a candidate only if its
-    mean over the cases exceeds the mean of the present choice by more than `margin`.
+    mean gain over the present choice exceeds both `margin` and the gain's own standard error over the cases:
+    a gain that a handful of cases could turn round is no reason to leave the simpler rule. This is the
+    one-standard-error rule (Breiman 1984, Classification and Regression Trees, section 3.4.3) on paired scores.
 
     Args:
         scores: (n_candidates, n_cases), higher is better; candidates from simple to complicated.
@@ -55,48 +61,27 @@ def choose_simplest(scores: Scores, *, margin: float) -> int:
         Index of the chosen candidate; the first when there is no case to learn from.
     """
     chosen = 0
-    if scores.shape[1] == 0:
+    n_cases = scores.shape[1]
+    if n_cases == 0:
         return chosen
-    means = scores.mean(axis=1)
-    for index in range(1, len(means)):
-        if means[index] > means[chosen] + margin:
+    for index in range(1, len(scores)):
+        gain = scores[index] - scores[chosen]
+        error = float(gain.std(ddof=1)) / np.sqrt(n_cases) if n_cases > 1 else 0.0
+        if gain.mean() > max(margin, error):
             chosen = index
     return chosen
-
-
-def nested_scores(scores: Scores, folds: npt.NDArray[np.int64], *, margin: float) -> Scores:
-    """Score the choice itself on cases that it was not made on.
-
-    For each fold, `choose_simplest` sees the cases of the other folds only, and the chosen candidate's
-    scores on the cases of the fold are kept. Their mean estimates what the choice is worth on new cases. The
-    mean of the candidate chosen on all cases does not: it was chosen for being high on them (Cawley and
-    Talbot 2010, JMLR 11).
-
-    Args:
-        scores: (n_candidates, n_cases), higher is better; candidates from simple to complicated.
-        folds: (n_cases,) integer, the fold of each case.
-        margin: see `choose_simplest`.
-
-    Returns:
-        (n_cases,) float64, in the order of the cases.
-    """
-    nested = np.empty(scores.shape[1], dtype=np.float64)
-    for fold in np.unique(folds):
-        is_left_out = folds == fold
-        chosen = choose_simplest(scores[:, ~is_left_out], margin=margin)
-        nested[is_left_out] = scores[chosen, is_left_out]
-    return nested
 
 
 def _find_minimum_volumes(volumes_ml: Sequence[float]) -> tuple[float, ...]:
     """Give up to three volumes in ml, rising, that few of the reference's own objects fall below.
 
     Half the smallest object is a size that no object was seen to have; the 1 % and 5 % quantiles trade a few
-    small objects for fewer false positives. Rounded to two significant digits, for the reader.
+    small objects for fewer false positives. None exceeds `LARGEST_SPECK_ML`. Rounded to two significant digits,
+    for the reader.
     """
     if len(volumes_ml) == 0:
         return ()
-    values = (0.5 * min(volumes_ml), *np.quantile(volumes_ml, (0.01, 0.05)))
+    values = np.minimum((0.5 * min(volumes_ml), *np.quantile(volumes_ml, (0.01, 0.05))), LARGEST_SPECK_ML)
     rounded = {float(f"{value:.2g}") for value in values}
     return tuple(sorted(value for value in rounded if value > 0))
 

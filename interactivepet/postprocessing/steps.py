@@ -73,7 +73,9 @@ def fill_holes(mask: Mask) -> Mask:
 
     margin = [(1, 1) if n > 1 else (0, 0) for n in mask.shape]
     background = cc3d.connected_components(~np.pad(mask, margin), connectivity=BACKGROUND_CONNECTIVITY)
-    holes = (background != 0) & (background != background[0, 0, 0])
+    # in a plane or a volume the margin is one piece; along a single line it is two
+    outside = np.unique([background[0, 0, 0], background[-1, -1, -1]])
+    holes = (background != 0) & ~np.isin(background, outside)
     i, j, k = (slice(a, a + n) for (a, _), n in zip(margin, mask.shape, strict=True))
     filled: Mask = mask | holes[i, j, k]
     return filled

@@ -71,7 +71,8 @@ def resample_label(label: npt.NDArray[np.uint8], shape: Shape) -> npt.NDArray[np
     out = np.zeros(shape, np.uint8)
     for value in values:
         share = resample((label == value)[None].astype(np.float32), shape, order=LINEAR)[0]
-        wins = share > best
+        # on a tie the label wins over the background, or thin structures would vanish when an axis is halved
+        wins = share >= best
         out[wins] = value
         best[wins] = share[wins]
     return out

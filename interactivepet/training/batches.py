@@ -88,8 +88,14 @@ class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
         self._source = plan.patch_size if augmentation is None else find_source_shape(plan.patch_size)
 
     def set_thread_id(self, thread_id: int) -> None:
-        """Give each worker process its own stream."""
+        """Give each worker process its own stream, and a single thread.
+
+        A forked process has none of the threads that torch started before, and would wait for them for ever.
+        """
+        import torch
+
         super().set_thread_id(thread_id)
+        torch.set_num_threads(1)
         self._rng = np.random.default_rng((*self._seed, thread_id))
 
     def generate_train_batch(self) -> dict[str, npt.NDArray[Any]]:
@@ -103,7 +109,9 @@ class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
 
     def _draw(self, *, on_foreground: bool) -> Patch:
         case = self._data[self._rng.integers(len(self._data))]
-        start = _draw_start(case.record, self._source, rng=self._rng, on_foreground=on_foreground)
+        start = _draw_start(
+            case.record, self._source, patch=self._plan.patch_size, rng=self._rng, on_foreground=on_foreground
+        )
         values = case.read(start, self._source)
         label = values[-1].astype(np.uint8)
         clicks = draw_clicks(case.clicks, start, label=label, plan=self._plan, rng=self._rng)
@@ -111,8 +119,13 @@ class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
         return patch if self._augmentation is None else self._augmentation.apply(patch, self._rng)
 
 
-def _draw_start(record: CaseRecord, shape: Shape, *, rng: np.random.Generator, on_foreground: bool) -> Shape:
-    """Draw where a region begins: centred on a labelled voxel, or anywhere with the region inside if it fits."""
+def _draw_start(
+    record: CaseRecord, shape: Shape, *, patch: Shape, rng: np.random.Generator, on_foreground: bool
+) -> Shape:
+    """Draw where a region begins: centred on a labelled voxel, or anywhere with the patch inside if it fits.
+
+    The patch is the middle of the region. The region may reach beyond the volume, or borders were hardly seen.
+    """
     full = record.resampled.shape
     if on_foreground and record.foreground:
         values = sorted(record.foreground)
@@ -120,8 +133,9 @@ def _draw_start(record: CaseRecord, shape: Shape, *, rng: np.random.Generator, o
         centre = voxels[rng.integers(len(voxels))]
         i, j, k = (c - s // 2 for c, s in zip(centre, shape, strict=True))
     else:
-        slack = [n - s for n, s in zip(full, shape, strict=True)]
-        i, j, k = (int(rng.integers(min(0, s), max(0, s) + 1)) for s in slack)
+        slack = [n - p for n, p in zip(full, patch, strict=True)]
+        first = [int(rng.integers(min(0, s), max(0, s) + 1)) for s in slack]
+        i, j, k = (f - (s // 2 - p // 2) for f, s, p in zip(first, shape, patch, strict=True))
     return (i, j, k)
 
 
@@ -155,7 +169,8 @@ def draw_clicks(
         share = rng.random()
         extreme = tuple(click for click in stored if rng.random() < share)
         extra = _draw_extra(label, plan, rng=rng)
-    noise = sampling.noise_mm / np.asarray(plan.spacing_mm)
+    # a 2D image has no depth to err in
+    noise = sampling.noise_mm / np.asarray(plan.spacing_mm) * (np.asarray(plan.patch_size) > 1)
     moved = tuple((p - start + rng.normal(0.0, noise), value, sign) for p, value, sign in extreme)
     return moved + extra
 

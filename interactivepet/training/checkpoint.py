@@ -26,7 +26,7 @@ class TrainingState:
     """Everything that the next epoch needs.
 
     Attributes:
-        plan_hash: `content_hash` of the plan that the run follows.
+        made_from: hash of the plan that the run follows and of its cases.
         epochs: the finished epochs.
         network: `state_dict` of the network.
         optimizer: `state_dict` of the optimiser.
@@ -34,7 +34,7 @@ class TrainingState:
         run_id: the tracker's run, so that a continued fold stays one run.
     """
 
-    plan_hash: str
+    made_from: str
     epochs: tuple[EpochRecord, ...]
     network: Tensors
     optimizer: Tensors
@@ -47,7 +47,7 @@ def save_state(path: Path, state: TrainingState) -> None:
     import torch
 
     content = {
-        "plan_hash": state.plan_hash,
+        "made_from": state.made_from,
         "epochs": json.dumps([epoch.model_dump() for epoch in state.epochs]),
         "network": state.network,
         "optimizer": state.optimizer,
@@ -58,22 +58,23 @@ def save_state(path: Path, state: TrainingState) -> None:
         torch.save(content, partial)
 
 
-def load_state(path: Path, *, plan_hash: str) -> TrainingState:
+def load_state(path: Path, *, made_from: str) -> TrainingState:
     """Read the state of an interrupted fold onto the CPU.
 
     Raises:
-        StaleArtefactError: the plan has changed since.
+        StaleArtefactError: the plan or the cases have changed since.
         TrainingError: the file is damaged.
     """
     content = _load(path)
-    if content["plan_hash"] != plan_hash:
+    found = content.get("made_from", "of an older version")
+    if found != made_from:
         raise StaleArtefactError(
-            f"{path} was trained with plan {content['plan_hash']}, but plans.json is now {plan_hash}; restore "
-            "the plan, or start the fold anew with interactivepet_train --no-continue"
+            f"{path} was trained with plan and cases {found}, which are now {made_from}; restore "
+            "plan, images, labels and clicks, or start the fold anew with interactivepet_train --no-continue"
         )
     epochs = tuple(EpochRecord.model_validate(epoch) for epoch in json.loads(content["epochs"]))
     return TrainingState(
-        plan_hash=plan_hash,
+        made_from=made_from,
         epochs=epochs,
         network=content["network"],
         optimizer=content["optimizer"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -79,6 +80,12 @@ class FoldData:
     folder: Path
 
     @property
+    def cases_hash(self) -> str:
+        """Hash of who is in which part and of their voxels, labels and clicks."""
+        parts = [f"{case.record.id}:{case.record.content_hash()}" for case in (*self.training, *self.validation)]
+        return hashlib.sha256("|".join([str(len(self.training)), *parts]).encode()).hexdigest()[:16]
+
+    @property
     def checkpoint(self) -> Path:
         """State of the unfinished fold."""
         return self.folder / "checkpoint.pt"
@@ -122,7 +129,7 @@ def train_fold(
         parent_run: the tracker's run that this one is shown under.
 
     Raises:
-        StaleArtefactError: the checkpoint was made with another plan.
+        StaleArtefactError: the checkpoint was made with another plan or other cases.
         TrainingError: the checkpoint is damaged, the loss is not finite, or memory does not suffice.
     """
     if options.n_threads is not None:
@@ -138,12 +145,13 @@ def train_fold(
         tags={"task": plan.task, "fold": str(data.index), "device": describe_device(device)},
     )
     done = list(state.epochs) if state else []
+    made_from = _hash_inputs(plan, data)
     if not done:
         tracker.log_parameters(plan.model_dump(mode="json", exclude={"reasons"}))
     try:
         for record in _run_epochs(engine, plan, data, options=options, n_done=len(done)):
             done.append(record)
-            save_state(data.checkpoint, _snapshot(engine, plan, done, run_id=run_id))
+            save_state(data.checkpoint, _snapshot(engine, done, made_from=made_from, run_id=run_id))
             tracker.log_metrics(_metrics(record, plan), step=record.epoch)
     except (FloatingPointError, torch.OutOfMemoryError) as error:
         tracker.end_run(failed=True)
@@ -161,17 +169,23 @@ def _restore(engine: Engine, plan: Plan, data: FoldData, *, resume: bool) -> Tra
         data.checkpoint.unlink(missing_ok=True)
     if not data.checkpoint.is_file():
         return None
-    state = load_state(data.checkpoint, plan_hash=plan.content_hash())
+    state = load_state(data.checkpoint, made_from=_hash_inputs(plan, data))
     engine.network.load_state_dict(state.network)
     engine.optimizer.load_state_dict(dict(state.optimizer))
-    engine.scaler.load_state_dict(dict(state.scaler))
+    # empty when the epochs before ran on a device that needs no scaling
+    if state.scaler:
+        engine.scaler.load_state_dict(dict(state.scaler))
     logger.info("fold %d continues after epoch %d", data.index, len(state.epochs))
     return state
 
 
-def _snapshot(engine: Engine, plan: Plan, done: Sequence[EpochRecord], *, run_id: str | None) -> TrainingState:
+def _hash_inputs(plan: Plan, data: FoldData) -> str:
+    return f"{plan.content_hash()}-{data.cases_hash}"
+
+
+def _snapshot(engine: Engine, done: Sequence[EpochRecord], *, made_from: str, run_id: str | None) -> TrainingState:
     return TrainingState(
-        plan_hash=plan.content_hash(),
+        made_from=made_from,
         epochs=tuple(done),
         network=engine.network.state_dict(),
         optimizer=engine.optimizer.state_dict(),

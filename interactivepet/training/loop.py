@@ -115,7 +115,11 @@ def _train_step(engine: Engine, batch: Batch) -> float:
 
 
 def validate_epoch(engine: Engine, batches: Iterator[Batch], *, n_iterations: int) -> ValidationScore:
-    """Score validation patches with running weights; the network has no layer that training mode would change."""
+    """Score validation patches with running weights; the network has no layer that training mode would change.
+
+    Raises:
+        FloatingPointError: the loss is not finite: the last steps broke the weights, or an image is broken.
+    """
     losses = []
     overlap, total = np.zeros(0), np.zeros(0)
     with torch.inference_mode():
@@ -126,8 +130,11 @@ def validate_epoch(engine: Engine, batches: Iterator[Batch], *, n_iterations: in
             losses.append(float(deep_supervision_loss(outputs, target)))
             hit, size = _count(outputs[0], target)
             overlap, total = (hit, size) if overlap.size == 0 else (overlap + hit, total + size)
+    loss = float(np.mean(losses))
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"the validation loss is {loss}")
     dice = tuple(float(2 * o / t) if t else None for o, t in zip(overlap, total, strict=True))
-    return ValidationScore(float(np.mean(losses)), dice)
+    return ValidationScore(loss, dice)
 
 
 def _count(logits: Tensor, target: Tensor) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

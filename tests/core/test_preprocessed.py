@@ -28,6 +28,7 @@ def test_a_case_record_survives_json_and_gives_the_way_back() -> None:
         crop_stop=box.stop,
         resampled=GridRecord.of(resampled),
         has_label=True,
+        volume_sha256="cd",
         clicks=(Click(position_mm=(0.1, -0.2, 1 / 3), label=2, is_positive=False),),
         foreground={2: ((0, 1, 2), (3, 4, 5)), 1: ()},
     )

@@ -102,13 +102,13 @@ def test_the_nested_estimate_is_blind_to_the_fold_it_scores() -> None:
     label = make_label().astype(float)
     faint, spilled = 0.45 * label, label.copy()
     spilled[6:8, 2:6, 2:6] = 0.45
-    cases = [*make_cases(faint, n=1, n_folds=1), *make_cases(spilled, n=2, n_folds=2)[1:]]
+    cases = [*make_cases(faint, n=3, n_folds=1), *make_cases(spilled, n=6, n_folds=2)[1::2]]
     choice = choose_rule(cases, labels=(1,), with_clicks=False)
-    assert [case.fold for case in cases] == [0, 1]
-    # With threshold 0.4 the faint case is perfect and the other one is 64 of 64 + 32 voxels: 0.8.
+    assert [case.fold for case in cases] == [0, 0, 0, 1, 1, 1]
+    # With threshold 0.4 the faint cases are perfect and the others are 64 of 64 + 32 voxels: 0.8.
     assert choice.fusion.threshold == 0.4
     assert choice.dice == pytest.approx(0.9)
-    # Chosen on the spilled case alone, 0.5 stays and loses the faint one; the other way round 0.8 is left.
+    # Chosen on the spilled cases alone, 0.5 stays and loses the faint ones; the other way round 0.8 is left.
     assert choice.nested_fold_dice == pytest.approx((0.0, 0.8))
     assert choice.nested_dice == pytest.approx(0.4)
 

@@ -17,8 +17,7 @@ from interactivepet.dataset.write import read_artefact, write_artefact
 from interactivepet.errors import MissingArtefactError, StaleArtefactError, VerificationError
 from interactivepet.pipeline.predict import PredictionOptions, run_prediction
 from interactivepet.pipeline.stages import PlanningOptions, make_test_request, run_plan_and_process
-from tests.pipeline.conftest import make_options, open_tiny, walk
-from tests.tiny import TASK
+from tests.tiny import TASK, make_options, open_tiny, walk
 
 Finished = tuple[Path, dict[str, Report]]
 
@@ -30,14 +29,6 @@ def list_files(root: Path) -> dict[str, int]:
         for path in sorted(root.rglob("*"))
         if path.is_file() and "mlflow" not in path.parts
     }
-
-
-@pytest.fixture
-def copied(finished: Finished, tmp_path: Path) -> Path:
-    """A finished walk of one's own, to damage."""
-    root = tmp_path / "walk"
-    shutil.copytree(finished[0], root)
-    return root
 
 
 def test_every_promised_file_is_there_and_no_half_written_one(finished: Finished) -> None:

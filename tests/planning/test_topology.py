@@ -47,7 +47,6 @@ def test_an_axis_of_one_voxel_is_neither_pooled_nor_convolved(single: int) -> No
     assert {kernel[(single + 1) % 3] for kernel in topology.kernel_sizes} == {3}
 
 
-@pytest.mark.xfail(reason="an axis that is convolved across at one stage no longer is at a deeper one")
 @pytest.mark.parametrize("patch", [(128, 128, 8), (64, 64, 12), (56, 8, 56)])
 def test_a_flat_patch_is_convolved_across_all_axes_at_every_stage(patch: Shape) -> None:
     assert set(find_topology(patch, (4.0, 4.0, 4.0)).kernel_sizes) == {(3, 3, 3)}
@@ -113,9 +112,9 @@ def test_the_estimate_agrees_with_the_network(patch: Shape, spacing: Spacing) ->
     cost = estimate_cost(patch, topology, batch_size=1, features=features, n_inputs=3, n_outputs=2)
     idle = estimate_cost(patch, topology, batch_size=0, features=features, n_inputs=3, n_outputs=2)
 
-    assert cost.gigaflops == pytest.approx(3 * flops / 1e9, rel=0.25)
+    assert cost.gigaflops == pytest.approx(3 * flops / 1e9, rel=0.05)
     # weights, gradients and momentum, four bytes each: all that is left without a batch
-    assert idle.memory_gb == pytest.approx(3 * 4 * n_parameters / 1e9, rel=0.25)
+    assert idle.memory_gb == pytest.approx(3 * 4 * n_parameters / 1e9, rel=0.05)
     assert idle.gigaflops == 0.0
 
 

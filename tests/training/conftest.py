@@ -90,6 +90,7 @@ def store_case(tmp_path: Path) -> StoreCase:
             crop_stop=label.shape,
             resampled=GridRecord.of(grid),
             has_label=True,
+            volume_sha256=name,
             clicks=tuple(Click(position_mm=tuple(grid.to_mm(v).tolist()), label=click_label) for v in click_voxels),
             foreground=sample_foreground(label, np.random.default_rng(0)),
         )

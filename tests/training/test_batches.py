@@ -133,7 +133,6 @@ def test_a_small_volume_lies_anywhere_inside_the_patch(make_plan: MakePlan, stor
     assert next(loader)["data"][0, 0].sum() == 5 * 16 * 16
 
 
-@pytest.mark.xfail(reason="patches that are not forced keep a margin from the border of the volume")
 def test_augmented_patches_reach_the_border_of_the_volume(
     make_plan: MakePlan, store_case: StoreCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,3 +266,12 @@ def test_without_clicks_the_guidance_is_empty(make_plan: MakePlan, store_case: S
     case = store_case(*make_volume((24, 20, 20)), click_voxels=[(12, 10, 10)])
     loader = PatchLoader([case], make_plan((16, 16, 16), clicks=NONE), seed=(0,), augmentation=None)
     assert not next(loader)["data"][:, 1:].any()
+
+
+def test_noise_leaves_a_2d_click_in_its_plane(make_plan: MakePlan) -> None:
+    plan = make_plan((16, 16, 1), clicks=EXTREME.model_copy(update={"noise_mm": 5.0}))
+    stored = ((np.array([5.0, 6.0, 0.0]), 1, True),)
+    label = np.zeros((16, 16, 1), np.uint8)
+    ((point, _, _),) = draw_clicks(stored, (0, 0, 0), label=label, plan=plan, rng=np.random.default_rng(0))
+    assert point[2] == 0.0
+    assert (point[:2] != (5.0, 6.0)).all()

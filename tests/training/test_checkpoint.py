@@ -39,7 +39,7 @@ def step(network: nn.Module, optimizer: torch.optim.SGD) -> None:
 
 def make_state(network: nn.Module, optimizer: torch.optim.SGD, *, run_id: str | None = "run") -> TrainingState:
     return TrainingState(
-        plan_hash="cafe",
+        made_from="cafe",
         epochs=(make_record(0), make_record(1)),
         network=network.state_dict(),
         optimizer=optimizer.state_dict(),
@@ -60,11 +60,11 @@ def test_a_state_comes_back_whole(tmp_path: Path, run_id: str | None) -> None:
     path = tmp_path / "new" / "checkpoint.pt"
 
     save_state(path, make_state(network, optimizer, run_id=run_id))
-    state = load_state(path, plan_hash="cafe")
+    state = load_state(path, made_from="cafe")
 
     assert [p.name for p in path.parent.iterdir()] == ["checkpoint.pt"]
     assert state.epochs == (make_record(0), make_record(1))
-    assert (state.plan_hash, state.run_id, dict(state.scaler)) == ("cafe", run_id, {})
+    assert (state.made_from, state.run_id, dict(state.scaler)) == ("cafe", run_id, {})
     again = make_network(1)
     continued = make_optimizer(again)
     again.load_state_dict(state.network)
@@ -79,7 +79,7 @@ def test_a_loss_that_is_not_finite_survives(tmp_path: Path) -> None:
     network = make_network()
     state = make_state(network, make_optimizer(network))
     broken = TrainingState(
-        state.plan_hash,
+        state.made_from,
         (make_record(0, validation_loss=math.inf),),
         state.network,
         state.optimizer,
@@ -87,14 +87,14 @@ def test_a_loss_that_is_not_finite_survives(tmp_path: Path) -> None:
         None,
     )
     save_state(tmp_path / "c.pt", broken)
-    assert load_state(tmp_path / "c.pt", plan_hash="cafe").epochs[0].validation_loss == math.inf
+    assert load_state(tmp_path / "c.pt", made_from="cafe").epochs[0].validation_loss == math.inf
 
 
 def test_a_state_of_another_plan_is_stale(tmp_path: Path) -> None:
     network = make_network()
     save_state(tmp_path / "c.pt", make_state(network, make_optimizer(network)))
-    with pytest.raises(StaleArtefactError, match=r"plan cafe, but plans.json is now beef.*--no-continue"):
-        load_state(tmp_path / "c.pt", plan_hash="beef")
+    with pytest.raises(StaleArtefactError, match=r"cafe, which are now beef.*--no-continue"):
+        load_state(tmp_path / "c.pt", made_from="beef")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.95])
@@ -105,14 +105,14 @@ def test_a_truncated_state_is_reported(tmp_path: Path, share: float) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(TrainingError, match=r"c.pt is damaged.*--no-continue"):
-        load_state(path, plan_hash="cafe")
+        load_state(path, made_from="cafe")
 
 
 def test_what_is_no_state_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "c.pt"
     path.write_bytes(b"not a checkpoint at all")
     with pytest.raises(TrainingError, match="is damaged"):
-        load_state(path, plan_hash="cafe")
+        load_state(path, made_from="cafe")
 
 
 class Harmful:
@@ -124,11 +124,11 @@ class Harmful:
 
 def test_nothing_in_a_file_is_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    torch.save({"plan_hash": "cafe", "network": Harmful()}, tmp_path / "zip.pt")
+    torch.save({"made_from": "cafe", "network": Harmful()}, tmp_path / "zip.pt")
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(Harmful(), protocol=2))
     for name in ("zip.pt", "plain.pt"):
         with pytest.raises(TrainingError, match="is damaged"):
-            load_state(tmp_path / name, plan_hash="cafe")
+            load_state(tmp_path / name, made_from="cafe")
     assert not (tmp_path / "harm").exists()
 
 
@@ -170,3 +170,9 @@ def test_an_interrupted_write_leaves_the_last_state(tmp_path: Path, monkeypatch:
         save_state(path, make_state(network, make_optimizer(network), run_id="other"))
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["c.pt"]
+
+
+def test_a_state_of_an_older_version_is_stale(tmp_path: Path) -> None:
+    torch.save({"plan_hash": "cafe"}, tmp_path / "c.pt")
+    with pytest.raises(StaleArtefactError, match="--no-continue"):
+        load_state(tmp_path / "c.pt", made_from="cafe")

@@ -6,6 +6,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+import torch
 
 from interactivepet.core.plan import Plan
 from interactivepet.training.augment import make_augmentation
@@ -46,6 +47,17 @@ def test_a_worker_draws_its_own_stream_and_ends_with_the_feed(make_loader: Calla
     loader.set_thread_id(0)
     for batch in batches:
         assert np.array_equal(batch["data"], next(loader)["data"])
+
+
+def test_a_worker_computes_in_one_thread(make_loader: Callable[[], PatchLoader]) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        # what a worker process calls first: torch's other threads do not exist there
+        make_loader().set_thread_id(0)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_feed_that_was_never_used_can_be_closed(make_loader: Callable[[], PatchLoader]) -> None:

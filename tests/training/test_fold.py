@@ -18,6 +18,7 @@ from interactivepet.training import fold
 from interactivepet.training.batches import StoredCase
 from interactivepet.training.checkpoint import load_state, load_weights
 from interactivepet.training.fold import FoldData, TrainingOptions, train_fold
+from interactivepet.training.loop import Engine
 
 MakePlan = Callable[..., Plan]
 StoreCase = Callable[..., StoredCase]
@@ -56,6 +57,10 @@ class StubTracker(NullTracker):
 
     def told(self, what: str) -> list[Any]:
         return [content for kind, content in self.calls if kind == what]
+
+
+def made_from(plan: Plan, data: FoldData) -> str:
+    return f"{plan.content_hash()}-{data.cases_hash}"
 
 
 @pytest.fixture
@@ -108,13 +113,13 @@ def test_the_state_is_written_after_every_epoch(plan: Plan, data: FoldData) -> N
 
     class Watcher(StubTracker):
         def log_metrics(self, metrics: Mapping[str, float], *, step: int | None = None) -> None:
-            state = load_state(data.checkpoint, plan_hash=plan.content_hash())
+            state = load_state(data.checkpoint, made_from=made_from(plan, data))
             written.append([record.epoch for record in state.epochs])
 
     trained = train_fold(plan, data, tracker=Watcher(), options=OPTIONS)
 
     assert written == [[0], [0, 1]]
-    state = load_state(data.checkpoint, plan_hash=plan.content_hash())
+    state = load_state(data.checkpoint, made_from=made_from(plan, data))
     assert state.epochs == trained.epochs
     assert state.run_id == "run-1"
     weights = load_weights(data.weights, sha256=trained.weights_sha256)
@@ -128,7 +133,7 @@ def test_an_interrupted_fold_continues_to_the_same_number_of_epochs(plan: Plan, 
         train_fold(plan, data, tracker=first, options=options)
     assert first.told("end") == [True]
     assert not data.weights.exists()
-    before = load_state(data.checkpoint, plan_hash=plan.content_hash())
+    before = load_state(data.checkpoint, made_from=made_from(plan, data))
 
     second = StubTracker()
     trained = train_fold(plan, data, tracker=second, options=options)
@@ -138,6 +143,49 @@ def test_an_interrupted_fold_continues_to_the_same_number_of_epochs(plan: Plan, 
     assert second.told("start")[0][2] == "run-1"
     assert second.told("parameters") == []
     assert [step for step, _ in second.told("metrics")] == [1, 2]
+
+
+def test_an_epoch_starts_with_the_rate_weights_and_momentum_of_its_time(
+    plan: Plan, data: FoldData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = fold.train_epoch
+    seen: list[tuple[float, torch.Tensor, torch.Tensor | None]] = []
+
+    def look(engine: Engine, batches: Iterator[Any], *, n_iterations: int) -> Iterator[float]:
+        (group,) = engine.optimizer.param_groups
+        weight = group["params"][0]
+        momentum = engine.optimizer.state[weight].get("momentum_buffer")
+        seen.append((group["lr"], weight.detach().clone(), None if momentum is None else momentum.clone()))
+        return real(engine, batches, n_iterations=n_iterations)
+
+    monkeypatch.setattr(fold, "train_epoch", look)
+    with pytest.raises(KeyboardInterrupt):
+        train_fold(plan, data, tracker=StubTracker(fail_at=0), options=OPTIONS)
+    state = load_state(data.checkpoint, made_from=made_from(plan, data))
+    train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
+
+    (first_rate, _, no_momentum), (second_rate, weight, momentum) = seen
+    assert (first_rate, second_rate) == pytest.approx((0.01, 0.01 * 0.5**0.9))
+    assert no_momentum is None
+    assert torch.equal(weight, next(iter(state.network.values())))
+    assert momentum is not None
+    assert torch.equal(momentum, state.optimizer["state"][0]["momentum_buffer"])
+
+
+def test_a_fold_continues_on_a_card_that_scales_gradients(
+    plan: Plan, data: FoldData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_fold(plan, data, tracker=NullTracker(), options=replace(OPTIONS, epochs=1))
+    real = fold.make_engine
+
+    def make_scaling_engine(*args: Any, **kwargs: Any) -> Engine:
+        return replace(real(*args, **kwargs), scaler=torch.amp.GradScaler("cpu", enabled=True))
+
+    monkeypatch.setattr(fold, "make_engine", make_scaling_engine)
+    for n_epochs in (2, 3):
+        trained = train_fold(plan, data, tracker=NullTracker(), options=replace(OPTIONS, epochs=n_epochs))
+        assert len(trained.epochs) == n_epochs
+    assert load_state(data.checkpoint, made_from=made_from(plan, data)).scaler["scale"] > 0
 
 
 def test_an_epoch_under_way_is_repeated(plan: Plan, data: FoldData, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +245,7 @@ def test_validation_patches_are_the_same_in_every_epoch(plan: Plan, data: FoldDa
     still = plan.model_copy(update={"training": training})
     trained = train_fold(still, data, tracker=NullTracker(), options=OPTIONS)
     first, second = (record.validation_loss for record in trained.epochs)
-    assert first == pytest.approx(second, rel=1e-4)
+    assert first == pytest.approx(second, rel=1e-6)
 
 
 def test_another_plan_is_refused(plan: Plan, data: FoldData) -> None:
@@ -205,6 +253,23 @@ def test_another_plan_is_refused(plan: Plan, data: FoldData) -> None:
     training = plan.training.model_copy(update={"learning_rate": 0.02})
     with pytest.raises(StaleArtefactError, match="--no-continue"):
         train_fold(plan.model_copy(update={"training": training}), data, tracker=NullTracker(), options=OPTIONS)
+
+
+@pytest.mark.parametrize("part", ["training", "validation"])
+def test_other_cases_are_refused(plan: Plan, data: FoldData, part: str) -> None:
+    train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
+    (case,) = getattr(data, part)
+    record = case.record.model_copy(update={"volume_sha256": "another"})
+    changed = replace(data, **{part: [StoredCase(record, case.path)]})
+    assert changed.cases_hash != data.cases_hash
+    with pytest.raises(StaleArtefactError, match="--no-continue"):
+        train_fold(plan, changed, tracker=NullTracker(), options=OPTIONS)
+
+
+def test_who_is_trained_on_is_part_of_the_hash(data: FoldData) -> None:
+    swapped = replace(data, training=data.validation, validation=data.training)
+    both = replace(data, training=[*data.training, *data.validation], validation=[])
+    assert len({data.cases_hash, swapped.cases_hash, both.cases_hash}) == 3
 
 
 def test_a_damaged_checkpoint_is_refused(plan: Plan, data: FoldData) -> None:
@@ -218,7 +283,7 @@ def test_a_loss_that_is_not_finite_ends_the_fold(plan: Plan, data: FoldData, sto
     label = np.ones((20, 18, 16), np.uint8)
     broken = store_case(np.full((1, 20, 18, 16), np.nan), label, name="NAN")
     tracker = StubTracker()
-    with pytest.raises(TrainingError, match="Task001 fold 3: the loss is nan.*interactivepet_verify"):
+    with pytest.raises(TrainingError, match=r"Task001 fold 3: the loss is nan.*interactivepet_verify"):
         train_fold(plan, replace(data, training=[broken]), tracker=tracker, options=OPTIONS)
     assert tracker.told("end") == [True]
     assert not data.checkpoint.exists()

@@ -143,3 +143,10 @@ def test_validation_changes_no_weight(make_plan: MakePlan) -> None:
     before = [p.detach().clone() for p in engine.network.parameters()]
     validate_epoch(engine, repeat(make_batch()), n_iterations=2)
     assert all(torch.equal(a, b) for a, b in zip(before, engine.network.parameters(), strict=True))
+
+
+def test_a_validation_loss_that_is_not_finite_is_reported(make_plan: MakePlan) -> None:
+    batch = make_batch()
+    batch["data"][0, 0, 4, 4, 4] = math.nan
+    with pytest.raises(FloatingPointError, match="the validation loss is nan"):
+        validate_epoch(make_small_engine(make_plan), repeat(batch), n_iterations=1)

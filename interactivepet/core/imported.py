@@ -1,0 +1,70 @@
+"""Cases on their way from other people's folders into a task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from interactivepet.core.case import Case
+
+__all__ = ["ImportJob", "ImportSource", "ImportedCase"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImportedCase:
+    """One case as the task will hold it.
+
+    Attributes:
+        case: image, grid and label.
+        notes: file suffix -> text that is written beside the image, such as `suv.json` -> what was used.
+    """
+
+    case: Case
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+class ImportJob(Protocol):
+    """One case that can be loaded; small enough to be sent to a worker."""
+
+    @property
+    def id(self) -> str:
+        """The case's identifier in the task: letters, digits, `_` and `-`."""
+        ...
+
+    @property
+    def patient(self) -> str | None:
+        """Cases of one patient stay in one fold."""
+        ...
+
+    @property
+    def subtype(self) -> str | None:
+        """Folds are stratified by it."""
+        ...
+
+    def load(self) -> ImportedCase:
+        """Read and convert the case.
+
+        Raises:
+            CaseError: it cannot be used; the message names files, what was found and how to mend it.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImportSource:
+    """What an importer found, before any voxel is read.
+
+    Attributes:
+        channels: names in channel order.
+        labels: names of the values 1 ... L.
+        training: cases with a label, or known to be without lesion.
+        test: cases without a known answer.
+        passed_over: files that are no part of any case, with the reason.
+    """
+
+    channels: tuple[str, ...]
+    labels: tuple[str, ...]
+    training: tuple[ImportJob, ...]
+    test: tuple[ImportJob, ...] = ()
+    passed_over: Mapping[str, str] = field(default_factory=dict)
