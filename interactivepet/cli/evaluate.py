@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def print_report(report: Report, folder: Path) -> None:
     """Show the summary and where the pages are."""
-    from interactivepet.evaluation.html import HEADINGS
+    from interactivepet.evaluation.html import HEADINGS, describe_lesion_free
 
     rows = [
         [row.label, HEADINGS[row.metric], str(row.n)]
@@ -66,5 +66,7 @@ def print_report(report: Report, folder: Path) -> None:
     columns = ["label", "metric", "n", "mean", "SD", "median", "min", "max"]
     mean = "-" if report.mean_dice is None else f"{report.mean_dice:.3f}"
     print_table(f"{report.title}: mean Dice {mean}", columns, rows)
+    if report.lesion_free is not None:
+        print(describe_lesion_free(report.lesion_free))
     print(report.provenance)
     print(f"report: {folder / 'report.html'}")

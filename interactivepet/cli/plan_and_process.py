@@ -38,6 +38,12 @@ def add_planning(parser: argparse.ArgumentParser) -> None:
         choices=("cpu", "8gb", "24gb", "80gb"),
         help="what a training step may take (default: the present plan's, else cpu)",
     )
+    parser.add_argument(
+        "--negatives",
+        type=parse_negatives,
+        metavar="keep|exclude|RATIO",
+        help="samples from cases without label: all alike, none, or a share (default: the present plan's, else keep)",
+    )
     parser.add_argument("-v", "--snapshots", action="store_true", help="write pictures of raw and preprocessed cases")
     parser.add_argument(
         "--verify",
@@ -45,6 +51,16 @@ def add_planning(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="check the task before (default: yes)",
     )
+
+
+def parse_negatives(text: str) -> str | float:
+    """Parse `keep`, `exclude`, or a share between 0 and 1."""
+    if text in {"keep", "exclude"}:
+        return text
+    share = float(text)
+    if not 0 < share < 1:
+        raise argparse.ArgumentTypeError(f"{text} is neither keep, exclude nor a share between 0 and 1")
+    return share
 
 
 @report_errors
@@ -65,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         n_folds=arguments.n_folds,
         seed=arguments.seed,
         budget=arguments.budget,
+        negatives=arguments.negatives,
         snapshots=arguments.snapshots,
         verify=arguments.verify,
         n_proc=arguments.n_proc or settings.n_proc,

@@ -47,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             n_folds=arguments.n_folds,
             seed=arguments.seed,
             budget=arguments.budget,
+            negatives=arguments.negatives,
             snapshots=arguments.snapshots,
             verify=arguments.verify,
             n_proc=arguments.n_proc or settings.n_proc,

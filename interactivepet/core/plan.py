@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -15,6 +15,7 @@ __all__ = [
     "Fold",
     "FoldList",
     "GuidancePlan",
+    "NegativeSampling",
     "NetworkPlan",
     "Normalisation",
     "Plan",
@@ -23,6 +24,9 @@ __all__ = [
 
 Budget = Literal["cpu", "8gb", "24gb", "80gb"]
 Triple = tuple[int, int, int]
+
+NegativeSampling = Literal["keep", "exclude"] | Annotated[float, Field(gt=0.0, lt=1.0)]
+"""How often a training sample comes from a case without any label."""
 
 
 class Normalisation(Record):
@@ -85,6 +89,9 @@ class TrainingPlan(Record):
     weight_decay: float = 3e-5
     foreground_share: float = 0.5
     """Share of the patches that are centred on a labelled voxel."""
+    negatives: NegativeSampling = "keep"
+    """Samples from cases without any label: `keep` draws every case alike, `exclude` leaves them out, and a
+    number is their share."""
     clicks: ClickSampling
 
 

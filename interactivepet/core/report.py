@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from interactivepet.core.artefact import Artefact, Record
 
-__all__ = ["CaseScores", "LabelScores", "Report", "Summary"]
+__all__ = ["CaseScores", "LabelScores", "LesionFreeSummary", "Report", "Summary"]
 
 
 class LabelScores(Record):
@@ -12,7 +12,7 @@ class LabelScores(Record):
 
     label: str
     dice: float | None
-    """None when label and mask are both empty."""
+    """None when the reference is empty: a false positive then has a volume, not a Dice."""
     hausdorff95_mm: float | None
     """None when label or mask is empty."""
     surface_distance_mm: float | None
@@ -46,6 +46,16 @@ class Summary(Record):
     maximum: float
 
 
+class LesionFreeSummary(Record):
+    """The cases whose reference holds no label at all."""
+
+    n: int
+    n_rightly_empty: int
+    """How many masks hold no voxel either."""
+    mean_false_positive_ml: float
+    maximum_false_positive_ml: float
+
+
 class Report(Artefact):
     """The content of `report.json`."""
 
@@ -55,5 +65,7 @@ class Report(Artefact):
     """How the masks came about and whether they are out-of-fold, held out or neither."""
     cases: tuple[CaseScores, ...]
     summary: tuple[Summary, ...]
+    lesion_free: LesionFreeSummary | None = None
+    """None when every case has a label."""
     mean_dice: float | None
     """Mean over cases of the mean over the labels where Dice is defined."""

@@ -6,10 +6,10 @@ from base64 import b64encode
 from collections.abc import Mapping
 from html import escape
 
-from interactivepet.core.report import CaseScores, LabelScores, Report, Summary
+from interactivepet.core.report import CaseScores, LabelScores, LesionFreeSummary, Report, Summary
 from interactivepet.evaluation.summarise import METRICS, mean_dice_of
 
-__all__ = ["HEADINGS", "NOTICE", "render_report"]
+__all__ = ["HEADINGS", "NOTICE", "describe_lesion_free", "render_report"]
 
 NOTICE = "Research software, not a medical device."
 
@@ -28,7 +28,7 @@ DEFINITIONS = """
 <p class="note">Hausdorff 95 %: the larger of the two directed 95th percentiles of the distances between
 surface voxels. Surface distance: the mean of those distances in both directions. False positive and false
 negative: volume of the components without any overlap. A dash stands for a metric that is not defined,
-because mask or reference (for Dice: mask and reference) is empty. Std is the standard deviation over the
+because mask or reference (for Dice: the reference) is empty. Std is the standard deviation over the
 cases.</p>
 """
 
@@ -107,8 +107,23 @@ def _render_head(report: Report) -> str:
     return (
         f'<h1>{escape(report.title)}</h1>\n<p class="task">{escape(report.task)}</p>\n'
         f'<p class="headline">Mean Dice <b>{mean}</b> over {n} of {len(report.cases)} cases</p>\n'
-        f"<p>{escape(report.provenance)}</p>\n"
+        f"{_render_lesion_free(report.lesion_free)}<p>{escape(report.provenance)}</p>\n"
         f'<p class="notice"><b>{NOTICE}</b></p>'
+    )
+
+
+def _render_lesion_free(summary: LesionFreeSummary | None) -> str:
+    """Render what happened where nothing should be found."""
+    if summary is None:
+        return ""
+    return f"<p>{escape(describe_lesion_free(summary))}</p>\n"
+
+
+def describe_lesion_free(summary: LesionFreeSummary) -> str:
+    """Say in one sentence how many lesion-free cases were left empty, and what was found in the others."""
+    return (
+        f"Cases without any label: {summary.n_rightly_empty} of {summary.n} masks are rightly empty; false positives "
+        f"{summary.mean_false_positive_ml:.2f} ml on average, {summary.maximum_false_positive_ml:.2f} ml at most."
     )
 
 

@@ -172,7 +172,7 @@ def _score_label(name: str, mask: Mask, reference: Mask, geometry: Geometry) -> 
     distances = surface_distances_mm(mask, reference, spacing_mm=geometry.spacing_mm)
     return LabelScores(
         label=name,
-        dice=dice(mask, reference),
+        dice=dice(mask, reference) if reference.any() else None,
         hausdorff95_mm=None if distances is None else hausdorff95_mm(distances),
         surface_distance_mm=None if distances is None else average_surface_distance_mm(distances),
         volume_ml=volume_ml(mask, voxel_volume_ml=voxel_ml),

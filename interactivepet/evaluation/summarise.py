@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from interactivepet.core.report import CaseScores, LabelScores, Report, Summary
+from interactivepet.core.report import CaseScores, LabelScores, LesionFreeSummary, Report, Summary
 
 __all__ = ["METRICS", "make_report", "mean_dice_of"]
 
@@ -45,6 +45,7 @@ def make_report(task: str, scores: Sequence[CaseScores], *, title: str, provenan
         made_from=made_from,
         cases=tuple(scores),
         summary=tuple(row for row in rows if row is not None),
+        lesion_free=_summarise_lesion_free(scores),
         mean_dice=float(np.mean(case_dice)) if case_dice else None,
     )
 
@@ -53,6 +54,20 @@ def mean_dice_of(case: CaseScores) -> float | None:
     """Average the Dice over the labels of a case where it is defined; None when it is nowhere."""
     values = [label.dice for label in case.labels if label.dice is not None]
     return float(np.mean(values)) if values else None
+
+
+def _summarise_lesion_free(scores: Sequence[CaseScores]) -> LesionFreeSummary | None:
+    """Summarise the volumes that masks hold where nothing should be."""
+    free = [case for case in scores if not any(label.reference_volume_ml for label in case.labels)]
+    if not free:
+        return None
+    volumes = [sum(label.volume_ml for label in case.labels) for case in free]
+    return LesionFreeSummary(
+        n=len(free),
+        n_rightly_empty=sum(volume == 0 for volume in volumes),
+        mean_false_positive_ml=float(np.mean(volumes)),
+        maximum_false_positive_ml=max(volumes),
+    )
 
 
 def _summarise(name: str, metric: str, scores: Sequence[CaseScores]) -> Summary | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from interactivepet.core.dataset import CaseEntry, DatasetManifest, Issue, IssueList
 from interactivepet.core.fingerprint import Fingerprint
-from interactivepet.core.plan import Budget, FoldList, Plan
+from interactivepet.core.plan import Budget, FoldList, NegativeSampling, Plan
 from interactivepet.dataset.interactions import find_clicks_file, write_clicks
 from interactivepet.dataset.manifest import build_manifest, read_manifest, write_manifest
 from interactivepet.dataset.read import read_case
@@ -85,13 +85,13 @@ def _find_case_issues(
 
 
 def is_verified(workspace: Workspace) -> bool:
-    """Whether the task was verified without problems and no file has changed since."""
+    """Whether the task was verified without errors and no file has changed since."""
     try:
         made_from = _stamp_task(workspace, read_manifest(workspace.raw))
         issues = read_artefact(workspace.issues, IssueList, command="interactivepet_verify", made_from=made_from)
     except ArtefactError:
         return False
-    return not issues.issues
+    return not issues.errors
 
 
 def _stamp_task(workspace: Workspace, manifest: DatasetManifest) -> str:
@@ -228,23 +228,33 @@ def _read_present_folds(workspace: Workspace) -> FoldList | None:
         return None
 
 
-def run_plan(workspace: Workspace, *, budget: Budget | None) -> Plan:
+def run_plan(workspace: Workspace, *, budget: Budget | None, negatives: NegativeSampling | None = None) -> Plan:
     """Plan the task, unless a plan of this fingerprint and budget is there: people may have edited it.
 
     Args:
         workspace: with a fingerprint.
         budget: None keeps the present plan's, or takes `cpu` when there is none.
+        negatives: None keeps the present plan's, or draws every case alike when there is none.
     """
     fingerprint = read_artefact(workspace.fingerprint, Fingerprint, command="interactivepet_plan_and_process")
     present: Plan | None = None
     if workspace.plans.is_file():
         present = read_artefact(workspace.plans, Plan, command="interactivepet_plan_and_process")
-        if present.made_from == fingerprint.content_hash() and budget in (None, present.budget):
-            return present
-    plan = make_plan(fingerprint, budget or (present.budget if present else "cpu"))
+    if present is not None and present.made_from == fingerprint.content_hash() and budget in (None, present.budget):
+        plan = present
+    else:
+        plan = make_plan(fingerprint, budget or (present.budget if present else "cpu"))
+    plan = _set_negatives(plan, negatives or (present.training.negatives if present else "keep"))
+    if plan == present:
+        return plan
     if present is not None:
         kept = workspace.plans.with_name("plans.previous.json")
         write_artefact(kept, present)
-        logger.warning("the task or the budget changed: planned anew, the plan before is in %s", kept)
+        logger.warning("task, budget or options changed: planned anew, the plan before is in %s", kept)
     write_artefact(workspace.plans, plan)
     return plan
+
+
+def _set_negatives(plan: Plan, negatives: NegativeSampling) -> Plan:
+    training = plan.training.model_copy(update={"negatives": negatives})
+    return plan.model_copy(update={"training": training})

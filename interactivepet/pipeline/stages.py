@@ -9,7 +9,7 @@ from pathlib import Path
 
 from interactivepet.core.dataset import CaseEntry, IssueList
 from interactivepet.core.ensemble import ClickMode
-from interactivepet.core.plan import Budget, Plan
+from interactivepet.core.plan import Budget, NegativeSampling, Plan
 from interactivepet.core.report import Report
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.scan import scan_folder
@@ -56,6 +56,7 @@ class PlanningOptions:
         n_folds: of the cross-validation; None keeps the present split's, else 5.
         seed: of the split and of clicks that are missing; None keeps the present split's, else 0.
         budget: None keeps the present plan's, else `cpu`.
+        negatives: how to sample cases without label; None keeps the present plan's.
         snapshots: write pictures.
         verify: check the task before.
         n_proc: worker processes.
@@ -65,6 +66,7 @@ class PlanningOptions:
     n_folds: int | None = None
     seed: int | None = None
     budget: Budget | None = None
+    negatives: NegativeSampling | None = None
     snapshots: bool = False
     verify: bool = True
     n_proc: int = 1
@@ -101,16 +103,16 @@ def run_plan_and_process(
     with open_executor(options.n_proc, scheduler=options.scheduler) as executor:
         if options.verify and not is_verified(workspace):
             result = run_verification(workspace, executor)
-            if result.issues:
+            if result.errors:
                 show_issues(result)
                 raise VerificationError(
-                    f"{workspace.task} has {len(result.issues)} problems, listed above and in {workspace.issues}; "
+                    f"{workspace.task} has {len(result.errors)} problems, listed above and in {workspace.issues}; "
                     "mend them, or go on regardless with --no-verify"
                 )
         run_mimic_interactions(workspace, executor, options=ClickOptions(), seed=options.seed or 0, overwrite=False)
         run_fingerprint(workspace, executor)
         run_folds(workspace, seed=options.seed, n_folds=options.n_folds)
-        plan = run_plan(workspace, budget=options.budget)
+        plan = run_plan(workspace, budget=options.budget, negatives=options.negatives)
         run_preprocessing(workspace, executor, plan=plan, snapshots=options.snapshots)
     return plan
 

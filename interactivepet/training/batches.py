@@ -75,7 +75,7 @@ class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
         """Prepare to draw.
 
         Args:
-            cases: to draw from, each with the same probability.
+            cases: to draw from, each with the same probability unless the plan says otherwise.
             plan: patch and batch size, guidance and click sampling.
             seed: of everything that is drawn.
             augmentation: None for validation patches.
@@ -85,6 +85,8 @@ class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
         self._augmentation = augmentation
         self._seed = tuple(seed)
         self._rng = np.random.default_rng(self._seed)
+        self._positives = [case for case in cases if case.record.foreground]
+        self._negatives = [case for case in cases if not case.record.foreground]
         self._source = plan.patch_size if augmentation is None else find_source_shape(plan.patch_size)
 
     def set_thread_id(self, thread_id: int) -> None:
@@ -108,7 +110,8 @@ class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
         }
 
     def _draw(self, *, on_foreground: bool) -> Patch:
-        case = self._data[self._rng.integers(len(self._data))]
+        pool = self._choose_pool(on_foreground=on_foreground)
+        case = pool[int(self._rng.integers(len(pool)))]
         start = _draw_start(
             case.record, self._source, patch=self._plan.patch_size, rng=self._rng, on_foreground=on_foreground
         )
@@ -117,6 +120,20 @@ class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
         clicks = draw_clicks(case.clicks, start, label=label, plan=self._plan, rng=self._rng)
         patch = Patch(values[:-1], encode_patch(clicks, self._source, plan=self._plan), label)
         return patch if self._augmentation is None else self._augmentation.apply(patch, self._rng)
+
+    def _choose_pool(self, *, on_foreground: bool) -> Sequence[StoredCase]:
+        """Choose between cases with and without a label, so that the latter make up the planned share of samples.
+
+        A patch that must hold a label can only come from a case that has one; the others make up for it.
+        """
+        negatives = self._plan.training.negatives
+        if not self._negatives or not self._positives:
+            return self._data  # type: ignore[no-any-return]
+        if on_foreground or negatives == "exclude":
+            return self._positives
+        wanted = len(self._negatives) / len(self._data) if negatives == "keep" else negatives
+        unforced = 1.0 - round(self._plan.training.foreground_share * self.batch_size) / self.batch_size
+        return self._negatives if self._rng.random() * unforced < wanted else self._positives
 
 
 def _draw_start(

@@ -10,7 +10,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from interactivepet.core.dataset import CaseEntry, DatasetManifest, Issue
+from interactivepet.core.dataset import CaseEntry, DatasetManifest, Issue, IssueList
 from interactivepet.core.geometry import Geometry
 from interactivepet.core.interaction import Click
 from interactivepet.dataset.interactions import write_clicks
@@ -29,7 +29,11 @@ def save(path: Path, array: np.ndarray, affine: np.ndarray = AFFINE) -> None:
 
 
 def make_image(shape: tuple[int, ...] = SHAPE) -> np.ndarray:
-    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    return np.abs(np.random.default_rng(0).normal(size=shape)).astype(np.float32)
+
+
+def make_ct(shape: tuple[int, ...] = SHAPE) -> np.ndarray:
+    return 400 * make_image(shape) - 1000
 
 
 def make_mask() -> np.ndarray:
@@ -44,8 +48,8 @@ def task(tmp_path: Path) -> Path:
     """Two sound training cases and a test case with PET and CT, two labels."""
     task_dir = tmp_path / "Task700 Ü"
     for folder, case in (("imagesTr", "a"), ("imagesTr", "b"), ("imagesTs", "t")):
-        for channel in (0, 1):
-            save(task_dir / folder / f"{case}_000{channel}.nii.gz", make_image())
+        save(task_dir / folder / f"{case}_0000.nii.gz", make_image())
+        save(task_dir / folder / f"{case}_0001.nii.gz", make_ct())
     for case in "ab":
         save(task_dir / "labelsTr" / f"{case}.nii.gz", make_mask())
     return task_dir
@@ -101,7 +105,7 @@ def test_constant_image(task: Path) -> None:
 
 
 def test_channel_on_another_grid(task: Path) -> None:
-    save(task / "imagesTr/a_0001.nii.gz", make_image((9, 7, 4)))
+    save(task / "imagesTr/a_0001.nii.gz", make_ct((9, 7, 4)))
     (issue,) = check(task)
     assert issue.kind == "grid"
     assert issue.found == "CT grid 9x7x4 but PET grid 9x7x5"
@@ -121,8 +125,8 @@ def test_label_on_another_grid(task: Path, shift: float, n_issues: int) -> None:
 def test_sheared_grid(task: Path) -> None:
     sheared = AFFINE.copy()
     sheared[0, 1] = 0.4
-    for name in ("imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz"):
-        save(task / name, make_image(), sheared)
+    save(task / "imagesTr/a_0000.nii.gz", make_image(), sheared)
+    save(task / "imagesTr/a_0001.nii.gz", make_ct(), sheared)
     save(task / "labelsTr/a.nii.gz", make_mask(), sheared)
     assert kinds(check(task)) == ["shear"] * 3
 
@@ -187,7 +191,35 @@ def test_labels_as_float64_are_sound_and_fractions_are_not(task: Path) -> None:
 
 def test_empty_label(task: Path) -> None:
     save(task / "labelsTr/a.nii.gz", np.zeros(SHAPE, np.uint8))
-    assert kinds(check(task)) == ["label-empty"]
+    (issue,) = check(task)
+    assert (issue.kind, issue.severity) == ("label-empty", "note")
+    result = IssueList(task="t", n_cases=1, issues=(issue,))
+    assert result.errors == ()
+
+
+def test_exchanged_pet_and_ct_are_one_error(task: Path) -> None:
+    save(task / "imagesTr/a_0000.nii.gz", make_ct())
+    save(task / "imagesTr/a_0001.nii.gz", make_image())
+    (issue,) = check(task)
+    assert (issue.kind, issue.severity) == ("swapped", "error")
+    assert "PET from -99" in issue.found
+    assert "CT from 0.0" in issue.found
+
+
+def test_a_ct_without_air_is_a_note(task: Path) -> None:
+    save(task / "imagesTr/a_0001.nii.gz", make_image() * 100 - 150)
+    (issue,) = check(task)
+    assert (issue.kind, issue.severity) == ("swapped", "note")
+
+
+@pytest.mark.parametrize(("low", "expected"), [(-0.04, []), (-0.06, ["negative-suv"]), (-3.0, ["negative-suv"])])
+def test_negative_uptake(task: Path, low: float, expected: list[str]) -> None:
+    image = make_image()
+    image[1, 1, 1] = low * image.max()
+    save(task / "imagesTr/a_0000.nii.gz", image)
+    issues = check(task)
+    assert kinds(issues) == expected
+    assert all(issue.severity == "error" for issue in issues)
 
 
 def test_mask_with_channels(task: Path) -> None:

@@ -202,3 +202,12 @@ def test_score_case_refuses_another_grid_by_name() -> None:
     mask, reference = np.zeros((3, 3, 3), np.uint8), np.zeros((3, 3, 4), np.uint8)
     with pytest.raises(CaseError, match=r"STS_014: mask \(3, 3, 3\) and reference \(3, 3, 4\)"):
         score_case("STS_014", mask, reference, geometry=make_geometry((3, 3, 3)), labels={"x": 1}, n_clicks=0)
+
+
+def test_a_false_positive_in_a_lesion_free_case_has_a_volume_and_no_dice() -> None:
+    mask = np.zeros((6, 6, 6), np.uint8)
+    mask[1:3, 1:3, 1:3] = 1
+    geometry = Geometry((6, 6, 6), np.diag([5.0, 5.0, 5.0, 1.0]))
+    (label,) = score_case("A", mask, np.zeros_like(mask), geometry=geometry, labels={"lesion": 1}, n_clicks=0).labels
+    assert label.dice is None
+    assert label.false_positive_ml == label.volume_ml == pytest.approx(1.0)

@@ -68,3 +68,18 @@ def test_report_of_nothing_has_no_mean() -> None:
 
 def test_every_metric_is_a_field() -> None:
     assert set(METRICS) == set(LabelScores.model_fields) - {"label"}
+
+
+def test_lesion_free_cases_are_counted_by_what_their_masks_hold() -> None:
+    full = make_scores("A", x=0.5)
+    empty = full.labels[0].model_copy(update={"dice": None, "reference_volume_ml": 0.0, "volume_ml": 0.0})
+    spilled = empty.model_copy(update={"volume_ml": 3.0})
+    report = make_test_report(
+        full, CaseScores(case="B", n_clicks=0, labels=(empty,)), CaseScores(case="C", n_clicks=0, labels=(spilled,))
+    )
+    assert report.lesion_free is not None
+    assert (report.lesion_free.n, report.lesion_free.n_rightly_empty) == (2, 1)
+    assert report.lesion_free.mean_false_positive_ml == pytest.approx(1.5)
+    assert report.lesion_free.maximum_false_positive_ml == 3.0
+    assert report.mean_dice == pytest.approx(0.5)
+    assert make_test_report(full).lesion_free is None

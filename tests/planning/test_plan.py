@@ -220,11 +220,21 @@ def sphere_ml(radius_mm: float) -> float:
 )
 def test_a_click_spans_a_voxel_and_a_half_but_not_a_small_object(radius_mm: float, scale_mm: float) -> None:
     fingerprint = make_fingerprint(volumes_ml=(sphere_ml(radius_mm),))
-    assert choose_guidance(fingerprint, (4.0, 4.0, 4.0)).scale_mm == pytest.approx(scale_mm)
+    assert choose_guidance(fingerprint, (4.0, 4.0, 4.0), median_shape=(80, 80, 60)).scale_mm == pytest.approx(scale_mm)
 
 
 def test_small_objects_decide_on_the_scale_and_voxels_on_their_mean_edge() -> None:
     few_small = make_fingerprint(volumes_ml=(sphere_ml(10.0),) + (sphere_ml(50.0),) * 30)
     many_small = make_fingerprint(volumes_ml=(sphere_ml(10.0),) * 4 + (sphere_ml(50.0),) * 27)
-    assert choose_guidance(few_small, (2.0, 4.0, 8.0)).scale_mm == pytest.approx(6.0)
-    assert choose_guidance(many_small, (2.0, 4.0, 8.0)).scale_mm == pytest.approx(5.0)
+    assert choose_guidance(few_small, (2.0, 4.0, 8.0), median_shape=(80, 80, 60)).scale_mm == pytest.approx(6.0)
+    assert choose_guidance(many_small, (2.0, 4.0, 8.0), median_shape=(80, 80, 60)).scale_mm == pytest.approx(5.0)
+
+
+def test_a_projection_is_judged_by_its_area_and_by_the_voxels_of_its_plane() -> None:
+    area_mm2 = np.pi * 5.0**2
+    spacing = (2.0, 2.0, 50.0)
+    fingerprint = make_fingerprint(
+        shape=(80, 80, 1), spacings=(spacing,) * 3, volumes_ml=(area_mm2 * 50.0 / 1000.0,), extent_mm=(10.0, 10.0, 50.0)
+    )
+    guidance = choose_guidance(fingerprint, spacing, median_shape=(80, 80, 1))
+    assert guidance.scale_mm == pytest.approx(2.5)

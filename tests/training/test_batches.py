@@ -275,3 +275,24 @@ def test_noise_leaves_a_2d_click_in_its_plane(make_plan: MakePlan) -> None:
     ((point, _, _),) = draw_clicks(stored, (0, 0, 0), label=label, plan=plan, rng=np.random.default_rng(0))
     assert point[2] == 0.0
     assert (point[:2] != (5.0, 6.0)).all()
+
+
+@pytest.mark.parametrize(("negatives", "expected"), [("keep", 0.5), ("exclude", 0.0), (0.25, 0.25)])
+def test_lesion_free_cases_make_up_the_planned_share(
+    make_plan: MakePlan, store_case: StoreCase, negatives: str | float, expected: float
+) -> None:
+    image, label = make_volume((16, 16, 16))
+    cases = [
+        store_case(image, label, name="A"),
+        store_case(image, label, name="B"),
+        store_case(-image, np.zeros_like(label), name="C"),
+        store_case(-image, np.zeros_like(label), name="D"),
+    ]
+    plan = make_plan(batch_size=2, negatives=negatives)
+    loader = PatchLoader(cases, plan, seed=(0,), augmentation=None)
+    batches = [loader.generate_train_batch() for _ in range(100)]
+    # only the image of a lesion-free case is negative
+    share = np.mean([batch["data"][:, 0].min(axis=(1, 2, 3)) < 0 for batch in batches])
+    assert share == pytest.approx(expected, abs=0.06)
+    # the second half of each batch is forced onto a label
+    assert all((batch["target"][1] > 0).any() for batch in batches)
