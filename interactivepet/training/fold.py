@@ -153,11 +153,10 @@ def train_fold(
             done.append(record)
             save_state(data.checkpoint, _snapshot(engine, done, made_from=made_from, run_id=run_id))
             tracker.log_metrics(_metrics(record, plan), step=record.epoch)
-    except (FloatingPointError, torch.OutOfMemoryError) as error:
+    except BaseException as error:
         tracker.end_run(failed=True)
-        raise TrainingError(_explain(error, plan, data)) from error
-    except BaseException:
-        tracker.end_run(failed=True)
+        if isinstance(error, FloatingPointError) or _is_out_of_memory(error):
+            raise TrainingError(_explain(error, plan, data)) from error
         raise
     sha256 = save_weights(data.weights, engine.network)
     return TrainedFold(tuple(done), sha256, describe_device(device), run_id)
@@ -278,7 +277,13 @@ def _peak_memory_gb(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
-def _explain(error: Exception, plan: Plan, data: FoldData) -> str:
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out; torch's CPU allocator says so in the text of a plain RuntimeError."""
+    is_allocator = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    return is_allocator or isinstance(error, torch.OutOfMemoryError | MemoryError)
+
+
+def _explain(error: BaseException, plan: Plan, data: FoldData) -> str:
     if isinstance(error, FloatingPointError):
         return (
             f"{plan.task} fold {data.index}: {error}; the last whole epoch is in {data.checkpoint}. Check the images "

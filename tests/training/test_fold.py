@@ -290,9 +290,20 @@ def test_a_loss_that_is_not_finite_ends_the_fold(plan: Plan, data: FoldData, sto
     assert not data.weights.exists()
 
 
-def test_lack_of_memory_names_the_budget(plan: Plan, data: FoldData, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+    ],
+    ids=["cuda", "cpu", "python"],
+)
+def test_lack_of_memory_names_the_budget(
+    plan: Plan, data: FoldData, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     def run_out(*args: Any, **kwargs: Any) -> Iterator[float]:
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        raise error
 
     monkeypatch.setattr(fold, "train_epoch", run_out)
     with pytest.raises(TrainingError, match=r"patch \(16, 16, 16\) and batch 2 .* smaller --budget"):
