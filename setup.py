@@ -10,6 +10,7 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 
 COMMANDS = (
+    "import",
     "generate_dataset_json",
     "verify",
     "mimic_interactions",
@@ -18,12 +19,18 @@ COMMANDS = (
     "postprocessing",
     "predict",
     "evaluate",
+    "export",
     "test",
     "run",
     "ui",
     "demo",
 )
-"""Each is the console script `interactivepet_NAME` and the module `interactivepet.cli.NAME`."""
+"""Each is the console script `interactivepet_NAME` and the module `interactivepet.cli.NAME`, but for `MODULES`."""
+
+MODULES = {"import": "import_task"}
+"""A word of Python's own cannot name a module."""
+
+SCRIPTS = [f"interactivepet_{name} = interactivepet.cli.{MODULES.get(name, name)}:main" for name in COMMANDS]
 
 REQUIREMENTS = [
     "batchgenerators>=0.25",
@@ -48,12 +55,16 @@ REQUIREMENTS = [
     "tqdm>=4.66",
 ]
 
+DICOM = ["highdicom>=0.23", "pydicom>=3"]
+"""Reading PET series, RTSTRUCT and SEG, and writing the latter two."""
+
 EXTRAS = {
-    "dicom": ["pydicom>=3", "highdicom>=0.23", "rt-utils>=1.2.7"],
+    "dicom": DICOM,
     "service": ["fastapi>=0.110", "uvicorn>=0.27", "pydantic-settings>=2.3"],
     "scale": ["dask>=2024.8", "distributed>=2024.8", "dask-jobqueue>=0.9"],
     "monai": ["monai>=1.4"],
     "dev": [
+        *DICOM,
         "hypothesis>=6.100",
         "import-linter>=2.1",
         "mypy>=1.14",
@@ -93,5 +104,5 @@ setup(
     package_data={"interactivepet": ["py.typed"]},
     install_requires=REQUIREMENTS,
     extras_require=EXTRAS,
-    entry_points={"console_scripts": [f"interactivepet_{name} = interactivepet.cli.{name}:main" for name in COMMANDS]},
+    entry_points={"console_scripts": SCRIPTS},
 )

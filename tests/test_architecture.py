@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import list_commands
+
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = PROJECT_ROOT / "interactivepet"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -81,14 +83,9 @@ def test_importing_core_settings_and_commands_stays_cheap() -> None:
 
 
 def test_every_console_script_has_its_module() -> None:
-    tree = ast.parse((PROJECT_ROOT / "setup.py").read_text(encoding="utf-8"))
-    commands = next(
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "COMMANDS"
-    )
-    assert len(commands) == len(set(commands)) == 12
-    for command in commands:
-        text = (PACKAGE / "cli" / f"{command}.py").read_text(encoding="utf-8")
+    commands = list_commands()
+    assert len(commands) == 14
+    for module in commands.values():
+        text = (PROJECT_ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
         functions = [node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
-        assert "main" in functions, f"interactivepet/cli/{command}.py has no function main"
+        assert "main" in functions, f"{module} has no function main"

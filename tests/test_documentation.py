@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import importlib
 import re
 import shlex
@@ -16,6 +15,7 @@ import pytest
 from interactivepet.core.artefact import Artefact, Record
 from interactivepet.settings import variable_names
 from interactivepet.version import __version__
+from tests.commands import list_commands
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTATION = PROJECT_ROOT / "documentation"
@@ -42,16 +42,6 @@ def name_of(path: Path) -> str:
     return path.relative_to(PROJECT_ROOT).as_posix()
 
 
-def list_commands() -> list[str]:
-    tree = ast.parse(read(PROJECT_ROOT / "setup.py"))
-    (names,) = (
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "COMMANDS"
-    )
-    return list(names)
-
-
 COMMANDS = list_commands()
 
 
@@ -69,14 +59,22 @@ def first_cells(text: str) -> list[str]:
     return [name for row in rows for name in re.findall(r"`([^`]+)`", re.split(r"(?<!\\)\|", row)[1])]
 
 
-def find_flags_of_help(command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> set[str]:
+def find_flags_of_help(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *, kind: tuple[str, ...] = ()
+) -> set[str]:
+    """Give the options of a command, those of its kinds too."""
     monkeypatch.setenv("COLUMNS", "400")
     monkeypatch.setenv("NO_COLOR", "1")
     with pytest.raises(SystemExit) as stopped:
-        importlib.import_module(f"interactivepet.cli.{command}").main(["-h"])
+        importlib.import_module(COMMANDS[command]).main([*kind, "-h"])
     assert stopped.value.code == 0
-    options = re.findall(r"^  (-.*?)(?:  |$)", capsys.readouterr().out, flags=re.MULTILINE)
-    return {flag for option in options for flag in FLAG.findall(option)}
+    text = capsys.readouterr().out
+    options = re.findall(r"^  (-.*?)(?:  |$)", text, flags=re.MULTILINE)
+    flags = {flag for option in options for flag in FLAG.findall(option)}
+    kinds = re.findall(r"^  \{(.+)\}$", text, flags=re.MULTILINE)
+    for name in ",".join(kinds).split(",") if kinds else ():
+        flags |= find_flags_of_help(command, capsys, monkeypatch, kind=(name,))
+    return flags
 
 
 def find_blocks(text: str) -> list[str]:
@@ -136,7 +134,7 @@ def test_commands_in_the_text_are_accepted(page: str, line: str, monkeypatch: py
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
     with pytest.raises(Parsed):
-        importlib.import_module(f"interactivepet.cli.{command}").main(arguments)
+        importlib.import_module(COMMANDS[command]).main(arguments)
 
 
 def test_the_text_calls_every_command_that_works_on_a_task() -> None:

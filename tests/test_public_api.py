@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import inspect
 from importlib.metadata import entry_points
@@ -13,6 +12,7 @@ import pytest
 
 import interactivepet
 from interactivepet import errors
+from tests.commands import list_commands
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = PROJECT_ROOT / "interactivepet"
@@ -83,22 +83,17 @@ def test_the_check_of_docstrings_sees_the_package() -> None:
 
 
 def test_every_console_script_is_installed_and_has_a_main() -> None:
-    tree = ast.parse((PROJECT_ROOT / "setup.py").read_text(encoding="utf-8"))
-    (commands,) = (
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "COMMANDS"
-    )
+    commands = list_commands()
     installed = {
         script.name: script
         for script in entry_points(group="console_scripts")
         if script.value.startswith("interactivepet.")
     }
     assert installed.keys() == {f"interactivepet_{command}" for command in commands}, "run `make setup` again"
-    for command in commands:
+    for command, module in commands.items():
         script = installed[f"interactivepet_{command}"]
-        assert script.value == f"interactivepet.cli.{command}:main"
-        assert script.load() is importlib.import_module(f"interactivepet.cli.{command}").main
+        assert script.value == f"{module}:main"
+        assert script.load() is importlib.import_module(module).main
 
 
 @pytest.mark.parametrize("command", ["train", "predict"])

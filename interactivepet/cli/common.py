@@ -95,7 +95,7 @@ def report_errors(run: Callable[[Sequence[str] | None], int]) -> Callable[[Seque
     @functools.wraps(run)
     def main(argv: Sequence[str] | None = None) -> int:
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-        for noisy in ("alembic", "mlflow", "httpx"):
+        for noisy in ("alembic", "mlflow", "httpx", "highdicom", "numexpr"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
         try:
             return run(argv)

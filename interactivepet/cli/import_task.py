@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+SHOWN = 20
+"""Files passed over, and cases without mask, that are named; of more only the number is told."""
+
 
 @report_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; exit status 1 when the new task has problems."""
+    """Run the command; nothing is imported when a case cannot be used or the task would have problems."""
     parser = make_parser("import", "Make a task of DICOM, of a folder of volumes, or of projections, and verify it.")
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="{dicom,folder,mip}")
     _add_dicom(kinds.add_parser("dicom", help="PET series with RTSTRUCT or SEG, in a tree of mixed files"))
@@ -27,47 +31,122 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     from interactivepet.pipeline.executor import open_executor
-    from interactivepet.pipeline.importing import run_import
-    from interactivepet.pipeline.prepare import run_verification
+    from interactivepet.pipeline.importing import run_import, run_verified_import
     from interactivepet.pipeline.workspace import Workspace
     from interactivepet.settings import load_settings
 
     settings = load_settings()
+    workspace = Workspace.of(arguments.task, raw=settings.raw, processed=settings.processed, results=settings.results)
     source = _find_source(arguments)
+    _print_source(source)
     with open_executor(arguments.n_proc or settings.n_proc, scheduler=settings.scheduler) as executor:
-        folder = run_import(
-            settings.raw, arguments.task, source=source, executor=executor, overwrite=arguments.overwrite
-        )
-        workspace = Workspace.of(
-            arguments.task, raw=settings.raw, processed=settings.processed, results=settings.results
-        )
-        result = run_verification(workspace, executor)
-    for name, reason in source.passed_over.items():
-        print(f"passed over: {name}: {reason}")
-    print(f"{folder}: {len(source.training)} training and {len(source.test)} test cases")
-    print_issues(result)
-    return 1 if result.issues else 0
+        if arguments.verify:
+            result = run_verified_import(
+                workspace, executor, source=source, show_issues=print_issues, overwrite=arguments.overwrite
+            )
+            print_issues(result)
+        else:
+            run_import(settings.raw, arguments.task, source=source, executor=executor, overwrite=arguments.overwrite)
+    print(f"{workspace.raw}: {len(source.training)} training and {len(source.test)} test cases")
+    return 0
 
 
 def _add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, help="folder to import")
     parser.add_argument("-t", "--task", required=True, help="name of the new task, such as Task501_STSPET")
     parser.add_argument("--overwrite", action="store_true", help="replace a task of this name")
+    parser.add_argument(
+        "--verify",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="import nothing when the task would have problems (default: yes)",
+    )
     add_processes(parser)
 
 
 def _add_dicom(parser: argparse.ArgumentParser) -> None:
     _add_shared(parser)
+    parser.add_argument(
+        "--suv",
+        choices=("bw", "lbm", "bsa"),
+        default="bw",
+        help="SUV by body weight, lean body mass or body surface area (default: bw)",
+    )
+    parser.add_argument(
+        "--roi",
+        nargs="+",
+        default=[],
+        help="names, or patterns such as 'GTV*', of the regions to take, one label each (default: all)",
+    )
+    parser.add_argument("--union", action="store_true", help="join the regions to one label")
+    parser.add_argument("--ct", action="store_true", help="add the CT as a second channel on the PET grid")
+    parser.add_argument("-l", "--labels", nargs="+", default=[], help="names of the labels (default: the regions')")
 
 
 def _add_folder(parser: argparse.ArgumentParser) -> None:
     _add_shared(parser)
+    parser.add_argument("-m", "--modality", nargs="+", default=[], help="channels in their order, such as PET CT")
+    parser.add_argument("-l", "--labels", nargs="+", default=[], help="label names for the values 1, 2, ...")
+    parser.add_argument(
+        "--grid",
+        choices=("pet", "finest"),
+        default="pet",
+        help="grid of a case whose channels have several: the PET's, else the first channel's; or the finest",
+    )
+    parser.add_argument(
+        "--layout",
+        choices=("pairs", "channels", "nnunet", "msd", "interactivenet", "autopet"),
+        help="how the files are named (default: found out)",
+    )
+    parser.add_argument(
+        "--allow-mask-as-volume", action="store_true", help="take a mask for a volume, to debug the walk with"
+    )
 
 
 def _add_mip(parser: argparse.ArgumentParser) -> None:
     _add_shared(parser)
+    parser.add_argument("-m", "--modality", default="PET", help="name of the channel (default: PET)")
+    parser.add_argument("-l", "--labels", default="lesion", help="name of the label (default: lesion)")
 
 
 def _find_source(arguments: argparse.Namespace) -> ImportSource:
     """Let the importer of the chosen kind look at the folder."""
-    raise NotImplementedError(arguments.kind)
+    if arguments.kind == "dicom":
+        from interactivepet.dataset.dicom import DicomOptions, find_dicom_source
+
+        regions = DicomOptions(
+            variant=arguments.suv,
+            rois=tuple(arguments.roi),
+            union=arguments.union,
+            with_ct=arguments.ct,
+            labels=tuple(arguments.labels),
+        )
+        return find_dicom_source(arguments.source, options=regions)
+    if arguments.kind == "mip":
+        from interactivepet.dataset.mip import MipOptions, find_mip_source
+
+        return find_mip_source(arguments.source, options=MipOptions(arguments.modality, arguments.labels))
+    from interactivepet.dataset.folders import FolderOptions, find_folder_source
+
+    options = FolderOptions(
+        channels=tuple(arguments.modality),
+        labels=tuple(arguments.labels),
+        grid=arguments.grid,
+        layout=arguments.layout,
+        allow_mask_as_volume=arguments.allow_mask_as_volume,
+    )
+    return find_folder_source(arguments.source, options=options)
+
+
+def _print_source(source: ImportSource) -> None:
+    """Say what was found, and what will not be imported."""
+    if source.layout:
+        print(f"recognised: {source.layout}")
+    print(f"channels: {', '.join(source.channels)}; labels: {', '.join(source.labels)}")
+    for name, reason in islice(source.passed_over.items(), SHOWN):
+        print(f"passed over: {name}: {reason}")
+    if len(source.passed_over) > SHOWN:
+        print(f"passed over: {len(source.passed_over) - SHOWN} more")
+    if source.test:
+        named = ", ".join(job.id for job in source.test[:SHOWN]) + (", ..." if len(source.test) > SHOWN else "")
+        print(f"test cases: {named}")

@@ -16,7 +16,7 @@ __all__ = ["main", "print_issues"]
 
 @report_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; exit status 1 when a problem was found."""
+    """Run the command; exit status 1 when there is more than notes."""
     parser = make_parser("verify", "Check every file of a task and list all problems.")
     add_task(parser)
     add_processes(parser)
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with open_executor(arguments.n_proc or settings.n_proc, scheduler=settings.scheduler) as executor:
         result = run_verification(workspace, executor)
     print_issues(result)
-    return 1 if result.issues else 0
+    return 1 if result.errors else 0
 
 
 def print_issues(result: IssueList) -> None:
@@ -39,8 +39,12 @@ def print_issues(result: IssueList) -> None:
     if not result.issues:
         print(f"{result.task}: {result.n_cases} cases, no problem found")
         return
+    n_errors = len(result.errors)
     print_table(
-        f"{result.task}: {len(result.issues)} problems in {result.n_cases} cases",
+        f"{result.task}: {n_errors} problems and {len(result.issues) - n_errors} notes in {result.n_cases} cases",
         ["case", "kind", "found", "expected", "remedy"],
-        [(issue.case, issue.kind, issue.found, issue.expected, issue.remedy) for issue in result.issues],
+        [
+            (i.case, i.kind if i.severity == "error" else f"{i.kind} (note)", i.found, i.expected, i.remedy)
+            for i in sorted(result.issues, key=lambda issue: issue.severity)
+        ],
     )

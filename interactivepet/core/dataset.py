@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from interactivepet.core.artefact import Artefact, Record
 
-__all__ = ["CaseEntry", "DatasetManifest", "Issue", "IssueList"]
+__all__ = ["CaseEntry", "DatasetManifest", "Issue", "IssueList", "Severity"]
+
+Severity = Literal["error", "note"]
+"""An error stops the walk; a note is for the user to know, such as a case without any lesion."""
 
 
 class CaseEntry(Record):
@@ -49,7 +54,7 @@ class DatasetManifest(Artefact):
 
 
 class Issue(Record):
-    """One problem of one case, found by verification."""
+    """One observation about one case, found by verification."""
 
     case: str
     """The case's identifier, or `-` for the task as a whole."""
@@ -58,11 +63,18 @@ class Issue(Record):
     found: str
     expected: str
     remedy: str
+    severity: Severity = "error"
+    """Whether it stops the walk."""
 
 
 class IssueList(Artefact):
-    """Everything verification found; empty when the task is sound. `made_from` is the manifest's hash."""
+    """Everything verification found. `made_from` is the stamp of the task's files."""
 
     task: str
     n_cases: int
     issues: tuple[Issue, ...] = ()
+
+    @property
+    def errors(self) -> tuple[Issue, ...]:
+        """What stops the walk; the task is sound when there is nothing here."""
+        return tuple(issue for issue in self.issues if issue.severity == "error")

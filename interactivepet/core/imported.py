@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from interactivepet.core.case import Case
+from interactivepet.core.interaction import Click
 
 __all__ = ["ImportJob", "ImportSource", "ImportedCase"]
 
@@ -18,10 +19,12 @@ class ImportedCase:
     Attributes:
         case: image, grid and label.
         notes: file suffix -> text that is written beside the image, such as `suv.json` -> what was used.
+        clicks: the clicks that came with the case; None when it came without any.
     """
 
     case: Case
     notes: Mapping[str, str] = field(default_factory=dict)
+    clicks: tuple[Click, ...] | None = None
 
 
 class ImportJob(Protocol):
@@ -61,6 +64,7 @@ class ImportSource:
         training: cases with a label, or known to be without lesion.
         test: cases without a known answer.
         passed_over: files that are no part of any case, with the reason.
+        layout: what the importer took the folder for, in words.
     """
 
     channels: tuple[str, ...]
@@ -68,3 +72,4 @@ class ImportSource:
     training: tuple[ImportJob, ...]
     test: tuple[ImportJob, ...] = ()
     passed_over: Mapping[str, str] = field(default_factory=dict)
+    layout: str = ""

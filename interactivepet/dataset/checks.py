@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from interactivepet.core.dataset import CaseEntry, DatasetManifest, Issue
+from interactivepet.core.dataset import CaseEntry, DatasetManifest, Issue, Severity
 from interactivepet.core.geometry import GRID_TOLERANCE_MM, ORTHOGONALITY_TOLERANCE, Geometry
 from interactivepet.core.interaction import Click
 from interactivepet.dataset.interactions import read_clicks
@@ -17,7 +17,13 @@ from interactivepet.dataset.read import read_volume, to_float32
 from interactivepet.dataset.volume import Volume, describe_mismatch, round_labels
 from interactivepet.errors import CaseError, DatasetError
 
-__all__ = ["Findings", "Mask", "check_clicks", "check_image", "check_label"]
+__all__ = ["AIR_HU", "NEGATIVE_SHARE", "Findings", "Mask", "check_clicks", "check_image", "check_label", "is_pet"]
+
+AIR_HU = -500.0
+"""No PET reaches as low, and a CT with any air in it does."""
+NEGATIVE_SHARE = 0.05
+"""Uptake is never negative: a minimum below minus this share of the maximum is no noise of the reconstruction."""
+_PET_NAMES = ("pet", "suv", "fdg", "psma")
 
 
 @dataclass(slots=True)
@@ -32,9 +38,10 @@ class Findings:
     case: str
     issues: list[Issue] = field(default_factory=list)
 
-    def add(self, kind: str, found: str, *, expected: str, remedy: str) -> None:
+    def add(self, kind: str, found: str, *, expected: str, remedy: str, severity: Severity = "error") -> None:
         """Add one issue."""
-        self.issues.append(Issue(case=self.case, kind=kind, found=found, expected=expected, remedy=remedy))
+        issue = Issue(case=self.case, kind=kind, found=found, expected=expected, remedy=remedy, severity=severity)
+        self.issues.append(issue)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +64,11 @@ class Mask:
         return bool(self.values[i, j, k] == click.label)
 
 
+def is_pet(channel: str) -> bool:
+    """Whether a channel's name says that it holds uptake of a PET tracer."""
+    return channel.strip().lower().startswith(_PET_NAMES)
+
+
 def check_image(findings: Findings, entry: CaseEntry, *, task_dir: Path, channels: tuple[str, ...]) -> Geometry | None:
     """Check files, grids and intensities of every channel; give the first grid that can be read."""
     is_split = len(entry.images) > 1
@@ -65,6 +77,7 @@ def check_image(findings: Findings, entry: CaseEntry, *, task_dir: Path, channel
         remedy = "generate dataset.json again"
         findings.add("channels", f"{len(entry.images)} files", expected=expected, remedy=remedy)
     reference: tuple[str, Geometry] | None = None
+    ranges: dict[str, tuple[float, float]] = {}
     for number, file in enumerate(entry.images):
         volume = _read(findings, file, task_dir=task_dir)
         if volume is None:
@@ -72,10 +85,12 @@ def check_image(findings: Findings, entry: CaseEntry, *, task_dir: Path, channel
         names = channels[number : number + 1] if is_split else channels
         _check_channels(findings, file, n_found=len(volume.values), n_expected=len(names) or 1)
         _check_shear(findings, file, geometry=volume.geometry)
-        _check_intensities(findings, file, volume=volume, names=names)
+        found = _check_intensities(findings, file, volume=volume, names=names)
+        ranges |= found if len(volume.values) == len(names) else {}
         here = (names[0] if names else file, volume.geometry)
         reference = reference or here
         _check_grid(findings, here, reference=reference, remedy="resample the channels to one grid")
+    _check_units(findings, ranges)
     return reference[1] if reference else None
 
 
@@ -169,7 +184,11 @@ def _check_grid(
         findings.add("grid", found, expected=expected, remedy=remedy)
 
 
-def _check_intensities(findings: Findings, file: str, *, volume: Volume, names: tuple[str, ...]) -> None:
+def _check_intensities(
+    findings: Findings, file: str, *, volume: Volume, names: tuple[str, ...]
+) -> dict[str, tuple[float, float]]:
+    """Check every channel of a file; give name -> smallest and largest value of those that are sound."""
+    ranges: dict[str, tuple[float, float]] = {}
     for number, channel in enumerate(to_float32(volume.values)):
         name = f"{names[number] if number < len(names) else f'channel {number}'} of {file}"
         n_nan, n_infinite = int(np.isnan(channel).sum()), int(np.isinf(channel).sum())
@@ -181,6 +200,26 @@ def _check_intensities(findings: Findings, file: str, *, volume: Volume, names: 
             found = f"every voxel of {name} is {float(channel.flat[0]):g}"
             remedy = "export the image again or remove the case"
             findings.add("constant", found, expected="an image with contrast", remedy=remedy)
+        elif number < len(names):
+            ranges[names[number]] = (float(channel.min()), float(channel.max()))
+    return ranges
+
+
+def _check_units(findings: Findings, ranges: dict[str, tuple[float, float]]) -> None:
+    """Check that PET can be uptake and CT can be HU; of exchanged channels only the exchange is reported."""
+    low_pet = {name: low for name, (low, _) in ranges.items() if is_pet(name) and low < AIR_HU}
+    high_ct = {name: low for name, (low, _) in ranges.items() if name.strip().lower() == "ct" and low >= AIR_HU}
+    if low_pet or high_ct:
+        found = ", ".join(f"{name} from {low:g}" for name, low in (low_pet | high_ct).items())
+        expected = f"PET above {AIR_HU:g}, CT in HU with air below it"
+        remedy = "exchange the channels or their names" if low_pet else "exchange the channels, or convert CT to HU"
+        severity: Severity = "error" if low_pet else "note"
+        findings.add("swapped", found, expected=expected, remedy=remedy, severity=severity)
+    for name, (low, high) in ranges.items():
+        if is_pet(name) and name not in low_pet and low < -NEGATIVE_SHARE * abs(high):
+            remedy = "export it again; bytes may have been read with a sign, or the rescale left out"
+            found = f"{name} from {low:g} to {high:g}"
+            findings.add("negative-suv", found, expected="uptake of 0 or more", remedy=remedy)
 
 
 def _check_values(findings: Findings, file: str, *, volume: Volume, declared: dict[str, int]) -> npt.NDArray[Any]:
@@ -198,6 +237,7 @@ def _check_values(findings: Findings, file: str, *, volume: Volume, declared: di
         remedy = "declare the label with -l, or correct the mask"
         findings.add("label-value", f"{', '.join(strange)} in {file}", expected=expected, remedy=remedy)
     if not rounded.any():
-        remedy = "draw the label or remove the case"
-        findings.add("label-empty", f"no labelled voxel in {file}", expected="at least one", remedy=remedy)
+        remedy = "draw it if there is a lesion"
+        expected = "one, or no lesion"
+        findings.add("label-empty", "no labelled voxel", expected=expected, remedy=remedy, severity="note")
     return rounded

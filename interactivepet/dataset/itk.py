@@ -10,12 +10,14 @@ import numpy.typing as npt
 import SimpleITK
 
 from interactivepet.core.geometry import Geometry
-from interactivepet.dataset.volume import Header, Volume, make_header, naming_file
+from interactivepet.dataset.volume import DEFLATE_RATIO, Header, Volume, make_header, naming_file, refuse_size
 
 __all__ = ["read_header", "read_volume", "write_volume"]
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 _ERRORS: tuple[type[Exception], ...] = (RuntimeError, ValueError, MemoryError)
+_RATIOS = {".mha": DEFLATE_RATIO, ".png": 32 * DEFLATE_RATIO}
+"""How far a file can inflate at most; one bit of a PNG's palette becomes four bytes. The others pack more densely."""
 _NRRD_SPACE = (b"space:", b"space dimension:", b"space directions:", b"space origin:")
 
 
@@ -36,7 +38,9 @@ def read_volume(path: Path) -> Volume:
         CaseError: the file cannot be read.
     """
     with naming_file(path, *_ERRORS):
-        header = _interpret(_information(path))
+        information = _information(path)
+        header = _interpret(information)
+        _refuse_size(path, information)
         image = SimpleITK.ReadImage(str(path))
         array = SimpleITK.GetArrayFromImage(image)
         if array.dtype.kind not in "iuf":
@@ -98,6 +102,17 @@ def _interpret(reader: SimpleITK.ImageFileReader) -> Header:
     affine[:3, 3] = _LPS_TO_RAS @ origin
     shape = (*size, *(1,) * (3 - dimension), reader.GetNumberOfComponents())
     return make_header(shape, affine)
+
+
+def _refuse_size(path: Path, reader: SimpleITK.ImageFileReader) -> None:
+    voxel = SimpleITK.Image([1] * reader.GetDimension(), reader.GetPixelID(), reader.GetNumberOfComponents())
+    ratio = _RATIOS.get(path.suffix.lower())
+    refuse_size(
+        reader.GetSize(),
+        item_bytes=voxel.GetSizeOfPixelComponent() * reader.GetNumberOfComponents(),
+        file_bytes=path.stat().st_size if ratio else None,
+        ratio=ratio or 1,
+    )
 
 
 def _copy_nrrd_space(path: Path, like: Path) -> None:

@@ -18,7 +18,7 @@ from nibabel.nifti1 import Nifti1Image
 from nibabel.spatialimages import HeaderDataError
 
 from interactivepet.core.geometry import Geometry
-from interactivepet.dataset.volume import Header, Volume, make_header, naming_file
+from interactivepet.dataset.volume import DEFLATE_RATIO, Header, Volume, make_header, naming_file, refuse_size
 
 __all__ = ["read_header", "read_volume", "write_volume"]
 
@@ -33,6 +33,8 @@ _ERRORS: tuple[type[Exception], ...] = (
     zlib.error,
 )
 _CHUNK_BYTES = 1 << 20
+_LARGEST_TAIL_BYTES = 16 << 20
+"""Behind the voxels there is nothing; a stream that goes on for longer is no image, whatever its header says."""
 
 
 def read_header(path: Path) -> Header:
@@ -58,10 +60,10 @@ def read_volume(path: Path) -> Volume:
         stored = image.get_data_dtype()
         if stored.kind not in "iuf":
             raise ValueError(f"its voxels are of type {stored}, expected real numbers")
+        ratio = DEFLATE_RATIO if isinstance(stream, gzip.GzipFile) else 1
+        refuse_size(image.shape, item_bytes=stored.itemsize, file_bytes=path.stat().st_size, ratio=ratio)
         values = np.asanyarray(image.dataobj)
-        # The checksum of gzip stands behind the voxels: without it a flipped bit passes unnoticed.
-        while stream.read(_CHUNK_BYTES):
-            pass
+        _read_to_end(stream)
     channels = np.moveaxis(values.reshape((*header.geometry.shape, header.n_channels)), -1, 0)
     return Volume(channels, header.geometry, _step(image))
 
@@ -100,6 +102,15 @@ def _load(path: Path) -> Nifti1Image:
     if not isinstance(image, Nifti1Image):
         raise ImageFileError(f"it is a {type(image).__name__}, expected NIfTI")
     return image
+
+
+def _read_to_end(stream: io.BufferedIOBase) -> None:
+    """Read on to the checksum of gzip, which stands behind the voxels: without it a flipped bit passes unnoticed."""
+    n_bytes = 0
+    while chunk := stream.read(_CHUNK_BYTES):
+        n_bytes += len(chunk)
+        if n_bytes > _LARGEST_TAIL_BYTES:
+            raise ValueError(f"it goes on for more than {_LARGEST_TAIL_BYTES >> 20} MiB behind the last voxel")
 
 
 @contextmanager

@@ -6,8 +6,11 @@
 | `unreadable` | a damaged file or one of an unknown format |
 | `channels`, `grid`, `shear` | number of channels; grids that differ; axes that are not at right angles |
 | `nan`, `constant` | NaN or infinite voxels; a channel without any contrast |
+| `swapped`, `negative-suv` | PET and CT exchanged or in other units; uptake below 0 |
 | `label-value`, `label-noninteger`, `label-empty` | undeclared values, fractions, or nothing in a mask |
 | `click-outside-image`, `click-outside-mask` | a click outside the image, or on the wrong side of a margin |
+
+`label-empty`, and `swapped` when only a CT without air speaks for it, are notes: they do not stop the walk.
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +17,24 @@ from interactivepet.core.geometry import Geometry, Shape
 from interactivepet.errors import CaseError
 
 __all__ = [
+    "DEFLATE_RATIO",
     "LABEL_TOLERANCE",
+    "LARGEST_VOLUME_BYTES",
     "Header",
     "Volume",
     "describe_mismatch",
     "make_header",
     "naming_file",
+    "refuse_size",
     "round_labels",
 ]
 
 LABEL_TOLERANCE = 1e-3
 """Largest distance from an integer that still counts as one: rounding, not interpolation."""
+LARGEST_VOLUME_BYTES = 8 * 2**30
+"""More voxels than this are refused: twice a whole-body CT of 512 x 512 x 2000 in double precision."""
+DEFLATE_RATIO = 1032
+"""No stream of zlib or gzip inflates by more (its own documentation)."""
 _LARGEST_STEP = 0.5
 """Coarser steps between stored values cannot have rounded a label, so they earn no more tolerance."""
 _LARGEST_LINK_BYTES = 1024
@@ -91,10 +100,34 @@ def naming_file(path: Path, *errors: type[Exception]) -> Iterator[None]:
         yield
     except errors as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise CaseError(f"{path}: cannot be read ({reason}); {_remedy(path)}") from error
+        raise CaseError(f"{path}: cannot be read ({reason}); {_remedy(path, error)}") from error
 
 
-def _remedy(path: Path) -> str:
+def refuse_size(shape: Sequence[int], *, item_bytes: int, file_bytes: int | None = None, ratio: int = 1) -> None:
+    """Refuse a header that promises more voxels than there can be, before any memory is taken for them.
+
+    Args:
+        shape: length of every axis that the header promises.
+        item_bytes: of one voxel, all its channels together.
+        file_bytes: size of the file; None when the voxels may lie elsewhere or pack more densely than known.
+        ratio: how many voxel bytes one byte of the file can hold at most.
+
+    Raises:
+        ValueError: more than `LARGEST_VOLUME_BYTES`, or than the file can hold.
+    """
+    promised = math.prod(int(n) for n in shape) * item_bytes
+    size = "x".join(str(n) for n in shape)
+    if promised > LARGEST_VOLUME_BYTES:
+        raise ValueError(f"its header promises {size} voxels, {promised / 2**30:.3g} GiB, expected 8 GiB at most")
+    if file_bytes is not None and promised > file_bytes * ratio:
+        raise ValueError(
+            f"its header promises {size} voxels, {promised} bytes, but a file of {file_bytes} bytes is there"
+        )
+
+
+def _remedy(path: Path, error: Exception) -> str:
+    if isinstance(error, PermissionError) or not os.access(path, os.R_OK):
+        return "you have no right to read it: ask for it, or copy it as its owner"
     if path.stat().st_size == 0:
         return "the file is empty: copy or export it again"
     if path.stat().st_size < _LARGEST_LINK_BYTES:

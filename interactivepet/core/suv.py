@@ -1,0 +1,74 @@
+"""What turned a PET series into SUV: `suv.json`, beside the image it explains."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from interactivepet.core.artefact import Artefact, Record
+
+__all__ = ["DicomSource", "SuvRecord", "SuvRule", "SuvVariant"]
+
+SuvVariant = Literal["bw", "lbm", "bsa"]
+"""Uptake relative to body weight (g/ml), lean body mass (g/ml) or body surface (cm2/ml)."""
+
+
+class DicomSource(Record):
+    """The series that voxels came from. It holds no patient's name."""
+
+    folder: str
+    """Absolute path of the folder that holds the series' first slice."""
+    n_files: int
+    series_uid: str
+    study_uid: str
+    frame_of_reference_uid: str
+    series_description: str = ""
+    study_description: str = ""
+    modality: str
+
+
+class SuvRule(Record):
+    """Everything that entered the conversion to SUV; None is what the rule did not need."""
+
+    variant: SuvVariant
+    units: str
+    """Units (0054,1001) of the series: BQML, CNTS or GML."""
+    rule: str
+    """How the series' units became SUV, in words."""
+    body: str = ""
+    """How the body's mass or surface was found; empty when the series was SUV of this variant already."""
+    decay_correction: str | None = None
+    """START, ADMIN or NONE."""
+    reference_time: datetime | None = None
+    """Time that the voxels' activity refers to, scanner's local time; the earliest of them for NONE."""
+    reference_reason: str = ""
+    """Why this time."""
+    injection_time: datetime | None = None
+    """Scanner's local time."""
+    uptake_s: float | None = None
+    """From injection to `reference_time`, in seconds."""
+    dose_bq: float | None = None
+    """Injected activity at the time of injection."""
+    half_life_s: float | None = None
+    weight_kg: float | None = None
+    height_m: float | None = None
+    sex: str | None = None
+    factor: float
+    """SUV = factor * (stored value * rescale slope + rescale intercept); of the first slice for NONE."""
+    slice_factors: tuple[float, ...] = ()
+    """One factor a slice, in the order of k, when they differ; else empty."""
+    warnings: tuple[str, ...] = ()
+    """What was unusual, and what was made of it."""
+
+
+class SuvRecord(Artefact):
+    """The content of `suv.json`."""
+
+    pet: DicomSource
+    suv: SuvRule
+    ct: DicomSource | None = None
+    """The series resampled onto the PET grid as second channel."""
+    masks: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """RTSTRUCT or SEG file -> names of its regions that make the label."""

@@ -1,0 +1,191 @@
+"""DICOM segmentation objects: segments -> masks on any grid, and masks -> segments on the frames of a series."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from pydicom import Dataset
+from pydicom.uid import generate_uid
+
+from interactivepet.core.geometry import Geometry
+from interactivepet.dataset.dicom_source import place_mask, read_dicom, read_source
+from interactivepet.dataset.planes import check_inside
+from interactivepet.dataset.seg_frames import read_frames
+from interactivepet.dataset.selection import join_labels, order_labels, select_regions
+from interactivepet.dataset.structure_set import COLOURS, MANUFACTURER, SERIES_NUMBER
+from interactivepet.dataset.volume import naming_file
+from interactivepet.dataset.write import atomic_path
+from interactivepet.version import __version__
+
+if TYPE_CHECKING:
+    from highdicom.seg import SegmentDescription
+
+__all__ = ["SEG_CLASSES", "find_referenced_series", "list_segments", "read_seg", "write_seg"]
+
+SEG_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+"""Segmentation Storage and Label Map Segmentation Storage."""
+TUMOUR_WORDS = (
+    *("tumour", "tumor", "lesion", "gtv", "cancer", "carcinoma", "sarcoma", "lymphoma", "neoplasm", "metast"),
+    *("malignan", "nodule", "node", "mass"),
+)
+"""A label with one of these in its name is coded as a neoplasm, any other as tissue."""
+
+
+def read_seg(
+    path: Path, *, geometry: Geometry, segments: Sequence[str] = (), union: bool = False
+) -> npt.NDArray[np.uint8]:
+    """Bring segments onto a grid.
+
+    A voxel belongs to a segment when its centre lies in a marked pixel of the nearest frame within half a slice;
+    on the grid that the segments were drawn on this gives them back exactly. Binary segments, label maps, and
+    fractional segments from one half upwards.
+
+    Args:
+        path: the segmentation.
+        geometry: the grid, in the frame of reference of the segments.
+        segments: labels, or patterns such as `tumour*`, without regard to case. What one of them matches is one
+            label, 1 ... L in this order; where labels overlap, the one that was asked for first stays. None
+            given, every segment is a label, in the order of `list_segments`.
+        union: everything that was chosen is label 1.
+
+    Returns:
+        (I, J, K).
+
+    Raises:
+        CaseError: no segmentation, no segment of that name, or segments outside of the grid.
+    """
+    dataset = _read(path)
+    listed = _list_segments(dataset)
+    groups = select_regions([name for _, name in listed], segments, union=union, source=f"{path}: segment")
+    with naming_file(path, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
+        frames = read_frames(dataset)
+    masks = []
+    for group in groups:
+        stack = frames.stack([listed[index][0] for index in group])
+        if stack is None:
+            masks.append(np.zeros(geometry.shape, dtype=bool))
+            continue
+        names = ", ".join(listed[index][1] for index in group)
+        check_inside(f"{path}: segment {names}", stack.find_marked_mm(), geometry=geometry)
+        masks.append(stack.sample(geometry))
+    return join_labels(masks, geometry.shape)
+
+
+def list_segments(path: Path) -> tuple[str, ...]:
+    """Give the labels of the segments in the file's order.
+
+    Raises:
+        CaseError: the file is no segmentation.
+    """
+    return tuple(name for _, name in _list_segments(_read(path)))
+
+
+def find_referenced_series(path: Path) -> str | None:
+    """Give the SeriesInstanceUID of the series that was segmented; None when none is named.
+
+    Raises:
+        CaseError: the file is no segmentation.
+    """
+    for series in _read(path).get("ReferencedSeriesSequence") or ():
+        return str(series.SeriesInstanceUID)
+    return None
+
+
+def write_seg(
+    path: Path,
+    mask: npt.NDArray[np.uint8],
+    *,
+    geometry: Geometry,
+    labels: Mapping[str, int],
+    series: Sequence[Path],
+) -> None:
+    """Write a mask as a binary DICOM segmentation on the frames of its series, atomically.
+
+    Args:
+        path: the file.
+        mask: (I, J, K), 0 is background.
+        geometry: its grid: the series' own or a part of it, axes in any order and direction.
+        labels: name -> value; each becomes a segment, in rising order, also without voxels.
+        series: the slices that the image was made of, in any order.
+
+    Raises:
+        CaseError: the mask does not fit the series, or holds values without a name.
+    """
+    source = read_source(series)
+    segments = order_labels(mask, labels, name=str(path))
+    placed = place_mask(mask, geometry, whole=source.geometry, name=str(path))
+    values = np.zeros(256, dtype=np.uint8)
+    values[[value for _, value in segments]] = np.arange(1, len(segments) + 1)
+    frames = values[placed].transpose(2, 1, 0)
+    dataset = _build(frames, [name for name, _ in segments], headers=source.headers)
+    # The source's character set may not have the labels' letters.
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    with atomic_path(path) as partial:
+        dataset.save_as(partial)
+
+
+def _read(path: Path) -> Dataset:
+    return read_dicom(path, classes=SEG_CLASSES, kind="a DICOM segmentation")
+
+
+def _list_segments(dataset: Dataset) -> list[tuple[int, str]]:
+    """Give number and label; 0 is the background of a label map."""
+    items = dataset.get("SegmentSequence") or ()
+    return [(int(item.SegmentNumber), str(item.get("SegmentLabel") or "")) for item in items if item.SegmentNumber > 0]
+
+
+def _build(frames: npt.NDArray[np.uint8], names: Sequence[str], *, headers: Sequence[Dataset]) -> Dataset:
+    """Build the object from segment numbers (slice, row, column), one header a slice."""
+    from highdicom.seg import Segmentation, SegmentationTypeValues
+
+    with warnings.catch_warnings():
+        # Pseudonyms are no person names in the form that the standard asks for.
+        warnings.filterwarnings("ignore", message=".*person name")
+        return Segmentation(
+            source_images=headers,
+            pixel_array=frames,
+            segmentation_type=SegmentationTypeValues.BINARY,
+            segment_descriptions=_describe(names),
+            series_instance_uid=generate_uid(),
+            series_number=SERIES_NUMBER + 1,
+            sop_instance_uid=generate_uid(),
+            instance_number=1,
+            manufacturer=MANUFACTURER,
+            manufacturer_model_name=MANUFACTURER,
+            software_versions=__version__,
+            device_serial_number="0",
+            series_description=MANUFACTURER,
+            # An object without any frame is not allowed, so a mask without a lesion keeps its empty ones.
+            omit_empty_frames=bool(frames.any()),
+        )
+
+
+def _describe(names: Sequence[str]) -> list[SegmentDescription]:
+    """Describe the segments 1 ... N with codes of SNOMED CT."""
+    import highdicom
+    from pydicom.sr.codedict import codes
+
+    algorithm = highdicom.AlgorithmIdentificationSequence(
+        name=MANUFACTURER, family=codes.DCM.ArtificialIntelligence, version=__version__
+    )
+    descriptions = []
+    for number, name in enumerate(names, start=1):
+        is_tumour = any(word in name.casefold() for word in TUMOUR_WORDS)
+        category = codes.SCT.MorphologicallyAbnormalStructure if is_tumour else codes.SCT.Tissue
+        descriptions.append(
+            highdicom.seg.SegmentDescription(
+                segment_number=number,
+                segment_label=name,
+                segmented_property_category=category,
+                segmented_property_type=codes.SCT.Neoplasm if is_tumour else codes.SCT.Tissue,
+                algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.SEMIAUTOMATIC,
+                algorithm_identification=algorithm,
+                display_color=highdicom.color.CIELabColor.from_rgb(*COLOURS[(number - 1) % len(COLOURS)]),
+            )
+        )
+    return descriptions

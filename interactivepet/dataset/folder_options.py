@@ -1,0 +1,32 @@
+"""What a user may say about a folder of volumes; everything else its files say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from interactivepet.dataset.volume_job import GridChoice
+
+__all__ = ["FolderLayout", "FolderOptions"]
+
+FolderLayout = Literal["pairs", "channels", "nnunet", "msd", "interactivenet", "autopet"]
+"""Volumes beside masks, the same with one file a channel, and four forms of challenges and packages."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderOptions:
+    """How to import a folder.
+
+    Attributes:
+        channels: names in channel order; where files name their channels, these are taken, in this order.
+        labels: names of the values 1 ... L; where files name their labels, these give the order.
+        grid: which grid a case gets when its channels have several.
+        layout: None finds out.
+        allow_mask_as_volume: take a mask for a volume, for debugging.
+    """
+
+    channels: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    grid: GridChoice = "pet"
+    layout: FolderLayout | None = None
+    allow_mask_as_volume: bool = False

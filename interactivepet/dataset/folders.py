@@ -1,0 +1,67 @@
+"""Other people's folders of NIfTI, NRRD or MHA volumes, in the layouts that the field uses -> cases to import."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from interactivepet.core.imported import ImportSource
+from interactivepet.dataset.folder_options import FolderLayout, FolderOptions
+from interactivepet.dataset.layout import IMAGES_TRAINING, split_ending
+from interactivepet.dataset.source_pairs import find_pairs, has_channels, has_masks
+from interactivepet.dataset.source_studies import find_studies, has_studies
+from interactivepet.dataset.source_tasks import find_task, recognise_task
+from interactivepet.dataset.tree import list_tree
+from interactivepet.errors import ManifestError
+
+__all__ = ["FolderLayout", "FolderOptions", "find_folder_source"]
+
+_DESCRIPTIONS: dict[FolderLayout, str] = {
+    "pairs": "volumes beside their masks",
+    "channels": "one file a channel beside the masks",
+    "nnunet": "raw dataset of nnU-Net",
+    "msd": "task of the Medical Segmentation Decathlon",
+    "interactivenet": "task of InteractiveNet",
+    "autopet": "autoPET",
+}
+
+
+def find_folder_source(folder: Path, *, options: FolderOptions) -> ImportSource:
+    """Find the cases of a folder; no voxel is read, but for masks whose labels nobody names.
+
+    Args:
+        folder: of any of the layouts of `FolderLayout`.
+        options: `layout=None` recognises it; the source says which it was.
+
+    Raises:
+        ManifestError: the folder or a part of it cannot be read, no layout fits, or the files contradict each
+            other; the message names them.
+    """
+    files = list_tree(folder)
+    if not any(split_ending(path.name)[0] for path in files):
+        raise ManifestError(f"{folder}: {len(files)} files, none of them NIfTI, NRRD or MHA; name the folder with them")
+    layout = options.layout or _recognise(folder, files)
+    if layout in ("pairs", "channels"):
+        source = find_pairs(folder, files, options=options)
+    elif layout == "autopet" and not (folder / IMAGES_TRAINING).is_dir():
+        source = find_studies(folder, files, options=options)
+    else:
+        source = find_task(folder, options=options)
+    return replace(source, layout=_DESCRIPTIONS[layout])
+
+
+def _recognise(folder: Path, files: Sequence[Path]) -> FolderLayout:
+    task = recognise_task(folder)
+    if task is not None:
+        return task
+    if has_studies(files):
+        return "autopet"
+    if has_masks(files):
+        return "channels" if has_channels(files) else "pairs"
+    volumes = [path.relative_to(folder).as_posix() for path in files if split_ending(path.name)[0]]
+    raise ManifestError(
+        f"{folder}: {len(volumes)} volumes such as {', '.join(volumes[:3])} in no layout that is known: BASE and "
+        "BASE_mask, BASE_PET_image and BASE_PET_mask, PATIENT/STUDY/SUV and SEG (autoPET), or imagesTr and labelsTr "
+        "(nnU-Net, MSD, InteractiveNet); rename the files, or import PNG projections with interactivepet_import mip"
+    )

@@ -1,0 +1,178 @@
+"""Maximum-intensity projections as PNG, dark being hot, with black-and-white masks and healthy controls.
+
+| file | what it is |
+|---|---|
+| `patients/imgs/patient_002.png` | projection of a patient |
+| `patients/labels/segmentation_002.png` | its mask: white is the label |
+| `controls/imgs/control_009.png` | projection of somebody healthy: a case without lesion |
+
+A folder with `imgs` and `labels` and no controls will do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from interactivepet.core.case import Case
+from interactivepet.core.geometry import Geometry
+from interactivepet.core.imported import ImportedCase, ImportSource
+from interactivepet.dataset.mask_files import DEFAULT_LABEL
+from interactivepet.dataset.read import read_volume
+from interactivepet.dataset.tree import list_tree, make_ids
+from interactivepet.errors import CaseError, ManifestError
+
+__all__ = ["MipOptions", "ProjectionJob", "find_mip_source", "read_projection"]
+
+_PNG = ".png"
+_BLACK, _GREY, _WHITE = 0, 127, 255
+"""Luminance; a mask's pixel is the label when it is lighter than grey."""
+_LUMINANCE = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue (ITU-R BT.601)."""
+
+
+@dataclass(frozen=True, slots=True)
+class MipOptions:
+    """How to import projections.
+
+    Attributes:
+        channel: name of the only channel.
+        label: name of the only label.
+    """
+
+    channel: str = "PET"
+    label: str = DEFAULT_LABEL
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectionJob:
+    """A projection and what is known of it.
+
+    Attributes:
+        id: the case's identifier in the task.
+        image: the PNG.
+        mask: its mask; None for somebody healthy, and where nothing is known.
+        is_control: whether it is known that there is no lesion.
+        patient: cases of one patient stay in one fold.
+        subtype: `patient` or `control`.
+    """
+
+    id: str
+    image: Path
+    mask: Path | None
+    is_control: bool
+    patient: str
+    subtype: str
+
+    def load(self) -> ImportedCase:
+        """Read projection and mask.
+
+        Raises:
+            CaseError: a file cannot be used, or they differ in their size.
+        """
+        image, geometry = read_projection(self.image)
+        label = np.zeros(geometry.shape, np.uint8) if self.is_control else None
+        if self.mask is not None:
+            luminance, _ = _read_luminance(self.mask, behind=_BLACK)
+            if luminance.shape != geometry.shape:
+                raise CaseError(
+                    f"{self.mask}: a mask of {_size(luminance.shape)} pixels for a projection of "
+                    f"{_size(geometry.shape)}, expected one size; export both from one picture"
+                )
+            label = (luminance > _GREY).astype(np.uint8)
+        return ImportedCase(Case(self.id, image, geometry, label))
+
+
+def read_projection(path: Path) -> tuple[npt.NDArray[np.float32], Geometry]:
+    """Read a projection on which dark is hot.
+
+    Args:
+        path: PNG of 8 bits, grey or RGB, with or without opacity.
+
+    Returns:
+        (1, I, J, 1) in arbitrary units from 0 (white) to 255 (black), i being columns and j rows; and a grid
+        of 1 mm on which viewers show it upright: i runs to the left (-x in RAS+), j to posterior (-y).
+
+    Raises:
+        CaseError: the file cannot be read, or has other numbers than bytes.
+    """
+    luminance, geometry = _read_luminance(path, behind=_WHITE)
+    return (_WHITE - luminance)[None], geometry
+
+
+def find_mip_source(folder: Path, *, options: MipOptions) -> ImportSource:
+    """Find projections, their masks and healthy controls by name and folder; no pixel is read.
+
+    Raises:
+        ManifestError: there are no projections, or none has a mask.
+    """
+    files = list_tree(folder)
+    root = folder / "patients" if (folder / "patients").is_dir() else folder
+    patients = _list_png(files, root / "imgs")
+    controls = _list_png(files, folder / "controls" / "imgs")
+    masks = _by_number(_list_png(files, root / "labels"))
+    pairs = {path: masks.get(number) for number, path in _by_number(patients).items()}
+    if not any(pairs.values()):
+        raise ManifestError(
+            f"{folder}: {len(patients)} projections and {len(masks)} masks, expected patients/imgs/patient_001.png and "
+            "patients/labels/segmentation_001.png; rename folders or files"
+        )
+    ids = make_ids(path.stem for path in (*patients, *controls))
+    jobs = [
+        ProjectionJob(ids[path.stem], path, pairs.get(path), path not in pairs, ids[path.stem], subtype)
+        for paths, subtype in ((patients, "patient"), (controls, "control"))
+        for path in paths
+    ]
+    used = {path for job in jobs for path in (job.image, job.mask)}
+    return ImportSource(
+        channels=(options.channel,),
+        labels=(options.label,),
+        training=tuple(job for job in jobs if job.mask or job.is_control),
+        test=tuple(job for job in jobs if not job.mask and not job.is_control),
+        passed_over={str(path.relative_to(folder)): _explain(path) for path in files if path not in used},
+        layout=f"projections of {len(patients)} patients and {len(controls)} controls",
+    )
+
+
+def _list_png(files: Sequence[Path], folder: Path) -> list[Path]:
+    return [path for path in files if path.parent == folder and path.suffix.lower() == _PNG]
+
+
+def _by_number(paths: Sequence[Path]) -> dict[str, Path]:
+    """Name pictures by what a projection and its mask have in common: `002` of `patient_002`, `segmentation_002`."""
+    named: dict[str, Path] = {}
+    for path in paths:
+        number = path.stem.rpartition("_")[2]
+        if number in named:
+            raise ManifestError(f"{named[number]} and {path} both are number {number}, expected one; rename either")
+        named[number] = path
+    return named
+
+
+def _explain(path: Path) -> str:
+    return "no projection has this mask" if path.suffix.lower() == _PNG else "no PNG"
+
+
+def _read_luminance(path: Path, *, behind: int) -> tuple[npt.NDArray[np.float32], Geometry]:
+    """Read a picture's luminance (I, J, 1), 0 to 255; where it is not opaque, what is `behind` shines through."""
+    volume = read_volume(path)
+    values: npt.NDArray[Any] = volume.values
+    if values.dtype != np.uint8:
+        raise CaseError(
+            f"{path}: numbers of {values.dtype}, expected bytes from 0 to 255; save it with 8 bits a colour"
+        )
+    colours = values[: 3 if len(values) > 2 else 1].astype(np.float32)
+    luminance = np.tensordot(np.asarray(_LUMINANCE), colours, axes=1).round(3) if len(colours) == 3 else colours[0]
+    if len(values) in (2, 4):
+        opacity = values[-1] / np.float32(_WHITE)
+        luminance = behind + opacity * (luminance - behind)
+    return luminance.astype(np.float32), Geometry(volume.geometry.shape, np.diag([-1.0, -1.0, 1.0, 1.0]))
+
+
+def _size(shape: Sequence[int]) -> str:
+    return f"{shape[0]} x {shape[1]}"

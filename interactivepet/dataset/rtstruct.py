@@ -1,0 +1,168 @@
+"""DICOM RT structure sets: contours -> masks on any grid, and masks -> contours on the slices of a series."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pydicom import Dataset
+
+from interactivepet.core.geometry import Geometry
+from interactivepet.dataset.dicom_source import place_mask, read_dicom, read_source
+from interactivepet.dataset.rois import Roi, find_contour_spacing_mm, rasterise_roi
+from interactivepet.dataset.selection import join_labels, order_labels, select_regions
+from interactivepet.dataset.structure_set import build_structure_set
+from interactivepet.dataset.volume import naming_file
+from interactivepet.dataset.write import atomic_path
+from interactivepet.errors import CaseError
+
+__all__ = ["find_referenced_series", "list_rois", "read_rtstruct", "write_rtstruct"]
+
+logger = logging.getLogger(__name__)
+
+RTSTRUCT_CLASSES = ("1.2.840.10008.5.1.4.1.1.481.3",)
+"""RT Structure Set Storage."""
+_CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+_TO_RAS = np.array([-1.0, -1.0, 1.0])
+"""DICOM's x and y grow to the patient's left and back."""
+
+
+def read_rtstruct(
+    path: Path, *, geometry: Geometry, rois: Sequence[str] = (), union: bool = False
+) -> npt.NDArray[np.uint8]:
+    """Rasterise regions on a grid.
+
+    A voxel belongs to a region when its centre lies inside; contours on one plane are filled by even-odd, so
+    that inner contours and keyholes give holes. Points and open contours are passed over and logged. Between
+    planes the nearest one counts, see `rasterise_roi`. A region without contours has no voxel.
+
+    Args:
+        path: the structure set.
+        geometry: an orthogonal grid, in the frame of reference of the contours.
+        rois: names, or patterns such as `GTV*`, without regard to case. What one of them matches is one label,
+            1 ... L in this order; where labels overlap, the one that was asked for first stays. None given, every
+            region is a label, in the order of `list_rois`.
+        union: everything that was chosen is label 1.
+
+    Returns:
+        (I, J, K).
+
+    Raises:
+        CaseError: no structure set, no region of that name, or contours that lie outside of the grid or make no
+            sense; the message names the file and the region.
+    """
+    dataset = _read(path)
+    groups = select_regions(_list_names(dataset), rois, union=union, source=f"{path}: ROI")
+    with naming_file(path, AttributeError, KeyError, TypeError, ValueError):
+        found = _list_regions(dataset, path)
+    spacing_mm = find_contour_spacing_mm(found)
+    masks = []
+    for group in groups:
+        mask = np.zeros(geometry.shape, dtype=bool)
+        for roi in (found[index] for index in group):
+            _log_passed_over(roi, path)
+            if roi.contours:
+                mask |= rasterise_roi(roi, geometry, contour_spacing_mm=spacing_mm, source=str(path))
+        masks.append(mask)
+    return join_labels(masks, geometry.shape)
+
+
+def list_rois(path: Path) -> tuple[str, ...]:
+    """Give the names of the regions in the file's order.
+
+    Raises:
+        CaseError: the file is no structure set.
+    """
+    return _list_names(_read(path))
+
+
+def find_referenced_series(path: Path) -> str | None:
+    """Give the SeriesInstanceUID of the first series that the contours refer to; None when none is named.
+
+    Raises:
+        CaseError: the file is no structure set.
+    """
+    for frame in _read(path).get("ReferencedFrameOfReferenceSequence") or ():
+        for study in frame.get("RTReferencedStudySequence") or ():
+            for series in study.get("RTReferencedSeriesSequence") or ():
+                return str(series.SeriesInstanceUID)
+    return None
+
+
+def write_rtstruct(
+    path: Path,
+    mask: npt.NDArray[np.uint8],
+    *,
+    geometry: Geometry,
+    labels: Mapping[str, int],
+    series: Sequence[Path],
+) -> None:
+    """Write a mask as an RT structure set on the slices of its series, atomically.
+
+    Outlines run half-way between the centres of marked and unmarked voxels. A hole hangs on its outline by a
+    keyhole. `read_rtstruct` gives the same mask back.
+
+    Args:
+        path: the file.
+        mask: (I, J, K), 0 is background.
+        geometry: its grid: the series' own or a part of it, axes in any order and direction.
+        labels: name -> value; each becomes a region, in rising order, also without voxels.
+        series: the slices that the image was made of, in any order.
+
+    Raises:
+        CaseError: the mask does not fit the series, or holds values without a name.
+    """
+    source = read_source(series)
+    regions = order_labels(mask, labels, name=str(path))
+    placed = place_mask(mask, geometry, whole=source.geometry, name=str(path))
+    dataset = build_structure_set(placed, regions, series=source)
+    with atomic_path(path) as partial:
+        dataset.save_as(partial, enforce_file_format=True)
+
+
+def _read(path: Path) -> Dataset:
+    return read_dicom(path, classes=RTSTRUCT_CLASSES, kind="an RT structure set")
+
+
+def _list_names(dataset: Dataset) -> tuple[str, ...]:
+    return tuple(str(item.get("ROIName") or "") for item in dataset.get("StructureSetROISequence") or ())
+
+
+def _list_regions(dataset: Dataset, path: Path) -> tuple[Roi, ...]:
+    """Read the closed contours of every region, in the order of their names."""
+    drawn = {int(item.ReferencedROINumber): item for item in dataset.get("ROIContourSequence") or ()}
+    rois = []
+    for item, name in zip(dataset.StructureSetROISequence, _list_names(dataset), strict=True):
+        contours = drawn.get(int(item.ROINumber), Dataset()).get("ContourSequence") or ()
+        kinds = [str(contour.get("ContourGeometricType") or "of no type") for contour in contours]
+        closed = [contour for contour, kind in zip(contours, kinds, strict=True) if kind in _CLOSED]
+        polygons = tuple(_read_points(contour, name=f"{path}: ROI {name}") for contour in closed)
+        rois.append(Roi(name, polygons, tuple(kind for kind in kinds if kind not in _CLOSED)))
+    return tuple(rois)
+
+
+def _read_points(contour: Dataset, *, name: str) -> npt.NDArray[np.float64]:
+    """Read a contour's corners, (N, 3) RAS+ mm."""
+    # Text becomes numbers here, because pydicom makes an object of every coordinate.
+    raw = contour.get_item("ContourData")
+    text = getattr(raw, "value", None)
+    values = np.array(text.split(b"\\") if isinstance(text, bytes) else text, dtype=np.float64).ravel()
+    if values.size % 3 or not np.isfinite(values).all():
+        raise CaseError(
+            f"{name}: a contour of {values.size} coordinates, expected finite x, y, z of each corner; export it again"
+        )
+    points: npt.NDArray[np.float64] = values.reshape(-1, 3) * _TO_RAS
+    return points
+
+
+def _log_passed_over(roi: Roi, path: Path) -> None:
+    if roi.passed_over:
+        kinds = ", ".join(sorted(set(roi.passed_over)))
+        logger.warning(
+            "%s: ROI %s: passed over %d contours without area: %s", path, roi.name, len(roi.passed_over), kinds
+        )
+    if not roi.contours:
+        logger.warning("%s: ROI %s has no closed contour, so no voxel", path, roi.name)

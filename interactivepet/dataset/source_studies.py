@@ -1,0 +1,79 @@
+"""autoPET's tree: a folder a patient, in it a folder a study with `SUV.nii.gz`, `CTres.nii.gz` and `SEG.nii.gz`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from interactivepet.core.imported import ImportSource
+from interactivepet.dataset.folder_options import FolderOptions
+from interactivepet.dataset.layout import split_ending
+from interactivepet.dataset.mask_files import DEFAULT_LABEL, MaskFile
+from interactivepet.dataset.tree import make_ids
+from interactivepet.dataset.volume_job import VolumeJob
+from interactivepet.errors import ManifestError
+
+__all__ = ["find_studies", "has_studies"]
+
+_FILES = {"pet": ("suv",), "ct": ("ctres", "ct")}
+"""Channel -> the files that hold it, the first that is there; any other channel is the file of its name."""
+_MASK = "seg"
+
+
+def has_studies(files: Iterable[Path]) -> bool:
+    """Whether any file is a PET of autoPET's tree."""
+    return any(split_ending(path.name)[0].lower() in _FILES["pet"] for path in files)
+
+
+def find_studies(folder: Path, files: Sequence[Path], *, options: FolderOptions) -> ImportSource:
+    """Find autoPET's studies; all studies of a patient stay in one fold.
+
+    Raises:
+        ManifestError: a study has no file of a channel.
+    """
+    studies: dict[Path, dict[str, Path]] = defaultdict(dict)
+    for path in files:
+        if stem := split_ending(path.name)[0]:
+            studies[path.parent][stem.lower()] = path
+    wanted = {place: found for place, found in studies.items() if found.keys() & set(_FILES["pet"])}
+    channels = tuple(options.channels) or ("PET", "CT")
+    labels = tuple(options.labels) or (DEFAULT_LABEL,)
+    ids = make_ids("_".join(place.relative_to(folder).parts) or folder.name for place in wanted)
+    jobs = [
+        VolumeJob(
+            id=case,
+            images=tuple(_pick(place, found, channel=channel) for channel in channels),
+            channels=channels,
+            labels=labels,
+            masks=(MaskFile(found[_MASK]),) if _MASK in found else (),
+            patient=_name_patient(folder, place),
+            grid=options.grid,
+        )
+        for case, (place, found) in zip(ids.values(), wanted.items(), strict=True)
+    ]
+    strange = {path: "no study of PET" for path in files if path.parent not in wanted}
+    return ImportSource(
+        channels=channels,
+        labels=labels,
+        training=tuple(job for job in jobs if job.masks),
+        test=tuple(job for job in jobs if not job.masks),
+        passed_over={str(path.relative_to(folder)): reason for path, reason in strange.items()},
+    )
+
+
+def _pick(place: Path, found: Mapping[str, Path], *, channel: str) -> Path:
+    names = _FILES.get(channel.lower(), (channel.lower(),))
+    for name in names:
+        if name in found:
+            return found[name]
+    raise ManifestError(
+        f"{place}: no {' or '.join(names)} for the channel {channel}, only {', '.join(sorted(found))}; add it, or name "
+        "other channels with -m"
+    )
+
+
+def _name_patient(folder: Path, place: Path) -> str:
+    """Name the patient by the folder around the study, or by the study's own when there is none."""
+    parts = place.relative_to(folder).parts
+    return parts[-2] if len(parts) > 1 else place.name

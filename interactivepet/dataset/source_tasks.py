@@ -1,0 +1,160 @@
+"""Folders with `imagesTr`: the Decathlon's tasks, nnU-Net's raw datasets, autoPET's and InteractiveNet's tasks."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from interactivepet.core.dataset import CaseEntry, DatasetManifest
+from interactivepet.core.imported import ImportSource
+from interactivepet.dataset.case_table import Group
+from interactivepet.dataset.decathlon import parse_channels, parse_labels
+from interactivepet.dataset.folder_options import FolderLayout, FolderOptions
+from interactivepet.dataset.interactions import find_clicks_file
+from interactivepet.dataset.layout import (
+    CLICKS_TEST,
+    CLICKS_TRAINING,
+    DATASET_JSON,
+    IMAGES_TRAINING,
+    LABELS_TRAINING,
+    NIFTI_ENDINGS,
+    find_files,
+    split_channel,
+    split_ending,
+)
+from interactivepet.dataset.manifest import build_manifest, read_manifest
+from interactivepet.dataset.mask_files import MaskFile, name_labels
+from interactivepet.dataset.tree import make_ids
+from interactivepet.dataset.volume_job import VolumeJob
+from interactivepet.errors import ManifestError
+
+__all__ = ["find_task", "recognise_task"]
+
+_AUTOPET = re.compile(r"(?P<tracer>fdg|psma)_(?P<patient>[0-9a-f]{6,})_.+")
+"""autoPET's names say tracer, patient and study."""
+
+
+def recognise_task(folder: Path) -> FolderLayout | None:
+    """Recognise whose form a folder with `imagesTr` has; None without one."""
+    stems = [file.stem for file in find_files(folder, IMAGES_TRAINING)]
+    if not (folder / IMAGES_TRAINING).is_dir():
+        return None
+    if stems and all(_AUTOPET.fullmatch(stem) for stem in stems):
+        return "autopet"
+    clicks = folder / CLICKS_TRAINING
+    if clicks.is_dir() and any(path.name.endswith(NIFTI_ENDINGS) for path in clicks.iterdir()):
+        return "interactivenet"
+    return "nnunet" if stems and all(split_channel(stem) for stem in stems) else "msd"
+
+
+def find_task(folder: Path, *, options: FolderOptions) -> ImportSource:
+    """Find the cases of a folder with `imagesTr` and `labelsTr`, as `dataset.json` or their names say.
+
+    Raises:
+        ManifestError: `dataset.json` cannot be used, or there is none and the channels are not named.
+    """
+    manifest, groups = _read(folder, options)
+    picks = _pick_channels(manifest.channels, options.channels)
+    channels = tuple(options.channels) or manifest.channels
+    labels = tuple(options.labels) or tuple(manifest.labels)
+    entries = (*manifest.training, *manifest.test)
+    ids = make_ids(entry.id for entry in entries)
+    jobs = []
+    for number, entry in enumerate(entries):
+        group = groups.get(entry.id) or _read_name(entry)
+        clicks = CLICKS_TRAINING if number < len(manifest.training) else CLICKS_TEST
+        is_split = len(entry.images) > 1
+        images = [entry.images[pick] for pick in picks] if is_split else entry.images
+        jobs.append(
+            VolumeJob(
+                id=ids[entry.id],
+                images=tuple(folder / name for name in images),
+                channels=channels,
+                labels=labels,
+                masks=(MaskFile(folder / entry.label),) if entry.label else (),
+                picks=None if is_split else picks,
+                clicks=find_clicks_file(folder / clicks, entry.id),
+                patient=entry.patient or group.patient,
+                subtype=entry.subtype or group.subtype,
+                grid=options.grid,
+            )
+        )
+    n_training = len(manifest.training)
+    return ImportSource(channels, labels, tuple(jobs[:n_training]), tuple(jobs[n_training:]))
+
+
+def _read(folder: Path, options: FolderOptions) -> tuple[DatasetManifest, dict[str, Group]]:
+    """Read the cases, and the classes that InteractiveNet gives them."""
+    path = folder / DATASET_JSON
+    if not path.is_file():
+        channels = options.channels or _default_channels(folder)
+        masks = (MaskFile(folder / file.path) for file in find_files(folder, LABELS_TRAINING))
+        return build_manifest(folder, channels=channels, labels=name_labels(masks, names=options.labels)), {}
+    data = _load(path)
+    if "train" not in data:
+        return read_manifest(folder), {}
+    labels = parse_labels(_mend_labels(data), source=str(path))
+    manifest = build_manifest(folder, channels=parse_channels(data, source=str(path)), labels=tuple(labels))
+    return manifest, _read_classes(data["train"])
+
+
+def _default_channels(folder: Path) -> tuple[str, ...]:
+    channels = [split_channel(file.stem) for file in find_files(folder, IMAGES_TRAINING)]
+    n_channels = len({channel[1] for channel in channels if channel})
+    if n_channels > 1:
+        raise ManifestError(
+            f"{folder}: no {DATASET_JSON} that names its {n_channels} channels; name them with -m, in the order of the "
+            "files, such as -m PET CT"
+        )
+    return ("image",)
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise ManifestError(f"{path}: cannot be read ({error}); mend it, or name channels with -m") from error
+    if not isinstance(data, Mapping):
+        raise ManifestError(f"{path}: holds a {type(data).__name__}, expected an object; mend it")
+    return data
+
+
+def _mend_labels(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Count the labels from 1: InteractiveNet writes the first one over the background, as number 0."""
+    labels = data.get("labels")
+    if not isinstance(labels, Mapping) or not all(str(key).isdigit() for key in labels):
+        return data
+    if str(labels.get("0", "background")).lower() == "background":
+        return data
+    return {**data, "labels": {str(int(key) + 1): name for key, name in labels.items()}}
+
+
+def _read_classes(items: object) -> dict[str, Group]:
+    """Give case -> subtype of InteractiveNet's list of cases, which has an item for every channel."""
+    groups = {}
+    for item in items if isinstance(items, list) else []:
+        if isinstance(item, Mapping) and item.get("class") and item.get("label"):
+            groups[split_ending(Path(str(item["label"])).name)[0]] = Group(subtype=str(item["class"]))
+    return groups
+
+
+def _pick_channels(known: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...]:
+    """Give the channels to take, as positions: those named with -m, or all when -m gives all of them new names."""
+    spelt = [name.casefold() for name in known]
+    if not wanted or all(name.casefold() in spelt for name in wanted):
+        return tuple(spelt.index(name.casefold()) for name in wanted or known)
+    if len(wanted) != len(known):
+        raise ManifestError(
+            f"the channels are {', '.join(known)}, but -m names {', '.join(wanted)}; choose among them, or name all "
+            f"{len(known)} anew"
+        )
+    return tuple(range(len(known)))
+
+
+def _read_name(entry: CaseEntry) -> Group:
+    """Give patient and tracer of a case of autoPET, whose name says both."""
+    match = _AUTOPET.fullmatch(entry.id)
+    return Group(f"{match['tracer']}_{match['patient']}", match["tracer"]) if match else Group()

@@ -1,0 +1,127 @@
+"""`interactivepet_import` as a user types it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK
+
+from interactivepet.cli import import_task, verify
+from interactivepet.core.imported import ImportSource
+from interactivepet.dataset import dicom
+from interactivepet.dataset.dicom import DicomOptions
+from interactivepet.dataset.manifest import read_manifest
+from tests.tiny import make_volume
+
+TASK = "Task903_Cli"
+
+
+@pytest.fixture
+def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("raw", "processed", "results"):
+        monkeypatch.setenv(f"interactivepet_{name}", str(tmp_path / name))
+    monkeypatch.setenv("interactivepet_n_proc", "1")
+    return tmp_path / "raw"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Three cases, one of them without lesion, one without a mask."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    for number, name in enumerate(("a", "b", "c")):
+        image, label, geometry = make_volume(number)
+        nibabel.save(nibabel.Nifti1Image(image[0], geometry.affine), folder / f"{name}.nii.gz")
+        if name != "c":
+            nibabel.save(nibabel.Nifti1Image(label * (name == "a"), geometry.affine), folder / f"{name}_mask.nii.gz")
+    (folder / "readme.txt").write_text("x")
+    return folder
+
+
+def test_a_folder_becomes_a_verified_task(source: Path, raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert import_task.main(["folder", str(source), "-t", TASK, "-m", "PET", "-l", "tumour"]) == 0
+    shown = capsys.readouterr().out
+    for text in (
+        "recognised: volumes beside their masks",
+        "channels: PET; labels: tumour",
+        "passed over: readme.txt: no volume",
+        "test cases: c",
+        "0 problems and 1 notes in 3 cases",
+        "2 training and 1 test cases",
+    ):
+        assert text in shown
+    manifest = read_manifest(raw / TASK)
+    assert ([e.id for e in manifest.training], [e.id for e in manifest.test]) == (["a", "b"], ["c"])
+    assert verify.main(["-t", TASK]) == 0
+    assert "label-empty" in capsys.readouterr().out
+
+
+def test_a_second_import_needs_leave(source: Path, raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["folder", str(source), "-t", TASK]
+    assert import_task.main(arguments) == 0
+    assert import_task.main(arguments) == 1
+    assert "replace it with --overwrite" in capsys.readouterr().err
+    assert import_task.main([*arguments, "--overwrite"]) == 0
+
+
+def test_problems_stop_the_import_unless_it_is_not_verified(
+    source: Path, raw: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = nibabel.load(source / "b.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(-image.get_fdata(dtype=np.float32), image.affine), source / "b.nii.gz")
+    arguments = ["folder", str(source), "-t", TASK, "-m", "PET"]
+    assert import_task.main(arguments) == 1
+    streams = capsys.readouterr()
+    assert "1 problems and 1 notes" in streams.out
+    assert "so nothing was imported:\nb: negative-suv" in streams.err
+    assert not (raw / TASK).exists()
+    assert import_task.main([*arguments, "--no-verify"]) == 0
+    assert verify.main(["-t", TASK]) == 1
+
+
+def test_projections_become_a_task_of_one_slice(tmp_path: Path, raw: Path) -> None:
+    for name, value in (
+        ("patients/imgs/patient_1", 90),
+        ("patients/labels/segmentation_1", 0),
+        ("controls/imgs/c_2", 70),
+    ):
+        pixels = np.full((40, 30, 4), 255 if "imgs" in name else 0, np.uint8)
+        pixels[10:14, 5:9, :3] = value if "imgs" in name else 255
+        (tmp_path / "mip" / name).parent.mkdir(parents=True, exist_ok=True)
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(pixels, isVector=True), str(tmp_path / "mip" / f"{name}.png"))
+    assert import_task.main(["mip", str(tmp_path / "mip"), "-t", TASK, "-l", "tumour"]) == 0
+    manifest = read_manifest(raw / TASK)
+    assert {e.id: e.subtype for e in manifest.training} == {"patient_1": "patient", "c_2": "control"}
+    image = nibabel.load(raw / TASK / "imagesTr" / "patient_1_0000.nii.gz")
+    assert image.shape[:2] == (30, 40)
+    assert json.loads((raw / TASK / "dataset.json").read_text())["labels"] == {"0": "background", "1": "tumour"}
+
+
+def test_the_arguments_of_dicom_reach_its_importer(
+    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[tuple[Path, DicomOptions]] = []
+
+    def find(folder: Path, *, options: DicomOptions) -> ImportSource:
+        seen.append((folder, options))
+        return ImportSource(("PET",), ("lesion",), ())
+
+    monkeypatch.setattr(dicom, "find_dicom_source", find)
+    arguments: list[Any] = ["dicom", "pacs", "-t", TASK, "--suv", "lbm", "--roi", "GTV*", "PTV", "--union", "--ct"]
+    assert import_task.main(arguments) == 1
+    assert "no case was found to import" in capsys.readouterr().err
+    expected = DicomOptions(variant="lbm", rois=("GTV*", "PTV"), union=True, with_ct=True)
+    assert seen == [(Path("pacs"), expected)]
+
+
+@pytest.mark.parametrize("arguments", [[], ["folder"], ["folder", "x"], ["tape", "x", "-t", TASK]])
+def test_arguments_that_are_missing(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        import_task.main(arguments)
+    assert stopped.value.code == 2
