@@ -112,7 +112,7 @@ def _add_mip(parser: argparse.ArgumentParser) -> None:
 def _find_source(arguments: argparse.Namespace) -> ImportSource:
     """Let the importer of the chosen kind look at the folder."""
     if arguments.kind == "dicom":
-        from interactivepet.dataset.dicom import DicomOptions, find_dicom_source
+        from interactivepet.dataset.dicom.source import DicomOptions, find_dicom_source
 
         regions = DicomOptions(
             variant=arguments.suv,
@@ -123,10 +123,10 @@ def _find_source(arguments: argparse.Namespace) -> ImportSource:
         )
         return find_dicom_source(arguments.source, options=regions)
     if arguments.kind == "mip":
-        from interactivepet.dataset.mip import MipOptions, find_mip_source
+        from interactivepet.dataset.folders.mip import MipOptions, find_mip_source
 
         return find_mip_source(arguments.source, options=MipOptions(arguments.modality, arguments.labels))
-    from interactivepet.dataset.folders import FolderOptions, find_folder_source
+    from interactivepet.dataset.folders.source import FolderOptions, find_folder_source
 
     options = FolderOptions(
         channels=tuple(arguments.modality),

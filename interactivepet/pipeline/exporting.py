@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from interactivepet.core.geometry import Geometry
-from interactivepet.dataset.dicom_source import is_part_of, read_source
-from interactivepet.dataset.dicom_tree import FoundSeries, find_series
+from interactivepet.dataset.dicom.reference import is_part_of, read_source
+from interactivepet.dataset.dicom.tree import FoundSeries, find_series
 from interactivepet.dataset.read import read_geometry, read_mask
 from interactivepet.dataset.write import write_mask
 from interactivepet.errors import CaseError
@@ -166,8 +166,8 @@ def _export(match: _Match, *, request: ExportRequest) -> tuple[Path, ...]:
     for name in request.formats:
         path = request.out / f"{match.case}.{name}{'.dcm' if name in DICOM_FORMATS else ''}"
         if name in DICOM_FORMATS and match.series is not None:
-            from interactivepet.dataset.dicom_seg import write_seg
-            from interactivepet.dataset.rtstruct import write_rtstruct
+            from interactivepet.dataset.dicom.rtstruct import write_rtstruct
+            from interactivepet.dataset.dicom.seg import write_seg
 
             write = write_seg if name == "seg" else write_rtstruct
             write(path, mask, geometry=geometry, labels=request.labels, series=match.series.paths)

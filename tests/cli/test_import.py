@@ -13,8 +13,8 @@ import SimpleITK
 
 from interactivepet.cli import import_task, verify
 from interactivepet.core.imported import ImportSource
-from interactivepet.dataset import dicom
-from interactivepet.dataset.dicom import DicomOptions
+from interactivepet.dataset.dicom import source as dicom
+from interactivepet.dataset.dicom.source import DicomOptions
 from interactivepet.dataset.manifest import read_manifest
 from tests.tiny import make_volume
 

@@ -14,7 +14,7 @@ import pytest
 import SimpleITK
 
 from interactivepet.cli import import_task
-from interactivepet.dataset.folders import FolderOptions, find_folder_source
+from interactivepet.dataset.folders.source import FolderOptions, find_folder_source
 
 SHAPE = (12, 11, 10)
 AFFINE = np.diag([-4.0, -4.0, 3.0, 1.0])
@@ -176,7 +176,7 @@ def test_folder_without_permission(source: Path, attempt: Attempt, monkeypatch: 
     def refuse(folder: Path) -> Iterator[os.DirEntry[str]]:
         raise PermissionError(13, "Permission denied", str(folder))
 
-    monkeypatch.setattr("interactivepet.dataset.tree.os.scandir", refuse)
+    monkeypatch.setattr("interactivepet.dataset.folders.tree.os.scandir", refuse)
     assert "source: cannot be read (Permission denied); ask for the right to read it" in attempt(source)
 
 

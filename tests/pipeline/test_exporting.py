@@ -10,10 +10,10 @@ import pytest
 
 from interactivepet.cli import export
 from interactivepet.core.geometry import BoundingBox, Geometry
-from interactivepet.dataset.dicom_seg import find_referenced_series, read_seg
+from interactivepet.dataset.dicom.rtstruct import read_rtstruct
+from interactivepet.dataset.dicom.seg import find_referenced_series, read_seg
 from interactivepet.dataset.manifest import build_manifest, write_manifest
 from interactivepet.dataset.read import read_mask
-from interactivepet.dataset.rtstruct import read_rtstruct
 from interactivepet.dataset.write import write_image, write_mask
 from interactivepet.errors import CaseError
 from interactivepet.pipeline.executor import InlineExecutor

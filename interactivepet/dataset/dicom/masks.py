@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.geometry import Geometry
-from interactivepet.dataset.dicom_tree import FoundSeries
+from interactivepet.dataset.dicom.tree import FoundSeries
 from interactivepet.errors import CaseError
 
 __all__ = ["MASK_MODALITIES", "MaskFile", "assign_masks", "list_entries", "name_label", "read_label", "read_mask_files"]
@@ -56,12 +56,12 @@ def read_mask_files(series: Iterable[FoundSeries]) -> tuple[MaskFile, ...]:
     found = [(path, one) for one in series if one.modality in MASK_MODALITIES for path in one.paths]
     if not found:
         return ()
-    from interactivepet.dataset import dicom_seg, rtstruct
+    from interactivepet.dataset.dicom import rtstruct, seg
 
     masks: list[MaskFile] = []
     for path, one in found:
         if one.modality == "SEG":
-            regions, referenced = dicom_seg.list_segments(path), dicom_seg.find_referenced_series(path)
+            regions, referenced = seg.list_segments(path), seg.find_referenced_series(path)
         else:
             regions, referenced = rtstruct.list_rois(path), rtstruct.find_referenced_series(path)
         masks.append(MaskFile(path, one, regions=regions, referenced=referenced))
@@ -182,10 +182,10 @@ def _add_region(
 
 def _read(mask: MaskFile, entries: Sequence[str], *, geometry: Geometry) -> npt.NDArray[np.bool_]:
     """Read regions of one file as one, (I, J, K)."""
-    from interactivepet.dataset import dicom_seg, rtstruct
+    from interactivepet.dataset.dicom import rtstruct, seg
 
     if mask.series.modality == "SEG":
-        return dicom_seg.read_seg(mask.path, geometry=geometry, segments=entries, union=True) > 0
+        return seg.read_seg(mask.path, geometry=geometry, segments=entries, union=True) > 0
     return rtstruct.read_rtstruct(mask.path, geometry=geometry, rois=entries, union=True) > 0
 
 

@@ -11,10 +11,10 @@ import numpy.typing as npt
 from pydicom import Dataset
 
 from interactivepet.core.geometry import Geometry
-from interactivepet.dataset.dicom_source import place_mask, read_dicom, read_source
-from interactivepet.dataset.rois import Roi, find_contour_spacing_mm, rasterise_roi
-from interactivepet.dataset.selection import join_labels, order_labels, select_regions
-from interactivepet.dataset.structure_set import build_structure_set
+from interactivepet.dataset.dicom.reference import place_mask, read_dicom, read_source
+from interactivepet.dataset.dicom.rois import Roi, find_contour_spacing_mm, rasterise_roi
+from interactivepet.dataset.dicom.selection import join_labels, order_labels, select_regions
+from interactivepet.dataset.dicom.structure_set import build_structure_set
 from interactivepet.dataset.volume import naming_file
 from interactivepet.dataset.write import atomic_path
 from interactivepet.errors import CaseError

@@ -13,7 +13,7 @@ import pydicom
 from pydicom import Dataset
 
 from interactivepet.core.geometry import Geometry
-from interactivepet.dataset.series import RAS_FROM_LPS, arrange_slices, read_headers
+from interactivepet.dataset.dicom.series import RAS_FROM_LPS, arrange_slices, read_headers
 from interactivepet.dataset.volume import describe_mismatch
 from interactivepet.errors import CaseError
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
-from interactivepet.dataset.pet_tags import PetTags
+from interactivepet.dataset.dicom.pet_tags import PetTags
 from interactivepet.errors import CaseError
 
 __all__ = [

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
-from interactivepet.dataset.planes import PlaneStack, group_positions
+from interactivepet.dataset.dicom.planes import PlaneStack, group_positions
 from interactivepet.errors import CaseError
 
 __all__ = ["SegFrames", "read_frames"]

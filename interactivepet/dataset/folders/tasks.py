@@ -10,9 +10,12 @@ from typing import Any
 
 from interactivepet.core.dataset import CaseEntry, DatasetManifest
 from interactivepet.core.imported import ImportSource
-from interactivepet.dataset.case_table import Group
 from interactivepet.dataset.decathlon import parse_channels, parse_labels
-from interactivepet.dataset.folder_options import FolderLayout, FolderOptions
+from interactivepet.dataset.folders.case_table import Group
+from interactivepet.dataset.folders.mask_files import MaskFile, name_labels
+from interactivepet.dataset.folders.options import FolderLayout, FolderOptions
+from interactivepet.dataset.folders.tree import make_ids
+from interactivepet.dataset.folders.volume_job import VolumeJob
 from interactivepet.dataset.interactions import find_clicks_file
 from interactivepet.dataset.layout import (
     CLICKS_TEST,
@@ -26,9 +29,6 @@ from interactivepet.dataset.layout import (
     split_ending,
 )
 from interactivepet.dataset.manifest import build_manifest, read_manifest
-from interactivepet.dataset.mask_files import MaskFile, name_labels
-from interactivepet.dataset.tree import make_ids
-from interactivepet.dataset.volume_job import VolumeJob
 from interactivepet.errors import ManifestError
 
 __all__ = ["find_task", "recognise_task"]

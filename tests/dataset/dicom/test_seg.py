@@ -10,7 +10,7 @@ import pydicom
 import pytest
 
 from interactivepet.core.geometry import Geometry
-from interactivepet.dataset.dicom_seg import find_referenced_series, list_segments, read_seg, write_seg
+from interactivepet.dataset.dicom.seg import find_referenced_series, list_segments, read_seg, write_seg
 from interactivepet.errors import CaseError
 from tests.drawn_series import OBLIQUE, UPRIGHT, dice, draw_masks, write_series
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from interactivepet.core.suv import SuvRule, SuvVariant
-from interactivepet.dataset.body import Body, measure_body
-from interactivepet.dataset.decay import find_injection, find_reference
-from interactivepet.dataset.pet_tags import PetTags
+from interactivepet.dataset.dicom.body import Body, measure_body
+from interactivepet.dataset.dicom.decay import find_injection, find_reference
+from interactivepet.dataset.dicom.pet_tags import PetTags
 from interactivepet.errors import CaseError
 
 __all__ = ["find_missing_tags", "find_suv_factors"]

@@ -11,8 +11,8 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
-from interactivepet.dataset.contours import trace_mask
-from interactivepet.dataset.dicom_source import SourceSeries
+from interactivepet.dataset.dicom.contours import trace_mask
+from interactivepet.dataset.dicom.reference import SourceSeries
 from interactivepet.version import __version__
 
 __all__ = ["COLOURS", "MANUFACTURER", "SERIES_NUMBER", "build_structure_set"]

@@ -22,9 +22,9 @@ import numpy.typing as npt
 from interactivepet.core.case import Case
 from interactivepet.core.geometry import Geometry
 from interactivepet.core.imported import ImportedCase, ImportSource
-from interactivepet.dataset.mask_files import DEFAULT_LABEL
+from interactivepet.dataset.folders.mask_files import DEFAULT_LABEL
+from interactivepet.dataset.folders.tree import list_tree, make_ids
 from interactivepet.dataset.read import read_volume
-from interactivepet.dataset.tree import list_tree, make_ids
 from interactivepet.errors import CaseError, ManifestError
 
 __all__ = ["MipOptions", "ProjectionJob", "find_mip_source", "read_projection"]

@@ -13,11 +13,11 @@ from pydicom import Dataset
 from pydicom.uid import generate_uid
 
 from interactivepet.core.geometry import Geometry
-from interactivepet.dataset.dicom_source import place_mask, read_dicom, read_source
-from interactivepet.dataset.planes import check_inside
-from interactivepet.dataset.seg_frames import read_frames
-from interactivepet.dataset.selection import join_labels, order_labels, select_regions
-from interactivepet.dataset.structure_set import COLOURS, MANUFACTURER, SERIES_NUMBER
+from interactivepet.dataset.dicom.planes import check_inside
+from interactivepet.dataset.dicom.reference import place_mask, read_dicom, read_source
+from interactivepet.dataset.dicom.seg_frames import read_frames
+from interactivepet.dataset.dicom.selection import join_labels, order_labels, select_regions
+from interactivepet.dataset.dicom.structure_set import COLOURS, MANUFACTURER, SERIES_NUMBER
 from interactivepet.dataset.volume import naming_file
 from interactivepet.dataset.write import atomic_path
 from interactivepet.version import __version__

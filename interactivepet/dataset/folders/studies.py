@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from interactivepet.core.imported import ImportSource
-from interactivepet.dataset.folder_options import FolderOptions
+from interactivepet.dataset.folders.mask_files import DEFAULT_LABEL, MaskFile
+from interactivepet.dataset.folders.options import FolderOptions
+from interactivepet.dataset.folders.tree import make_ids
+from interactivepet.dataset.folders.volume_job import VolumeJob
 from interactivepet.dataset.layout import split_ending
-from interactivepet.dataset.mask_files import DEFAULT_LABEL, MaskFile
-from interactivepet.dataset.tree import make_ids
-from interactivepet.dataset.volume_job import VolumeJob
 from interactivepet.errors import ManifestError
 
 __all__ = ["find_studies", "has_studies"]

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from interactivepet.core.imported import ImportSource
-from interactivepet.dataset.folder_options import FolderLayout, FolderOptions
+from interactivepet.dataset.folders.options import FolderLayout, FolderOptions
+from interactivepet.dataset.folders.pairs import find_pairs, has_channels, has_masks
+from interactivepet.dataset.folders.studies import find_studies, has_studies
+from interactivepet.dataset.folders.tasks import find_task, recognise_task
+from interactivepet.dataset.folders.tree import list_tree
 from interactivepet.dataset.layout import IMAGES_TRAINING, split_ending
-from interactivepet.dataset.source_pairs import find_pairs, has_channels, has_masks
-from interactivepet.dataset.source_studies import find_studies, has_studies
-from interactivepet.dataset.source_tasks import find_task, recognise_task
-from interactivepet.dataset.tree import list_tree
 from interactivepet.errors import ManifestError
 
 __all__ = ["FolderLayout", "FolderOptions", "find_folder_source"]

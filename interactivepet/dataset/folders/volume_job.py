@@ -14,8 +14,8 @@ from interactivepet.core.case import Case
 from interactivepet.core.geometry import Geometry
 from interactivepet.core.imported import ImportedCase
 from interactivepet.dataset.checks import is_pet
+from interactivepet.dataset.folders.mask_files import MaskFile, read_masks
 from interactivepet.dataset.interactions import read_clicks
-from interactivepet.dataset.mask_files import MaskFile, read_masks
 from interactivepet.dataset.read import read_image
 from interactivepet.dataset.regrid import find_overlap, resample_label_onto, resample_onto
 from interactivepet.dataset.volume import describe_mismatch

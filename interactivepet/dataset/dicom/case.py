@@ -14,8 +14,8 @@ from interactivepet.core.case import Case
 from interactivepet.core.geometry import Geometry
 from interactivepet.core.imported import ImportedCase
 from interactivepet.core.suv import DicomSource, SuvRecord, SuvRule, SuvVariant
-from interactivepet.dataset.dicom_masks import MaskFile, read_label
-from interactivepet.dataset.dicom_tree import FoundSeries
+from interactivepet.dataset.dicom.masks import MaskFile, read_label
+from interactivepet.dataset.dicom.tree import FoundSeries
 from interactivepet.errors import CaseError
 
 __all__ = ["OUTSIDE_HU", "SUV_JSON", "DicomJob", "read_suv_series"]
@@ -87,8 +87,13 @@ class DicomJob:
 
     def _load_ct(self, geometry: Geometry) -> npt.NDArray[np.float32]:
         """Give the CT in HU on the PET grid, (1, I, J, K)."""
+        from interactivepet.dataset.dicom.series import (
+            arrange_slices,
+            find_missing_slice_tags,
+            read_headers,
+            read_voxels,
+        )
         from interactivepet.dataset.regrid import resample_onto
-        from interactivepet.dataset.series import arrange_slices, find_missing_slice_tags, read_headers, read_voxels
 
         if self.ct is None:
             raise CaseError(f"{_describe(self.pet)}: no CT in its frame of reference; add it, or import without CT")
@@ -117,9 +122,9 @@ def read_suv_series(
     Raises:
         CaseError: tags are missing (all of them are listed), or the slices do not make a volume.
     """
-    from interactivepet.dataset.pet_tags import read_pet_tags
-    from interactivepet.dataset.series import arrange_slices, find_missing_slice_tags, read_headers, read_voxels
-    from interactivepet.dataset.suv import find_missing_tags, find_suv_factors
+    from interactivepet.dataset.dicom.pet_tags import read_pet_tags
+    from interactivepet.dataset.dicom.series import arrange_slices, find_missing_slice_tags, read_headers, read_voxels
+    from interactivepet.dataset.dicom.suv import find_missing_tags, find_suv_factors
 
     headers = read_headers(paths)
     tags = read_pet_tags(headers)

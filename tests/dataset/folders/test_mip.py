@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from interactivepet.dataset.mip import MipOptions, find_mip_source, read_projection
+from interactivepet.dataset.folders.mip import MipOptions, find_mip_source, read_projection
 from interactivepet.errors import CaseError, ManifestError
 
 

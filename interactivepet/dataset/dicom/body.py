@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from interactivepet.core.suv import SuvVariant
-from interactivepet.dataset.pet_tags import PetTags
+from interactivepet.dataset.dicom.pet_tags import PetTags
 from interactivepet.errors import CaseError
 
 __all__ = ["Body", "measure_body"]

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.geometry import Geometry
-from interactivepet.dataset.contours import fill_polygons
-from interactivepet.dataset.planes import PlaneStack, check_inside, find_corners_mm, group_positions
+from interactivepet.dataset.dicom.contours import fill_polygons
+from interactivepet.dataset.dicom.planes import PlaneStack, check_inside, find_corners_mm, group_positions
 from interactivepet.errors import CaseError
 
 __all__ = ["LARGEST_CONTOUR_SPACING_MM", "Roi", "find_contour_spacing_mm", "rasterise_roi"]

@@ -21,13 +21,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from interactivepet.core.imported import ImportSource
-from interactivepet.dataset.case_table import Group, find_table, read_table
 from interactivepet.dataset.checks import is_pet
-from interactivepet.dataset.folder_options import FolderOptions
+from interactivepet.dataset.folders.case_table import Group, find_table, read_table
+from interactivepet.dataset.folders.mask_files import MaskFile, name_labels
+from interactivepet.dataset.folders.options import FolderOptions
+from interactivepet.dataset.folders.tree import make_ids
+from interactivepet.dataset.folders.volume_job import VolumeJob
 from interactivepet.dataset.layout import split_ending
-from interactivepet.dataset.mask_files import MaskFile, name_labels
-from interactivepet.dataset.tree import make_ids
-from interactivepet.dataset.volume_job import VolumeJob
 from interactivepet.errors import ManifestError
 
 __all__ = ["DEFAULT_CHANNEL", "find_pairs", "has_channels", "has_masks"]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from interactivepet.dataset.contours import fill_polygons, trace_mask
+from interactivepet.dataset.dicom.contours import fill_polygons, trace_mask
 
 
 def circle(centre: tuple[float, float], radius: float, n: int = 720) -> np.ndarray:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from interactivepet.core.suv import SuvRule
-from interactivepet.dataset.pet_tags import PetTags, parse_date, parse_datetime, parse_time, read_pet_tags
-from interactivepet.dataset.suv import find_missing_tags, find_suv_factors
+from interactivepet.dataset.dicom.pet_tags import PetTags, parse_date, parse_datetime, parse_time, read_pet_tags
+from interactivepet.dataset.dicom.suv import find_missing_tags, find_suv_factors
 from interactivepet.errors import CaseError
 from tests.dicom_series import make_header
 

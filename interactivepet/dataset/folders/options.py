@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from interactivepet.dataset.volume_job import GridChoice
+from interactivepet.dataset.folders.volume_job import GridChoice
 
 __all__ = ["FolderLayout", "FolderOptions"]
 

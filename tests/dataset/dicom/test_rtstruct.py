@@ -15,7 +15,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
 from interactivepet.core.geometry import BoundingBox, Geometry
-from interactivepet.dataset.rtstruct import find_referenced_series, list_rois, read_rtstruct, write_rtstruct
+from interactivepet.dataset.dicom.rtstruct import find_referenced_series, list_rois, read_rtstruct, write_rtstruct
 from interactivepet.errors import CaseError
 from tests.drawn_series import LPS_TO_RAS, OBLIQUE, UPRIGHT, dice, draw_masks, turn_by, write_series
 

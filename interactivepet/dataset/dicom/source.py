@@ -10,15 +10,15 @@ from pathlib import Path
 
 from interactivepet.core.imported import ImportSource
 from interactivepet.core.suv import SuvVariant
-from interactivepet.dataset.dicom_case import DicomJob
-from interactivepet.dataset.dicom_masks import (
+from interactivepet.dataset.dicom.case import DicomJob
+from interactivepet.dataset.dicom.masks import (
     MASK_MODALITIES,
     assign_masks,
     list_entries,
     name_label,
     read_mask_files,
 )
-from interactivepet.dataset.dicom_tree import FoundSeries, find_series, summarise_passed_over
+from interactivepet.dataset.dicom.tree import FoundSeries, find_series, summarise_passed_over
 from interactivepet.dataset.read import LARGEST_LABEL
 from interactivepet.errors import CaseError, ManifestError
 
@@ -117,7 +117,7 @@ def _choose_pets(series: Sequence[FoundSeries]) -> tuple[tuple[FoundSeries, ...]
 
 def _find_doubt(pet: FoundSeries) -> str | None:
     """Say why a series of modality PT is no image in activity, None when it may be one."""
-    from interactivepet.dataset.series import read_headers
+    from interactivepet.dataset.dicom.series import read_headers
 
     if pet.sop_class not in PET_CLASSES:
         return "modality PT, but no PET image (a screenshot or a report)"

@@ -16,9 +16,9 @@ from pydicom.dataset import Dataset
 
 from interactivepet.core.case import Case
 from interactivepet.core.imported import ImportSource
-from interactivepet.dataset.dicom import DicomOptions, find_dicom_source
-from interactivepet.dataset.dicom_case import read_suv_series
-from interactivepet.dataset.dicom_tree import find_series
+from interactivepet.dataset.dicom.case import read_suv_series
+from interactivepet.dataset.dicom.source import DicomOptions, find_dicom_source
+from interactivepet.dataset.dicom.tree import find_series
 from interactivepet.dataset.read import read_image
 from interactivepet.errors import CaseError, ManifestError
 from tests.dicom_series import CT_CLASS, SPACING_MM, save, stored_value, write_series

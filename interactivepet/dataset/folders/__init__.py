@@ -1,0 +1,1 @@
+"""The layouts that the field keeps volumes, masks and projections in."""
