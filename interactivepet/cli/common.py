@@ -34,6 +34,14 @@ __all__ = [
 ]
 
 
+EXTRA_MODULES: dict[str | None, str] = {
+    "pydicom": 'pip install "interactivepet[dicom]"',
+    "highdicom": 'pip install "interactivepet[dicom]"',
+    "distributed": 'pip install "interactivepet[scale]"',
+}
+"""Packages that only some commands need -> how to get them."""
+
+
 def make_parser(command: str, description: str) -> argparse.ArgumentParser:
     """Make a parser named `interactivepet_<command>`."""
     parser = argparse.ArgumentParser(prog=f"interactivepet_{command}", description=description)
@@ -101,6 +109,11 @@ def report_errors(run: Callable[[Sequence[str] | None], int]) -> Callable[[Seque
             return run(argv)
         except InteractivePetError as error:
             print(f"error: {error}", file=sys.stderr)
+            return 1
+        except ModuleNotFoundError as error:
+            if error.name not in EXTRA_MODULES:
+                raise
+            print(f"error: {error.name} is not installed; run {EXTRA_MODULES[error.name]}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             print("stopped; the same command goes on where this one ended", file=sys.stderr)

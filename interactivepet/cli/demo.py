@@ -22,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--iterations", type=positive, help="an epoch")
     parser.add_argument("--n-training", type=positive, help="digital patients to train on")
     parser.add_argument("--n-test", type=positive, help="digital patients to test on")
+    parser.add_argument("--n-model", type=positive, help="further digital patients, for the small nnInteractive model")
     parser.add_argument("--model-iterations", type=positive, help="of the small nnInteractive model")
     arguments = parser.parse_args(argv)
 

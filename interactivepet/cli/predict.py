@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("-in", "--interactions", type=Path, help="folder of click files, CASE.mrk.json")
     parser.add_argument("-o", "--out", type=Path, help="folder of the masks")
     parser.add_argument(
-        "--format", default=".nii.gz", choices=(".nii.gz", ".nii", ".nrrd", ".mha"), help="of the masks"
+        "--format", default=".nii.gz", choices=(".nii.gz", ".nii", ".nrrd", ".mha", ".png"), help="of the masks"
     )
     add_prediction(parser)
     arguments = parser.parse_args(argv)

@@ -15,6 +15,7 @@ __all__ = [
     "GRID_TOLERANCE_MM",
     "ORTHOGONALITY_TOLERANCE",
     "BoundingBox",
+    "FloatArray",
     "Geometry",
     "Shape",
     "Spacing",

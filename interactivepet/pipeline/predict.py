@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
 from interactivepet.core.case import Case
@@ -18,6 +20,7 @@ from interactivepet.core.interaction import Click
 from interactivepet.core.plan import FoldList, Plan
 from interactivepet.core.prediction import Prediction
 from interactivepet.core.prediction_log import PredictionLog
+from interactivepet.dataset.folders.mip import is_projection, read_projection, write_projection_mask
 from interactivepet.dataset.interactions import find_clicks_file, read_clicks
 from interactivepet.dataset.read import read_case
 from interactivepet.dataset.write import read_artefact, write_artefact, write_image, write_mask
@@ -40,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 COMMAND = "interactivepet_predict"
 FILE_ENDING = ".nii.gz"
+PICTURE_ENDING = ".png"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ class PredictionOptions:
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         n_threads: of torch.
         promptable: nnInteractive; None leaves it out.
-        save_probabilities: also write each label's probability.
+        save_probabilities: also write each label's probability, as NIfTI.
     """
 
     folds: tuple[int, ...] = ()
@@ -172,7 +176,7 @@ def _predict_entry(
     options: PredictionOptions,
 ) -> int:
     """Predict one case and write its files; gives the number of clicks."""
-    case = read_case(request.images_root, entry, with_label=False)
+    case = _read_image(request, entry)
     clicks: tuple[Click, ...] = ()
     if clicks_path is not None:
         clicks = read_clicks(clicks_path, geometry=case.geometry, labels=models.plan.labels)
@@ -182,11 +186,29 @@ def _predict_entry(
     mask = to_segmentation(prediction, threshold=fusion.threshold).mask
     mask = apply_rule(mask, postprocessing, geometry=case.geometry, clicks=clicks, labels=prediction.labels)
     if options.save_probabilities:
-        path = request.out / "probabilities" / f"{entry.id}{request.file_ending}"
+        path = request.out / "probabilities" / f"{entry.id}{FILE_ENDING}"
         write_image(path, prediction.probabilities[1:], geometry=case.geometry)
-    like = request.images_root / entry.images[0]
-    write_mask(request.out / f"{entry.id}{request.file_ending}", mask, geometry=case.geometry, like=like)
+    _write_mask(request, entry, mask, case=case)
     return len(clicks)
+
+
+def _read_image(request: PredictionRequest, entry: CaseEntry) -> Case:
+    """Read a case's image; a picture is read as projections are when they are imported."""
+    paths = [request.images_root / name for name in entry.images]
+    if is_projection(paths):
+        image, geometry = read_projection(paths[0])
+        return Case(entry.id, image, geometry)
+    return read_case(request.images_root, entry, with_label=False)
+
+
+def _write_mask(request: PredictionRequest, entry: CaseEntry, mask: npt.NDArray[np.uint8], *, case: Case) -> None:
+    path = request.out / f"{entry.id}{request.file_ending}"
+    if request.file_ending == PICTURE_ENDING:
+        write_projection_mask(path, mask)
+        return
+    source = request.images_root / entry.images[0]
+    like = None if source.suffix.lower() == PICTURE_ENDING else source
+    write_mask(path, mask, geometry=case.geometry, like=like)
 
 
 def _check_clicks(case: Case, clicks: Sequence[Click], plan: Plan) -> None:

@@ -140,7 +140,7 @@ def test_predicting_a_folder_in_another_format_keeps_the_grid(
     log = json.loads((out / "predictions.json").read_text())
     assert log["n_clicks"] == {"Ümlaut 1": 6}
     assert "2 folds" in log["models"]
-    probabilities = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(out / "probabilities" / "Ümlaut 1.nrrd")))
+    probabilities = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(out / "probabilities" / "Ümlaut 1.nii.gz")))
     assert 0 <= probabilities.min() <= probabilities.max() <= 1
 
 

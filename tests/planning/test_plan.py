@@ -216,18 +216,23 @@ def sphere_ml(radius_mm: float) -> float:
 
 @pytest.mark.parametrize(
     ("radius_mm", "scale_mm"),
-    [(100.0, 6.0), (12.0, 6.0), (10.0, 5.0), (8.0, 4.0), (2.0, 4.0)],
+    [(100.0, 10.0), (40.0, 6.0), (12.0, 6.0), (10.0, 5.0), (8.0, 4.0), (2.0, 4.0)],
 )
 def test_a_click_spans_a_voxel_and_a_half_but_not_a_small_object(radius_mm: float, scale_mm: float) -> None:
     fingerprint = make_fingerprint(volumes_ml=(sphere_ml(radius_mm),))
     assert choose_guidance(fingerprint, (4.0, 4.0, 4.0), median_shape=(80, 80, 60)).scale_mm == pytest.approx(scale_mm)
 
 
-def test_small_objects_decide_on_the_scale_and_voxels_on_their_mean_edge() -> None:
-    few_small = make_fingerprint(volumes_ml=(sphere_ml(10.0),) + (sphere_ml(50.0),) * 30)
-    many_small = make_fingerprint(volumes_ml=(sphere_ml(10.0),) * 4 + (sphere_ml(50.0),) * 27)
-    assert choose_guidance(few_small, (2.0, 4.0, 8.0), median_shape=(80, 80, 60)).scale_mm == pytest.approx(6.0)
-    assert choose_guidance(many_small, (2.0, 4.0, 8.0), median_shape=(80, 80, 60)).scale_mm == pytest.approx(5.0)
+def test_small_objects_decide_by_their_share_of_the_volume_and_voxels_by_their_mean_edge() -> None:
+    specks = make_fingerprint(volumes_ml=(0.01,) * 50 + (sphere_ml(50.0),))
+    small = make_fingerprint(volumes_ml=(sphere_ml(10.0),) * 50 + (sphere_ml(50.0),))
+    assert choose_guidance(specks, (2.0, 4.0, 8.0), median_shape=(80, 80, 60)).scale_mm == pytest.approx(6.0)
+    assert choose_guidance(small, (2.0, 4.0, 8.0), median_shape=(80, 80, 60)).scale_mm == pytest.approx(5.0)
+
+
+def test_fine_voxels_say_nothing_about_large_objects() -> None:
+    fingerprint = make_fingerprint(volumes_ml=(sphere_ml(40.0),) * 3)
+    assert choose_guidance(fingerprint, (1.0, 1.0, 1.0), median_shape=(80, 80, 60)).scale_mm == pytest.approx(4.0)
 
 
 def test_a_projection_is_judged_by_its_area_and_by_the_voxels_of_its_plane() -> None:

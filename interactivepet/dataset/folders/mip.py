@@ -25,9 +25,17 @@ from interactivepet.core.imported import ImportedCase, ImportSource
 from interactivepet.dataset.folders.mask_files import DEFAULT_LABEL
 from interactivepet.dataset.folders.tree import list_tree, make_ids
 from interactivepet.dataset.read import read_volume
+from interactivepet.dataset.write import atomic_path
 from interactivepet.errors import CaseError, ManifestError
 
-__all__ = ["MipOptions", "ProjectionJob", "find_mip_source", "read_projection"]
+__all__ = [
+    "MipOptions",
+    "ProjectionJob",
+    "find_mip_source",
+    "is_projection",
+    "read_projection",
+    "write_projection_mask",
+]
 
 _PNG = ".png"
 _BLACK, _GREY, _WHITE = 0, 127, 255
@@ -103,6 +111,31 @@ def read_projection(path: Path) -> tuple[npt.NDArray[np.float32], Geometry]:
     """
     luminance, geometry = _read_luminance(path, behind=_WHITE)
     return (_WHITE - luminance)[None], geometry
+
+
+def is_projection(paths: Sequence[Path]) -> bool:
+    """Whether a case is a single picture, to be read by `read_projection`."""
+    return len(paths) == 1 and paths[0].suffix.lower() == _PNG
+
+
+def write_projection_mask(path: Path, mask: npt.NDArray[np.uint8]) -> None:
+    """Write a 2D mask as a PNG of 8 bits, atomically: black, and white for the label.
+
+    Args:
+        path: ends in `.png`.
+        mask: (I, J, 1), i being columns and j rows; several labels become evenly spaced greys, the last one white.
+
+    Raises:
+        CaseError: the mask is not flat.
+    """
+    import SimpleITK
+
+    if mask.ndim != 3 or mask.shape[2] != 1:
+        raise CaseError(f"{path}: a mask of shape {mask.shape} is no picture; choose --format .nii.gz")
+    step = _WHITE // max(1, int(mask.max()))
+    pixels = np.ascontiguousarray((mask[:, :, 0] * step).astype(np.uint8).T)
+    with atomic_path(path) as partial:
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(pixels), str(partial))
 
 
 def find_mip_source(folder: Path, *, options: MipOptions) -> ImportSource:
