@@ -245,6 +245,34 @@ def test_budgets_are_documented_with_their_numbers() -> None:
         assert f"{budget.epochs} epochs of {budget.iterations_per_epoch} iterations" in row
 
 
+def test_the_bound_of_a_patch_on_a_cpu_is_documented() -> None:
+    from interactivepet.planning.plan import OBJECT_REACH
+
+    assert f"at most {OBJECT_REACH:g} times" in read(DOCUMENTATION / "explanation" / "planning-rules.md")
+
+
+def test_the_rules_of_suv_are_documented_with_their_limits() -> None:
+    from interactivepet.dataset.dicom import body, decay, suv
+
+    text = read(DOCUMENTATION / "explanation" / "suv.md")
+    assert f"weight above {body.LARGEST_WEIGHT_KG} |" in text
+    assert f"height above {body.LARGEST_HEIGHT_M} |" in text
+    assert f"dose from 1 to {suv.LARGEST_DOSE_MBQ:,.0f} |" in text
+    assert f"{suv.SMALLEST_DOSE_BQ / 1e6:g} MBq to {suv.LARGEST_DOSE_BQ / 1e9:g} GBq" in text
+    assert f"at most {decay.LONGEST_UPTAKE_HALF_LIVES} half-lives" in text
+    assert f"more than {decay.LONGEST_WAIT.seconds // 60} minutes" in text
+    shown = {tag for purpose in suv.TAGS.values() for tag in re.findall(r"\((7053,\w{4}|0054,1[01]\w\d)\)", purpose)}
+    assert len(shown) == 4
+    assert [tag for tag in shown if tag not in text] == []
+
+
+def test_the_packages_and_modules_of_the_pipeline_are_in_the_architecture() -> None:
+    text = read(DOCUMENTATION / "explanation" / "architecture.md")
+    for name in ("pipeline", "networks", "dataset/dicom", "dataset/folders"):
+        modules = {path.stem for path in (PROJECT_ROOT / "interactivepet" / name).glob("[!_]*.py")}
+        assert modules <= set(re.findall(r"`(\w+)`", text)), name
+
+
 def test_the_demonstration_is_documented_with_its_size() -> None:
     from interactivepet.pipeline.demo import DemoSize
 
@@ -257,6 +285,7 @@ def test_the_demonstration_is_documented_with_its_size() -> None:
     page = read(DOCUMENTATION / "getting-started" / "first-run.md")
     assert f"{size.n_training} to train on, {size.n_test} to test on" in page
     assert f"{size.epochs} epochs of {size.iterations} iterations" in page
+    assert f"further digital patients, {size.model_iterations} iterations" in page
 
 
 def test_the_words_that_make_a_click_negative_are_documented() -> None:
@@ -271,11 +300,13 @@ def test_the_words_that_make_a_click_negative_are_documented() -> None:
 def test_the_choice_is_documented_with_its_candidates() -> None:
     from interactivepet.ensemble.choose import THRESHOLDS, WEIGHTS
     from interactivepet.pipeline.postprocess import MARGIN
+    from interactivepet.postprocessing.choose import LARGEST_SPECK_ML
 
     text = read(DOCUMENTATION / "explanation" / "choice-and-honest-estimates.md")
     assert ", ".join(map(str, THRESHOLDS)) in text
     assert f"shares of nnInteractive {', '.join(map(str, WEIGHTS[2:]))}" in text
     assert f"more than {MARGIN}" in text
+    assert f"never more than {LARGEST_SPECK_ML:g} ml" in text
 
 
 def test_the_changelog_knows_this_version() -> None:

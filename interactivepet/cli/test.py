@@ -20,7 +20,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_task(parser)
     add_prediction(parser)
     add_processes(parser)
-    parser.add_argument("-s", "--seed", type=int, default=0, help="of clicks that are missing")
     arguments = parser.parse_args(argv)
 
     from interactivepet.pipeline.stages import run_test
@@ -31,7 +30,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     report = run_test(
         workspace,
         options=make_prediction_options(arguments, settings),
-        seed=arguments.seed,
         n_proc=arguments.n_proc or settings.n_proc,
     )
     print_report(report, workspace.predictions)

@@ -129,12 +129,18 @@ def _score(item: tuple[CaseEntry, Path], *, request: EvaluationRequest) -> tuple
             f"{entry.id}: mask grid {geometry.shape} at {geometry.affine[:3, 3].round(2)} mm, image grid "
             f"{case.geometry.shape} at {case.geometry.affine[:3, 3].round(2)} mm; predict on this image again"
         )
+    if int(mask.max()) > max(request.labels.values()):
+        raise CaseError(
+            f"{path}: holds the value {mask.max()}, but the labels are {dict(request.labels)}; "
+            "a PNG holds grey levels: predict with --format .nii.gz to score"
+        )
     clicks: tuple[Click, ...] = ()
     if request.clicks_folder is not None:
         clicks_path = find_clicks_file(request.clicks_folder, entry.id)
         if clicks_path is not None:
             clicks = read_clicks(clicks_path, geometry=case.geometry, labels=request.labels)
-    scores = score_case(entry.id, mask, case.label, geometry=case.geometry, labels=request.labels, n_clicks=len(clicks))
+    n_clicks = request.n_clicks.get(entry.id, len(clicks))
+    scores = score_case(entry.id, mask, case.label, geometry=case.geometry, labels=request.labels, n_clicks=n_clicks)
     png = draw_case(
         case.image,
         case.geometry,

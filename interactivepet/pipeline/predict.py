@@ -26,7 +26,7 @@ from interactivepet.dataset.read import read_case
 from interactivepet.dataset.write import read_artefact, write_artefact, write_image, write_mask
 from interactivepet.ensemble.fuse import average, blend, to_segmentation
 from interactivepet.ensemble.nninteractive import NnInteractiveSegmenter, open_segmenter
-from interactivepet.errors import ArtefactError, InteractionError
+from interactivepet.errors import ArtefactError, CaseError, InteractionError
 from interactivepet.inference.network import NetworkSegmenter, open_network, return_to_scanner
 from interactivepet.inference.segmenter import Segmenter
 from interactivepet.networks.precision import choose_device
@@ -73,6 +73,7 @@ class PredictionRequest:
         clicks_folder: holds the cases' click files; a case without one is predicted without clicks.
         out: folder of the masks.
         file_ending: format of the masks, such as `.nii.gz` or `.nrrd`.
+        is_projected: PNG images are projections on which dark is hot, as `interactivepet_import mip` reads them.
     """
 
     entries: tuple[CaseEntry, ...]
@@ -80,6 +81,7 @@ class PredictionRequest:
     clicks_folder: Path | None
     out: Path
     file_ending: str = FILE_ENDING
+    is_projected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,8 @@ def run_prediction(workspace: Workspace, request: PredictionRequest, *, options:
     torch.set_num_threads(options.n_threads)
     with ExitStack() as stack:
         models = _open_models(workspace, options, stack)
+        if request.file_ending == PICTURE_ENDING and models.plan.median_shape[2] != 1:
+            raise CaseError(f"{workspace.task} has volumes, which are no pictures: choose --format .nii.gz")
         logger.info("predicting with %s", models.description)
         log = _open_log(workspace, request, models, options=options)
         for entry in tqdm(request.entries, desc="predict", unit="case", dynamic_ncols=True):
@@ -188,23 +192,25 @@ def _predict_entry(
     if options.save_probabilities:
         path = request.out / "probabilities" / f"{entry.id}{FILE_ENDING}"
         write_image(path, prediction.probabilities[1:], geometry=case.geometry)
-    _write_mask(request, entry, mask, case=case)
+    _write_mask(request, entry, mask, case=case, largest_label=max(prediction.labels))
     return len(clicks)
 
 
 def _read_image(request: PredictionRequest, entry: CaseEntry) -> Case:
     """Read a case's image; a picture is read as projections are when they are imported."""
     paths = [request.images_root / name for name in entry.images]
-    if is_projection(paths):
+    if request.is_projected and is_projection(paths):
         image, geometry = read_projection(paths[0])
         return Case(entry.id, image, geometry)
     return read_case(request.images_root, entry, with_label=False)
 
 
-def _write_mask(request: PredictionRequest, entry: CaseEntry, mask: npt.NDArray[np.uint8], *, case: Case) -> None:
+def _write_mask(
+    request: PredictionRequest, entry: CaseEntry, mask: npt.NDArray[np.uint8], *, case: Case, largest_label: int
+) -> None:
     path = request.out / f"{entry.id}{request.file_ending}"
     if request.file_ending == PICTURE_ENDING:
-        write_projection_mask(path, mask)
+        write_projection_mask(path, mask, largest_label=largest_label)
         return
     source = request.images_root / entry.images[0]
     like = None if source.suffix.lower() == PICTURE_ENDING else source
@@ -295,7 +301,7 @@ def _open_log(
         models.rule.content_hash() if models.rule else "",
         *(fold.name for fold in models.folds),
         *(workspace.card(int(fold.name.removeprefix("fold_"))).read_text() for fold in models.folds),
-        options.promptable.source if options.promptable else "",
+        options.promptable.source if options.promptable and models.promptable else "",
         str((options.tta, options.save_probabilities, request.file_ending)),
     ]
     made_from = hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]

@@ -9,17 +9,24 @@ from pathlib import Path
 
 from interactivepet.core.dataset import CaseEntry, IssueList
 from interactivepet.core.ensemble import ClickMode
-from interactivepet.core.plan import Budget, NegativeSampling, Plan
+from interactivepet.core.plan import Budget, FoldList, NegativeSampling, Plan
 from interactivepet.core.report import Report
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.scan import scan_folder
+from interactivepet.dataset.write import read_artefact
 from interactivepet.errors import ManifestError, VerificationError
 from interactivepet.guidance.simulate import ClickOptions
 from interactivepet.pipeline.cases import run_preprocessing
 from interactivepet.pipeline.evaluate import EvaluationRequest, find_masks, run_evaluation
 from interactivepet.pipeline.executor import open_executor
 from interactivepet.pipeline.postprocess import run_postprocessing
-from interactivepet.pipeline.predict import PredictionOptions, PredictionRequest, read_n_clicks, run_prediction
+from interactivepet.pipeline.predict import (
+    PICTURE_ENDING,
+    PredictionOptions,
+    PredictionRequest,
+    read_n_clicks,
+    run_prediction,
+)
 from interactivepet.pipeline.prepare import (
     is_verified,
     run_fingerprint,
@@ -109,9 +116,9 @@ def run_plan_and_process(
                     f"{workspace.task} has {len(result.errors)} problems, listed above and in {workspace.issues}; "
                     "mend them, or go on regardless with --no-verify"
                 )
-        run_mimic_interactions(workspace, executor, options=ClickOptions(), seed=options.seed or 0, overwrite=False)
+        split = run_folds(workspace, seed=options.seed, n_folds=options.n_folds)
+        run_mimic_interactions(workspace, executor, options=ClickOptions(), seed=split.seed, overwrite=False)
         run_fingerprint(workspace, executor)
-        run_folds(workspace, seed=options.seed, n_folds=options.n_folds)
         plan = run_plan(workspace, budget=options.budget, negatives=options.negatives)
         run_preprocessing(workspace, executor, plan=plan, snapshots=options.snapshots)
     return plan
@@ -140,15 +147,16 @@ def run_cross_validation_report(workspace: Workspace, mode: ClickMode, *, n_proc
         return run_evaluation(request, workspace.cross_validation(mode), executor=executor)
 
 
-def run_test(workspace: Workspace, *, options: PredictionOptions, seed: int, n_proc: int) -> Report:
+def run_test(workspace: Workspace, *, options: PredictionOptions, n_proc: int) -> Report:
     """Predict the test cases, with clicks made from their labels where none are there, and score them.
 
     Raises:
         ManifestError: the task has no labelled test case.
     """
     manifest = read_manifest(workspace.raw)
+    split = read_artefact(workspace.folds, FoldList, command=f"interactivepet_plan_and_process -t {workspace.task}")
     with open_executor(n_proc) as executor:
-        run_mimic_interactions(workspace, executor, options=ClickOptions(), seed=seed, overwrite=False, test=True)
+        run_mimic_interactions(workspace, executor, options=ClickOptions(), seed=split.seed, overwrite=False, test=True)
     log = run_prediction(workspace, make_test_request(workspace), options=options)
     request = EvaluationRequest(
         task=workspace.task,
@@ -189,7 +197,9 @@ def make_folder_request(
     """Ask for the images of any folder, named as the task's own are."""
     manifest = read_manifest(workspace.raw)
     entries = scan_folder(images, n_channels=len(manifest.channels))
-    return PredictionRequest(entries, images, clicks_folder, out, file_ending)
+    return PredictionRequest(
+        entries, images, clicks_folder, out, file_ending, is_projected=manifest.file_ending != PICTURE_ENDING
+    )
 
 
 def make_masks_request(workspace: Workspace, masks: Path, *, labels_folder: Path | None) -> EvaluationRequest:
@@ -255,9 +265,7 @@ def run_all(
     }
     test = read_manifest(workspace.raw).test
     if any(entry.label is not None for entry in test):
-        results["test"] = run_test(
-            workspace, options=options.prediction, seed=planning.seed or 0, n_proc=planning.n_proc
-        )
+        results["test"] = run_test(workspace, options=options.prediction, n_proc=planning.n_proc)
     elif test:
         run_prediction(workspace, make_test_request(workspace), options=options.prediction)
     return results

@@ -96,8 +96,8 @@ def test_a_volume_cannot_be_written_as_a_picture(tmp_path: Path) -> None:
 
     mask = np.zeros((4, 5, 1), np.uint8)
     mask[1, 2] = 1
-    write_projection_mask(tmp_path / "flat.png", mask)
+    write_projection_mask(tmp_path / "flat.png", mask, largest_label=1)
     assert SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(tmp_path / "flat.png")))[2, 1] == 255
     with pytest.raises(CaseError, match="no picture"):
-        write_projection_mask(tmp_path / "deep.png", np.zeros((4, 5, 2), np.uint8))
+        write_projection_mask(tmp_path / "deep.png", np.zeros((4, 5, 2), np.uint8), largest_label=1)
     assert not (tmp_path / "deep.png").exists()

@@ -118,12 +118,13 @@ def is_projection(paths: Sequence[Path]) -> bool:
     return len(paths) == 1 and paths[0].suffix.lower() == _PNG
 
 
-def write_projection_mask(path: Path, mask: npt.NDArray[np.uint8]) -> None:
+def write_projection_mask(path: Path, mask: npt.NDArray[np.uint8], *, largest_label: int) -> None:
     """Write a 2D mask as a PNG of 8 bits, atomically: black, and white for the label.
 
     Args:
         path: ends in `.png`.
-        mask: (I, J, 1), i being columns and j rows; several labels become evenly spaced greys, the last one white.
+        mask: (I, J, 1), i being columns and j rows; several labels become evenly spaced greys.
+        largest_label: the value that is white.
 
     Raises:
         CaseError: the mask is not flat.
@@ -132,7 +133,7 @@ def write_projection_mask(path: Path, mask: npt.NDArray[np.uint8]) -> None:
 
     if mask.ndim != 3 or mask.shape[2] != 1:
         raise CaseError(f"{path}: a mask of shape {mask.shape} is no picture; choose --format .nii.gz")
-    step = _WHITE // max(1, int(mask.max()))
+    step = _WHITE // largest_label
     pixels = np.ascontiguousarray((mask[:, :, 0] * step).astype(np.uint8).T)
     with atomic_path(path) as partial:
         SimpleITK.WriteImage(SimpleITK.GetImageFromArray(pixels), str(partial))
