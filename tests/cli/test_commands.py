@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -179,16 +176,3 @@ def test_testing_again_predicts_nothing_anew(use: Use, copied: Path, capsys: pyt
     mask.unlink()
     assert test_command.main(["--no-tta"]) == 0
     assert mask.is_file()
-
-
-def test_help_answers_at_once() -> None:
-    def measure(*arguments: str) -> float:
-        times = []
-        for _ in range(3):
-            start = time.perf_counter()
-            subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    code = "from interactivepet.cli.train import main; main(['-h'])"
-    assert measure("-c", code) < measure("-c", "pass") + 0.3

@@ -81,11 +81,11 @@ def count_work(patch: Shape, plan: NetworkPlan) -> tuple[float, int]:
 
     def add(module: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         nonlocal flops
-        across = inputs[0] if isinstance(module, nn.ConvTranspose3d) else output
+        across = inputs[0] if isinstance(module, nn.ConvTranspose2d | nn.ConvTranspose3d) else output
         flops += 2 * across[0, 0].numel() * module.weight.numel()
 
     for module in network.modules():
-        if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+        if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
             module.register_forward_hook(add)
     with torch.inference_mode():
         network(torch.zeros(1, plan.input_channels, *patch))
