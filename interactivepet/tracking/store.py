@@ -36,6 +36,10 @@ ENVIRONMENT = {
 """Set unless the user has set them: give up soon, send no usage data away, do not look for git."""
 
 
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""Lets MLflow's pages open on runs and curves; without it they expect the traces of language models."""
+
+
 def list_failures() -> tuple[type[Exception], ...]:
     """List what MLflow and the libraries below it raise when a store is missing, broken, full or slow."""
     from alembic.util import CommandError
@@ -74,7 +78,7 @@ def find_experiment(client: MlflowClient, name: str, artefact_folder: Path | Non
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return client.create_experiment(name, location)
+            return client.create_experiment(name, location, tags=EXPERIMENT_TAGS)
         except MlflowException:
             # Another process was faster; if that is not the reason, there still is no such experiment.
             found = client.get_experiment_by_name(name)
