@@ -38,23 +38,23 @@ Rules = tuple[FusionRule, PostprocessingRule]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OutOfFoldCase:
-    """A validation case of one fold; its predictions are loaded when needed, one case at a time.
+    """A validation case of one fold; its arrays are loaded when needed, one case at a time.
 
     Attributes:
         id: the case's identifier.
         fold: index of the fold that did not train on it.
-        label: reference (I, J, K) uint8.
-        geometry: its grid; that of both predictions as well.
+        geometry: the grid of reference and predictions.
         clicks: what the predictions were given; empty without clicks.
+        load_label: loads the reference (I, J, K) uint8.
         load_folds: loads the out-of-fold prediction of our networks.
         load_promptable: loads the promptable model's; None when there is none.
     """
 
     id: str
     fold: int
-    label: npt.NDArray[np.uint8]
     geometry: Geometry
     clicks: tuple[Click, ...]
+    load_label: Callable[[], npt.NDArray[np.uint8]]
     load_folds: Callable[[], Prediction]
     load_promptable: Callable[[], Prediction] | None = None
 
@@ -158,7 +158,8 @@ def _score_case(case: OutOfFoldCase, rules: Sequence[Rules], labels: Sequence[in
         apply_rule(masks[fusion], rule, geometry=case.geometry, clicks=case.clicks, labels=labels)
         for fusion, rule in rules
     )
-    return [mean_case_dice(mask, case.label, labels=labels) for mask in cleaned]
+    label = case.load_label()
+    return [mean_case_dice(mask, label, labels=labels) for mask in cleaned]
 
 
 def _expand(
@@ -203,7 +204,7 @@ def _measure_objects(case: OutOfFoldCase) -> list[float]:
     """Give the volumes in ml of the reference's objects: connected components, label by label."""
     import cc3d
 
-    components = cc3d.connected_components(case.label, connectivity=CONNECTIVITY)
+    components = cc3d.connected_components(case.load_label(), connectivity=CONNECTIVITY)
     n_voxels = np.bincount(components.ravel())[1:]
     return [float(n) * case.geometry.voxel_volume_ml for n in n_voxels]
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
 from interactivepet.core.checkpoint import CheckpointCard
@@ -20,7 +21,7 @@ from interactivepet.core.preprocessed import CaseRecord
 from interactivepet.dataset.arrays import read_array, write_array
 from interactivepet.dataset.interactions import find_clicks_file
 from interactivepet.dataset.manifest import read_manifest
-from interactivepet.dataset.read import read_case
+from interactivepet.dataset.read import read_case, read_mask
 from interactivepet.dataset.write import read_artefact, write_artefact, write_mask
 from interactivepet.ensemble.choose import OutOfFoldCase, choose_rule
 from interactivepet.ensemble.fuse import blend, to_segmentation
@@ -153,18 +154,22 @@ class _Cases:
             )
 
     def _make_case(self, record: CaseRecord, mode: ClickMode, with_promptable: bool) -> OutOfFoldCase:
-        case = read_case(self._workspace.raw, self._manifest.entry(record.id))
-        label = case.label if case.label is not None else np.zeros(case.geometry.shape, np.uint8)
         blends = with_promptable and mode == "extreme"
         return OutOfFoldCase(
             id=record.id,
             fold=self._folds[record.id],
-            label=label,
-            geometry=case.geometry,
+            geometry=record.original.geometry(),
             clicks=record.clicks if mode == "extreme" else (),
+            load_label=partial(self._load_label, record),
             load_folds=partial(self._load_folds, record, mode),
             load_promptable=partial(self._load_promptable, record) if blends else None,
         )
+
+    def _load_label(self, record: CaseRecord) -> npt.NDArray[np.uint8]:
+        name = self._manifest.entry(record.id).label
+        if name is None:
+            return np.zeros(record.original.shape, np.uint8)
+        return read_mask(self._workspace.raw / name)[0]
 
     def _load_folds(self, record: CaseRecord, mode: ClickMode) -> Prediction:
         return read_out_of_fold(self._workspace, self._plan, record=record, fold=self._folds[record.id], mode=mode)

@@ -34,9 +34,9 @@ def make_cases(
         OutOfFoldCase(
             id=f"C{number}",
             fold=number % n_folds,
-            label=make_label(),
             geometry=GEOMETRY,
             clicks=(),
+            load_label=make_label,
             load_folds=predict(f"C{number}", folds),
             load_promptable=None if promptable is None else predict(f"C{number}", promptable),
         )
@@ -128,7 +128,7 @@ def test_predictions_are_loaded_one_case_after_the_other_and_once_a_stage() -> N
         return predict(case_id, label)()
 
     cases = [
-        OutOfFoldCase(name, number, make_label(), GEOMETRY, (), lambda name=name: load(name))  # type: ignore[misc]
+        OutOfFoldCase(name, number, GEOMETRY, (), make_label, lambda name=name: load(name))  # type: ignore[misc]
         for number, name in enumerate(("A", "B", "C"))
     ]
     steps: list[tuple[int, int]] = []
