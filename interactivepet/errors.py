@@ -14,7 +14,8 @@ InteractivePetError
 ├── PlanError                no plan fits the task and the budget
 ├── TrainingError            a fold cannot start, continue or finish
 ├── SegmenterError           a promptable model cannot be loaded, reached or used
-└── FusionError              predictions that must not be fused
+├── FusionError              predictions that must not be fused
+└── WorkerError              a worker process ended before its work did
 ```
 
 A message names the case, what was found, what was expected and how to mend it.
@@ -37,6 +38,7 @@ __all__ = [
     "StaleArtefactError",
     "TrainingError",
     "VerificationError",
+    "WorkerError",
 ]
 
 
@@ -94,3 +96,7 @@ class SegmenterError(InteractivePetError):
 
 class FusionError(InteractivePetError):
     """Predictions with different grids or labels must not be fused."""
+
+
+class WorkerError(InteractivePetError):
+    """A worker process ended before its work did, most likely for lack of memory."""

@@ -261,6 +261,7 @@ def test_the_rules_of_suv_are_documented_with_their_limits() -> None:
     assert f"{suv.SMALLEST_DOSE_BQ / 1e6:g} MBq to {suv.LARGEST_DOSE_BQ / 1e9:g} GBq" in text
     assert f"at most {decay.LONGEST_UPTAKE_HALF_LIVES} half-lives" in text
     assert f"more than {decay.LONGEST_WAIT.seconds // 60} minutes" in text
+    assert f"more than {decay.LONGEST_START.seconds // 3600} hours is refused" in text
     shown = {tag for purpose in suv.TAGS.values() for tag in re.findall(r"\((7053,\w{4}|0054,1[01]\w\d)\)", purpose)}
     assert len(shown) == 4
     assert [tag for tag in shown if tag not in text] == []

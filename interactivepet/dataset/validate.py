@@ -16,7 +16,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+
+import numpy as np
 
 from interactivepet.core.dataset import CaseEntry, DatasetManifest, Issue
 from interactivepet.dataset.checks import Findings, check_clicks, check_image, check_label
@@ -30,6 +34,8 @@ from interactivepet.dataset.layout import (
     LABELS_TRAINING,
     find_files,
 )
+from interactivepet.dataset.read import read_geometry
+from interactivepet.errors import CaseError
 
 __all__ = ["find_issues", "find_task_issues"]
 
@@ -62,7 +68,8 @@ def find_task_issues(task_dir: Path, manifest: DatasetManifest) -> tuple[Issue, 
     """Find the problems of the task's folder as a whole; a file that a case lacks is found by `find_issues`.
 
     Returns:
-        Files that no case names, files and identifiers that occur twice, and a task without training cases.
+        Files that no case names, files and identifiers that occur twice, a task without training cases, and cases
+        whose axes run otherwise than those of most.
     """
     findings = Findings(_WHOLE_TASK)
     entries = (*manifest.training, *manifest.test)
@@ -82,7 +89,32 @@ def find_task_issues(task_dir: Path, manifest: DatasetManifest) -> tuple[Issue, 
         _check_folder(findings, folder, task_dir=task_dir, listed=set(names))
     for folder, cases in ((CLICKS_TRAINING, manifest.training), (CLICKS_TEST, manifest.test)):
         _check_clicks(findings, folder, task_dir=task_dir, cases={entry.id for entry in cases})
-    return tuple(findings.issues)
+    return (*findings.issues, *_find_turned_cases(task_dir, entries))
+
+
+def _find_turned_cases(task_dir: Path, entries: Sequence[CaseEntry]) -> tuple[Issue, ...]:
+    """Find cases whose voxel axes run along other directions of the body than those of most cases.
+
+    Spacing, patch and kernels are planned axis by axis, so sagittal and axial volumes must not be mixed.
+    """
+    orders: dict[str, tuple[str, ...]] = {}
+    for entry in entries:
+        # what cannot be read is reported by `find_issues`
+        with suppress(CaseError):
+            axes = np.abs(read_geometry(task_dir / entry.images[0]).affine[:3, :3]).argmax(axis=0)
+            orders[entry.id] = tuple("xyz"[axis] for axis in axes)
+    if not orders:
+        return ()
+    usual, count = Counter(orders.values()).most_common(1)[0]
+    issues: list[Issue] = []
+    for case, order in orders.items():
+        if order != usual:
+            findings = Findings(case)
+            remedy = "reorient image and mask, for example with nibabel.as_closest_canonical"
+            expected = f"along {', '.join(usual)}, as in {count} of {len(orders)} cases"
+            findings.add("axes", f"voxel axes along {', '.join(order)}", expected=expected, remedy=remedy)
+            issues.extend(findings.issues)
+    return tuple(issues)
 
 
 def _check_clicks(findings: Findings, folder: str, *, task_dir: Path, cases: set[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -12,11 +12,11 @@ from interactivepet.errors import FusionError
 __all__ = ["average", "blend", "to_segmentation"]
 
 
-def average(predictions: Sequence[Prediction]) -> Prediction:
+def average(predictions: Iterable[Prediction]) -> Prediction:
     """Average the probabilities of several predictions of one case, such as those of the folds.
 
     Args:
-        predictions: at least one; all of the same case, grid and labels.
+        predictions: at least one; all of the same case, grid and labels. From a generator, one is held at a time.
 
     Returns:
         Mean probabilities (1 + L, I, J, K) float32.
@@ -24,14 +24,16 @@ def average(predictions: Sequence[Prediction]) -> Prediction:
     Raises:
         FusionError: nothing was given, or cases, grids or labels differ.
     """
-    if not predictions:
+    remaining = iter(predictions)
+    first = next(remaining, None)
+    if first is None:
         raise FusionError("no prediction to average; expected at least one fold's")
-    first = predictions[0]
-    total = np.zeros_like(first.probabilities)
-    for prediction in predictions:
+    total, n = first.probabilities.copy(), 1
+    for prediction in remaining:
         _check_same(first, prediction)
         total += prediction.probabilities
-    total /= len(predictions)
+        n += 1
+    total /= n
     return Prediction(first.case_id, total, first.geometry, first.labels)
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from interactivepet.core.geometry import BoundingBox, Spacing
+from interactivepet.core.geometry import BoundingBox, Shape, Spacing
 from interactivepet.guidance.objects import find_components, find_depth_mm
 
 __all__ = ["DEFAULT_INWARD_VOXELS", "find_extreme_points", "make_inward_mm"]
@@ -36,9 +36,13 @@ class _Side(NamedTuple):
     """Index halfway through the object, which the point of neither side passes."""
 
 
-def make_inward_mm(spacing_mm: Spacing) -> float:
-    """Give the inward step in mm for a voxel spacing, by the rule at `DEFAULT_INWARD_VOXELS`."""
-    return DEFAULT_INWARD_VOXELS * float(np.cbrt(np.prod(spacing_mm)))
+def make_inward_mm(spacing_mm: Spacing, *, shape: Shape) -> float:
+    """Give the inward step in mm for a voxel spacing, by the rule at `DEFAULT_INWARD_VOXELS`.
+
+    An axis of one voxel (a 2D image) has no say.
+    """
+    edges = [mm for mm, n in zip(spacing_mm, shape, strict=True) if n > 1] or list(spacing_mm)
+    return DEFAULT_INWARD_VOXELS * float(np.prod(edges) ** (1.0 / len(edges)))
 
 
 def find_extreme_points(mask: npt.NDArray[np.bool_], *, spacing_mm: Spacing, inward_mm: float) -> npt.NDArray[np.intp]:

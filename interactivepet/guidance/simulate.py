@@ -96,7 +96,7 @@ def _place_positive(
     mask, spacing_mm = item.mask, geometry.spacing_mm
     chosen: list[Indices] = []
     if options.extreme:
-        inward_mm = make_inward_mm(spacing_mm) if options.inward_mm is None else options.inward_mm
+        inward_mm = make_inward_mm(spacing_mm, shape=geometry.shape) if options.inward_mm is None else options.inward_mm
         chosen.append(find_extreme_points(mask, spacing_mm=spacing_mm, inward_mm=inward_mm))
     if options.centre:
         deepest = find_depth_mm(mask, spacing_mm=spacing_mm).argmax()

@@ -6,13 +6,14 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import connection, get_context, parent_process
 from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from interactivepet.errors import InteractivePetError
+from interactivepet.errors import InteractivePetError, WorkerError
 
 __all__ = ["InlineExecutor", "map_cases", "open_executor"]
 
@@ -58,7 +59,12 @@ def open_executor(n_proc: int, *, scheduler: str | None = None) -> Iterator[Exec
     try:
         pool = ProcessPoolExecutor(n_proc, mp_context=get_context("spawn"), initializer=_end_with_parent)
         with pool:
-            yield pool
+            try:
+                yield pool
+            except BaseException:
+                # Ctrl-C and defects end the work; what waits in the queue would only delay them.
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     finally:
         for name, value in previous.items():
             if value is None:
@@ -115,6 +121,11 @@ def map_cases(
             index, error = futures[future], future.exception()
             if error is None:
                 results[index] = future.result()
+            elif isinstance(error, BrokenProcessPool):
+                raise WorkerError(
+                    f"{description}: a worker process was killed, most likely for lack of memory, at or before "
+                    f"{names[index]}; run the command again with fewer workers, such as -np 1"
+                ) from error
             elif isinstance(error, InteractivePetError):
                 failures[index] = error
             else:

@@ -70,6 +70,10 @@ def run_import(
     final, hidden = raw / task, raw / f"{PARTIAL_PREFIX}{task}"
     if not task or Path(task).name != task or task.startswith("."):
         raise ManifestError(f"{task!r} is no name for a folder; choose one such as Task501_STSPET with -t")
+    replaced = hidden / "replaced"
+    if replaced.exists() and not final.exists():
+        # A replacement was killed between its two renames: the old task is still whole.
+        replaced.rename(final)
     if final.exists() and not overwrite:
         raise ManifestError(f"{final} is there already; choose another name with -t, or replace it with --overwrite")
     if not source.training and not source.test:
@@ -84,8 +88,12 @@ def run_import(
         if check is not None:
             check(folder)
         if final.exists():
-            final.rename(hidden / "replaced")
+            final.rename(replaced)
         folder.rename(final)
+    except BaseException:
+        if replaced.exists() and not final.exists():
+            replaced.rename(final)
+        raise
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
     return final

@@ -21,7 +21,7 @@ from interactivepet.core.preprocessed import CaseRecord
 from interactivepet.dataset.arrays import read_array, write_array
 from interactivepet.dataset.interactions import find_clicks_file
 from interactivepet.dataset.manifest import read_manifest
-from interactivepet.dataset.read import read_case, read_mask
+from interactivepet.dataset.read import read_case
 from interactivepet.dataset.write import read_artefact, write_artefact, write_mask
 from interactivepet.ensemble.choose import OutOfFoldCase, choose_rule
 from interactivepet.ensemble.fuse import blend, to_segmentation
@@ -30,6 +30,7 @@ from interactivepet.inference.segmenter import Segmenter
 from interactivepet.networks.precision import choose_device
 from interactivepet.pipeline.cases import read_records
 from interactivepet.pipeline.predict import PredictionOptions, PromptableSource
+from interactivepet.pipeline.prepare import read_decisions
 from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
 from interactivepet.pipeline.train import (
     CLICK_MODES,
@@ -38,6 +39,7 @@ from interactivepet.pipeline.train import (
     load_fold,
     read_card,
     read_out_of_fold,
+    read_reference,
     to_prediction,
 )
 from interactivepet.pipeline.workspace import Workspace, stamp_files
@@ -70,13 +72,13 @@ def run_postprocessing(
         MissingArtefactError: a fold is not complete.
         StaleArtefactError: a fold was trained with another plan, split, or on other files.
     """
-    plan = read_artefact(workspace.plans, Plan, command=f"interactivepet_plan_and_process -t {workspace.task}")
-    split = read_artefact(workspace.folds, FoldList, command=f"interactivepet_plan_and_process -t {workspace.task}")
+    plan, split = read_decisions(workspace)
     cards = [read_card(workspace, plan, fold=fold) for fold in split.folds]
     cases = _Cases(workspace, plan, split)
     cases.check(cards)
     made_from = hash_cards(cards)
-    chosen_on = _hash_inputs(workspace, promptable)
+    stamp = promptable.stamp(plan.label_values) if promptable else ""
+    chosen_on = _hash_inputs(workspace, stamp)
     present = _read_present(workspace, made_from)
     if present is not None and present.chosen_on == chosen_on:
         return present
@@ -85,9 +87,11 @@ def run_postprocessing(
     with _open_promptable(promptable, plan, options) as segmenter:
         if segmenter is not None:
             described = f"{segmenter.name} ({segmenter.licence})"
-            cases.predict_promptable(segmenter, source=promptable.source if promptable else "")
+            cases.predict_promptable(segmenter, source=stamp)
         for mode in CLICK_MODES:
             choices[mode] = cases.choose(mode, with_promptable=segmenter is not None)
+    # From here on the masks are no longer those of the rule that may be there.
+    workspace.ensemble.unlink(missing_ok=True)
     for mode in CLICK_MODES:
         cases.write_masks(mode, choices)
     rule = EnsembleRule(
@@ -166,10 +170,7 @@ class _Cases:
         )
 
     def _load_label(self, record: CaseRecord) -> npt.NDArray[np.uint8]:
-        name = self._manifest.entry(record.id).label
-        if name is None:
-            return np.zeros(record.original.shape, np.uint8)
-        return read_mask(self._workspace.raw / name)[0]
+        return read_reference(self._workspace, self._manifest, record=record)
 
     def _load_folds(self, record: CaseRecord, mode: ClickMode) -> Prediction:
         return read_out_of_fold(self._workspace, self._plan, record=record, fold=self._folds[record.id], mode=mode)
@@ -208,10 +209,10 @@ def _open_promptable(
         yield segmenter
 
 
-def _hash_inputs(workspace: Workspace, promptable: PromptableSource | None) -> str:
+def _hash_inputs(workspace: Workspace, promptable_stamp: str) -> str:
     folder = workspace.clicks_folder()
     clicks = sorted(folder.iterdir()) if folder.is_dir() else []
-    return stamp_files(clicks, salt=promptable.source if promptable else "")
+    return stamp_files(clicks, salt=promptable_stamp)
 
 
 def _read_present(workspace: Workspace, made_from: str) -> EnsembleRule | None:

@@ -58,6 +58,12 @@ class PromptableSource:
     source: str
     api_key: str | None = None
 
+    def stamp(self, labels: Sequence[int]) -> str:
+        """Hash which model this is, by the files of a folder, and the labels that it is asked for."""
+        folder = Path(self.source)
+        files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+        return stamp_files(files, salt=f"{self.source}|{tuple(labels)}")
+
     def open(self, *, labels: Sequence[int], device: str, n_threads: int) -> NnInteractiveSegmenter:
         """Load the model or reach the server."""
         return open_segmenter(self.source, labels=labels, device=device, n_threads=n_threads, api_key=self.api_key)
@@ -234,7 +240,7 @@ def _fuse(case: Case, clicks: Sequence[Click], models: Models, *, weight: float)
     if promptable is not None and weight >= 1.0:
         return promptable
     ready = preprocess(case, models.plan, body=find_body_box(case.image))
-    folds = return_to_scanner(average([fold.predict(ready, clicks) for fold in models.folds]), ready.trace)
+    folds = return_to_scanner(average(fold.predict(ready, clicks) for fold in models.folds), ready.trace)
     return folds if promptable is None else blend(folds, promptable, weight=weight)
 
 
@@ -278,7 +284,7 @@ def _read_rule(workspace: Workspace, plan: Plan, split: FoldList) -> EnsembleRul
 def _open_fold(
     workspace: Workspace, plan: Plan, split: FoldList, *, index: int, options: PredictionOptions
 ) -> NetworkSegmenter:
-    if index >= len(split.folds):
+    if not 0 <= index < len(split.folds):
         raise ArtefactError(f"fold {index} does not exist; folds.json has {len(split.folds)}")
     card = read_card(workspace, plan, fold=split.folds[index])
     weights = load_weights(workspace.fold(index) / "weights.pt", sha256=card.weights_sha256)
@@ -301,14 +307,17 @@ def _open_log(
         models.rule.content_hash() if models.rule else "",
         *(fold.name for fold in models.folds),
         *(workspace.card(int(fold.name.removeprefix("fold_"))).read_text() for fold in models.folds),
-        options.promptable.source if options.promptable and models.promptable else "",
+        options.promptable.stamp(models.plan.label_values) if options.promptable and models.promptable else "",
         str((options.tta, options.save_probabilities, request.file_ending)),
     ]
     made_from = hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
     try:
         return read_artefact(request.out / "predictions.json", PredictionLog, command=COMMAND, made_from=made_from)
     except ArtefactError:
-        return PredictionLog(made_from=made_from, task=workspace.task, models=models.description, cases={}, n_clicks={})
+        # Written before the first mask: a log of other options must not vouch for it.
+        log = PredictionLog(made_from=made_from, task=workspace.task, models=models.description, cases={}, n_clicks={})
+        write_artefact(request.out / "predictions.json", log)
+        return log
 
 
 def read_n_clicks(folder: Path) -> dict[str, int]:

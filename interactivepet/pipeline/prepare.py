@@ -30,6 +30,7 @@ from interactivepet.planning.plan import make_plan
 __all__ = [
     "ClickJob",
     "is_verified",
+    "read_decisions",
     "run_fingerprint",
     "run_folds",
     "run_generate_dataset_json",
@@ -211,7 +212,7 @@ def run_folds(workspace: Workspace, *, seed: int | None, n_folds: int | None) ->
     if n_folds is None:
         n_folds = len(present.folds) if present else DEFAULT_FOLDS
     folds = FoldList(
-        made_from=manifest.content_hash(),
+        made_from=_hash_training(manifest),
         task=workspace.task,
         seed=seed,
         folds=make_folds(manifest.training, seed, n_folds=n_folds),
@@ -219,6 +220,25 @@ def run_folds(workspace: Workspace, *, seed: int | None, n_folds: int | None) ->
     if present is None or present.folds != folds.folds or present.made_from != folds.made_from:
         write_artefact(workspace.folds, folds)
     return folds
+
+
+def read_decisions(workspace: Workspace) -> tuple[Plan, FoldList]:
+    """Read plan and folds, and check that they are of the task as it is now.
+
+    Raises:
+        MissingArtefactError: the task was not planned.
+        StaleArtefactError: training cases, patients or subtypes have changed since, or the fingerprint has.
+    """
+    command = f"interactivepet_plan_and_process -t {workspace.task}"
+    fingerprint = read_artefact(workspace.fingerprint, Fingerprint, command=command)
+    plan = read_artefact(workspace.plans, Plan, command=command, made_from=fingerprint.content_hash())
+    training = _hash_training(read_manifest(workspace.raw))
+    return plan, read_artefact(workspace.folds, FoldList, command=command, made_from=training)
+
+
+def _hash_training(manifest: DatasetManifest) -> str:
+    """Hash what folds depend on: adding test cases changes none."""
+    return manifest.model_copy(update={"test": ()}).content_hash()
 
 
 def _read_present_folds(workspace: Workspace) -> FoldList | None:

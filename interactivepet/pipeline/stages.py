@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from interactivepet.core.dataset import CaseEntry, IssueList
-from interactivepet.core.ensemble import ClickMode
+from interactivepet.core.ensemble import ClickMode, EnsembleRule
 from interactivepet.core.plan import Budget, FoldList, NegativeSampling, Plan
 from interactivepet.core.report import Report
 from interactivepet.dataset.manifest import read_manifest
@@ -127,6 +127,8 @@ def run_plan_and_process(
 def run_cross_validation_report(workspace: Workspace, mode: ClickMode, *, n_proc: int) -> Report:
     """Score the final out-of-fold masks of one click mode."""
     manifest = read_manifest(workspace.raw)
+    command = f"interactivepet_postprocessing -t {workspace.task}"
+    rule = read_artefact(workspace.ensemble, EnsembleRule, command=command)
     with_clicks = mode == "extreme"
     request = EvaluationRequest(
         task=workspace.task,
@@ -142,6 +144,7 @@ def run_cross_validation_report(workspace: Workspace, mode: ClickMode, *, n_proc
             "chosen on these same out-of-fold predictions, so the scores are slightly optimistic; ensemble.json "
             "holds the nested estimate, for which the choice was repeated without each fold in turn."
         ),
+        made_from=rule.content_hash(),
     )
     with open_executor(n_proc) as executor:
         return run_evaluation(request, workspace.cross_validation(mode), executor=executor)
@@ -168,6 +171,7 @@ def run_test(workspace: Workspace, *, options: PredictionOptions, n_proc: int) -
         channels=manifest.channels,
         title=f"{workspace.task}: test cases",
         provenance=f"Held-out test cases, used neither for training nor for any choice; predicted by {log.models}.",
+        made_from=log.content_hash(),
     )
     with open_executor(n_proc) as executor:
         return run_evaluation(request, workspace.predictions, executor=executor)

@@ -13,23 +13,24 @@ import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.checkpoint import CheckpointCard
+from interactivepet.core.dataset import DatasetManifest
 from interactivepet.core.ensemble import ClickMode
-from interactivepet.core.interaction import Click
-from interactivepet.core.plan import Fold, FoldList, Plan
+from interactivepet.core.plan import Fold, Plan
 from interactivepet.core.prediction import Prediction
 from interactivepet.core.preprocessed import CaseRecord
 from interactivepet.dataset.arrays import read_array, write_array
 from interactivepet.dataset.manifest import read_manifest
-from interactivepet.dataset.read import read_case
+from interactivepet.dataset.read import read_case, read_mask
 from interactivepet.dataset.write import read_artefact, write_artefact
 from interactivepet.ensemble.fuse import to_segmentation
-from interactivepet.errors import ArtefactError, StaleArtefactError, TrainingError
+from interactivepet.errors import ArtefactError, MissingArtefactError, StaleArtefactError, TrainingError
 from interactivepet.evaluation.metrics import mean_case_dice
 from interactivepet.evaluation.pictures import draw_case
 from interactivepet.inference.network import NetworkSegmenter, open_network, return_to_scanner
 from interactivepet.networks.precision import choose_device
 from interactivepet.pipeline.cases import is_emission, read_preprocessed, read_records
 from interactivepet.pipeline.executor import map_cases, open_executor
+from interactivepet.pipeline.prepare import read_decisions
 from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.tracking.tracker import Tracker
@@ -43,6 +44,7 @@ __all__ = [
     "hash_cards",
     "read_card",
     "read_out_of_fold",
+    "read_reference",
     "run_training",
     "to_prediction",
 ]
@@ -92,9 +94,8 @@ def run_training(
     Raises:
         TrainingError: a fold does not exist, or is being trained by another process.
     """
-    plan = read_artefact(workspace.plans, Plan, command=f"interactivepet_plan_and_process -t {workspace.task}")
-    split = read_artefact(workspace.folds, FoldList, command=f"interactivepet_plan_and_process -t {workspace.task}")
-    indices = list(folds) if folds else [fold.index for fold in split.folds]
+    plan, split = read_decisions(workspace)
+    indices = list(dict.fromkeys(folds)) if folds else [fold.index for fold in split.folds]
     for index in indices:
         if not 0 <= index < len(split.folds):
             raise TrainingError(f"fold {index} does not exist: {workspace.folds} has folds 0 to {len(split.folds) - 1}")
@@ -134,7 +135,11 @@ def _run_fold(job: FoldJob) -> CheckpointCard:
         job.workspace.card(job.fold.index).unlink(missing_ok=True)
         tracker = job.tracker.open()
         trained = train_fold(job.plan, data, tracker=tracker, options=job.options, parent_run=job.parent_run)
-        dice = _predict_validation(job, data, records, trained=trained, tracker=tracker)
+        try:
+            dice = _predict_validation(job, data, records, trained=trained, tracker=tracker)
+        except BaseException:
+            tracker.end_run(failed=True)
+            raise
         card = _make_card(job, trained, dice, cases_hash=data.cases_hash)
         write_artefact(job.workspace.card(job.fold.index), card)
         data.checkpoint.unlink(missing_ok=True)
@@ -172,10 +177,15 @@ def _find_complete(job: FoldJob, data: FoldData) -> CheckpointCard | None:
         return None
     try:
         card = read_card(job.workspace, job.plan, fold=job.fold)
-    except ArtefactError:
+    except MissingArtefactError:
+        return None
+    except ArtefactError as error:
+        logger.warning("fold %d is trained anew: %s", data.index, error)
+        data.checkpoint.unlink(missing_ok=True)
         return None
     if card.cases_hash != data.cases_hash:
         logger.warning("fold %d: images, labels or clicks changed since it was trained; training anew", data.index)
+        data.checkpoint.unlink(missing_ok=True)
         return None
     logger.info("fold %d is complete with %d epochs; --no-continue trains it anew", data.index, len(card.epochs))
     return card
@@ -198,32 +208,38 @@ def _predict_validation(
         device=choose_device(job.options.device),
         tta=job.tta,
     )
+    manifest = read_manifest(job.workspace.raw)
     dice: dict[str, dict[str, float]] = {mode: {} for mode in CLICK_MODES}
     for name in job.fold.validation:
-        for mode in CLICK_MODES:
-            clicks = records[name].clicks if mode == "extreme" else ()
-            dice[mode][name] = _predict_case(job, segmenter, records[name], clicks, mode=mode)
+        reference = read_reference(job.workspace, manifest, record=records[name])
+        for mode, prediction in _predict_case(job, segmenter, records[name]).items():
+            write_array(
+                job.workspace.out_of_fold(job.fold.index, mode) / f"{name}.b2nd",
+                prediction.probabilities[1:].astype(np.float16),
+            )
+            mask = to_segmentation(prediction, threshold=OUT_OF_FOLD_THRESHOLD).mask
+            dice[mode][name] = mean_case_dice(mask, reference, labels=job.plan.label_values)
     _show_validation(job, records, dice["extreme"], tracker=tracker)
     for mode in CLICK_MODES:
         tracker.log_metrics({f"validation_dice_{mode}": float(np.mean(list(dice[mode].values())))})
     return dice
 
 
-def _predict_case(
-    job: FoldJob, segmenter: NetworkSegmenter, record: CaseRecord, clicks: Sequence[Click], *, mode: ClickMode
-) -> float:
+def _predict_case(job: FoldJob, segmenter: NetworkSegmenter, record: CaseRecord) -> dict[ClickMode, Prediction]:
+    """Predict a case in every click mode, on the scanner's grid; without clicks both modes are one."""
     ready = read_preprocessed(job.workspace, job.plan, record=record)
-    prediction = return_to_scanner(segmenter.predict(ready, clicks), ready.trace)
-    path = job.workspace.out_of_fold(job.fold.index, mode) / f"{record.id}.b2nd"
-    write_array(path, prediction.probabilities[1:].astype(np.float16))
-    reference = _read_reference(job.workspace, record.id)
-    mask = to_segmentation(prediction, threshold=OUT_OF_FOLD_THRESHOLD).mask
-    return mean_case_dice(mask, reference, labels=job.plan.label_values)
+    none = return_to_scanner(segmenter.predict(ready, ()), ready.trace)
+    if not record.clicks:
+        return {"none": none, "extreme": none}
+    return {"none": none, "extreme": return_to_scanner(segmenter.predict(ready, record.clicks), ready.trace)}
 
 
-def _read_reference(workspace: Workspace, case_id: str) -> npt.NDArray[np.uint8]:
-    case = read_case(workspace.raw, read_manifest(workspace.raw).entry(case_id))
-    return case.label if case.label is not None else np.zeros(case.geometry.shape, np.uint8)
+def read_reference(workspace: Workspace, manifest: DatasetManifest, *, record: CaseRecord) -> npt.NDArray[np.uint8]:
+    """Read a training case's label (I, J, K); empty when it has none."""
+    name = manifest.entry(record.id).label
+    if name is None:
+        return np.zeros(record.original.shape, np.uint8)
+    return read_mask(workspace.raw / name)[0]
 
 
 def _show_validation(job: FoldJob, records: dict[str, CaseRecord], dice: dict[str, float], *, tracker: Tracker) -> None:

@@ -202,7 +202,10 @@ def _positive(value: float) -> float:
 
 def _median_shape(fingerprint: Fingerprint, spacing: Spacing) -> Shape:
     shapes = [
-        [max(1, round(n * mm / new)) for n, mm, new in zip(case.crop_shape, case.spacing_mm, spacing, strict=True)]
+        [
+            n if n == 1 else max(1, round(n * mm / new))
+            for n, mm, new in zip(case.crop_shape, case.spacing_mm, spacing, strict=True)
+        ]
         for case in fingerprint.cases
     ]
     i, j, k = (round(float(v)) for v in np.median(shapes, axis=0))

@@ -26,9 +26,12 @@ FloatVolume = npt.NDArray[np.float32]
 
 
 def find_target_shape(shape: Shape, spacing_mm: Spacing, *, target_mm: Spacing) -> Shape:
-    """Give the shape that comes nearest to the target spacing; an axis that already has it keeps its length."""
+    """Give the shape that comes nearest to the target spacing.
+
+    An axis that already has it, or that has one voxel (a 2D image), keeps its length.
+    """
     edges = [
-        n if abs(mm / new - 1.0) <= SPACING_TOLERANCE else max(1, round(n * mm / new))
+        n if n == 1 or abs(mm / new - 1.0) <= SPACING_TOLERANCE else max(1, round(n * mm / new))
         for n, mm, new in zip(shape, spacing_mm, target_mm, strict=True)
     ]
     return (edges[0], edges[1], edges[2])

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from batchgenerators.dataloading.data_loader import SlimDataLoaderBase
 
-from interactivepet.core.geometry import Shape
+from interactivepet.core.geometry import Shape, Spacing
 from interactivepet.core.plan import Plan
 from interactivepet.core.preprocessed import CaseRecord
 from interactivepet.dataset.arrays import open_array
@@ -118,7 +118,10 @@ class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
         values = case.read(start, self._source)
         label = values[-1].astype(np.uint8)
         clicks = draw_clicks(case.clicks, start, label=label, plan=self._plan, rng=self._rng)
-        patch = Patch(values[:-1], encode_patch(clicks, self._source, plan=self._plan), label)
+        # the case's own spacing, as prediction has it: rounding the shape leaves it a little off the plan's
+        spacing_mm = case.record.resampled.geometry().spacing_mm
+        guidance = encode_patch(clicks, self._source, plan=self._plan, spacing_mm=spacing_mm)
+        patch = Patch(values[:-1], guidance, label)
         return patch if self._augmentation is None else self._augmentation.apply(patch, self._rng)
 
     def _choose_pool(self, *, on_foreground: bool) -> Sequence[StoredCase]:
@@ -194,7 +197,7 @@ def draw_clicks(
 
 def _draw_extra(label: npt.NDArray[np.uint8], plan: Plan, *, rng: np.random.Generator) -> VoxelClicks:
     """Draw positive clicks inside and negative clicks beside each label that the region holds."""
-    distance = NEGATIVE_DISTANCE_VOXELS * min(plan.spacing_mm)
+    distance = NEGATIVE_DISTANCE_VOXELS * min(mm for mm, n in zip(plan.spacing_mm, label.shape, strict=True) if n > 1)
     drawn: list[tuple[npt.NDArray[np.float64], int, bool]] = []
     for value in plan.label_values:
         mask = label == value
@@ -208,7 +211,7 @@ def _draw_extra(label: npt.NDArray[np.uint8], plan: Plan, *, rng: np.random.Gene
     return tuple(drawn)
 
 
-def encode_patch(clicks: VoxelClicks, shape: Shape, *, plan: Plan) -> npt.NDArray[np.float32]:
+def encode_patch(clicks: VoxelClicks, shape: Shape, *, plan: Plan, spacing_mm: Spacing) -> npt.NDArray[np.float32]:
     """Encode clicks given in the region's voxel indices as (2 L, I, J, K): a positive, then a negative map a label."""
     maps = []
     for value in plan.label_values:
@@ -218,7 +221,7 @@ def encode_patch(clicks: VoxelClicks, shape: Shape, *, plan: Plan) -> npt.NDArra
                 encode_points(
                     np.asarray(points, np.float64).reshape(-1, 3),
                     shape,
-                    spacing_mm=plan.spacing_mm,
+                    spacing_mm=spacing_mm,
                     scale_mm=plan.guidance.scale_mm,
                 )
             )

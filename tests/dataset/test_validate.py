@@ -344,3 +344,18 @@ def test_real_pet_ct_task_is_sound(real_data: Path, tmp_path: Path) -> None:
     manifest = build_manifest(tmp_path, channels=["PET", "CT"], labels=["tumour"])
     assert find_task_issues(tmp_path, manifest) == ()
     assert [find_issues(tmp_path, entry, manifest=manifest) for entry in manifest.training] == [()] * 36
+
+
+def test_a_sagittal_volume_among_axial_ones_is_found(tmp_path: Path) -> None:
+    axial = np.diag([-4.0, -4.0, 5.0, 1.0])
+    sagittal = axial[:, [1, 2, 0, 3]]
+    for name, affine in (("A", axial), ("B", axial), ("C", sagittal)):
+        for folder, kind in (("imagesTr", np.float32), ("labelsTr", np.uint8)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            values = np.zeros((6, 6, 6), kind)
+            values[2:4, 2:4, 2:4] = 1
+            nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / folder / f"{name}.nii.gz")
+    manifest = build_manifest(tmp_path, channels=["PET"], labels=["lesion"])
+    (issue,) = find_task_issues(tmp_path, manifest)
+    assert (issue.case, issue.kind) == ("C", "axes")
+    assert "2 of 3" in issue.expected

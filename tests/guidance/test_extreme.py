@@ -147,8 +147,9 @@ def test_an_empty_mask_is_refused() -> None:
 
 
 def test_the_default_step_never_crosses_a_thick_slice() -> None:
-    assert make_inward_mm((4.0, 4.0, 4.0)) == pytest.approx(6.0)
-    assert make_inward_mm((1.0, 1.0, 5.0)) < 5.0
+    assert make_inward_mm((4.0, 4.0, 4.0), shape=(9, 9, 9)) == pytest.approx(6.0)
+    assert make_inward_mm((1.0, 1.0, 5.0), shape=(9, 9, 9)) < 5.0
+    assert make_inward_mm((1.0, 1.0, 5.0), shape=(9, 9, 1)) == pytest.approx(1.5)
 
 
 @settings(deadline=None)

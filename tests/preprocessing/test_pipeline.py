@@ -63,7 +63,7 @@ def test_nothing_moves_when_the_spacings_agree(make_plan: MakePlan, make_grid: M
 
 @pytest.mark.parametrize(
     ("shape", "spacing", "expected"),
-    [((1, 1, 1), (3.0, 3.0, 3.0), (2, 2, 2)), ((9, 8, 1), (2.0, 2.0, 2.0), (12, 11, 1))],
+    [((1, 1, 1), (3.0, 3.0, 3.0), (1, 1, 1)), ((9, 8, 1), (2.0, 2.0, 2.0), (12, 11, 1))],
 )
 def test_one_voxel_and_2d_images_are_preprocessed(
     make_plan: MakePlan, make_grid: MakeGrid, shape: Shape, spacing: Spacing, expected: Shape

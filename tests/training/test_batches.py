@@ -240,7 +240,7 @@ def test_each_label_and_sign_has_its_own_channel(make_plan: MakePlan) -> None:
         (np.array([8.0, 9.0, 10.0]), 3, True),
         (np.array([11.0, 12.0, 13.0]), 3, False),
     )
-    maps = encode_patch(clicks, (16, 16, 16), plan=plan)
+    maps = encode_patch(clicks, (16, 16, 16), plan=plan, spacing_mm=plan.spacing_mm)
     assert maps.shape == (4, 16, 16, 16)
     assert maps.dtype == np.float32
     for channel, (point, _, _) in zip(maps, clicks, strict=True):

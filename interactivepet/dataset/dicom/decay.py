@@ -13,6 +13,7 @@ from interactivepet.dataset.dicom.pet_tags import PetTags
 from interactivepet.errors import CaseError
 
 __all__ = [
+    "LONGEST_START",
     "LONGEST_UPTAKE_HALF_LIVES",
     "LONGEST_WAIT",
     "Injection",
@@ -24,7 +25,9 @@ __all__ = [
 LONGEST_UPTAKE_HALF_LIVES = 10
 """No scan starts later after injection: a thousandth of the activity is left (18 hours for fluorine-18)."""
 LONGEST_WAIT = timedelta(minutes=30)
-"""A series that starts longer before its first slice was measured is noted."""
+"""A series that starts longer before its first slice was measured is noted ..."""
+LONGEST_START = timedelta(hours=3)
+"""... and one that starts this much before is refused: the time is not of this scan."""
 ONE_DAY = timedelta(days=1)
 UNKNOWN_DAY = date(1900, 1, 1)
 """Stands for the day of a scan without dates; only differences of times are used."""
@@ -84,6 +87,11 @@ def find_reference(tags: PetTags) -> Reference:
         )
         series = datetime.combine(earliest.date(), series.time())
     if series <= earliest:
+        if earliest - series > LONGEST_START:
+            raise CaseError(
+                f"SeriesTime {series.time()} is {_span(earliest - series)} before the first slice was measured "
+                f"({earliest.time()}), so one of the two is not of this scan; restore SeriesTime (0008,0031)"
+            )
         if earliest - series > LONGEST_WAIT:
             warnings += (
                 f"the series starts {_span(earliest - series)} before its earliest AcquisitionTime: check both",
@@ -157,6 +165,11 @@ def _acquisitions(tags: PetTags) -> tuple[tuple[datetime, ...], tuple[str, ...]]
     )
     if all(tags.acquisition_dates):
         return moments, ()
+    if tags.series_time is not None and all(_seconds(tags.series_time) - _seconds(clock) > 43200 for clock in clocks):
+        moments = tuple(moment + ONE_DAY for moment in moments)
+        return moments, (
+            "AcquisitionDate is missing; the slices were measured after midnight, the series began before",
+        )
     if max(moments) - min(moments) > ONE_DAY / 2:
         raise CaseError(
             f"slices without AcquisitionDate (0008,0022) were measured from {min(clocks)} to {max(clocks)}, "
@@ -172,7 +185,7 @@ def _scan_start(tags: PetTags, earliest: datetime) -> datetime | None:
     start = tags.scan_start
     if abs(earliest - start) > ONE_DAY:
         start = datetime.combine(earliest.date(), start.time())
-    return start if start <= earliest else None
+    return start if timedelta(0) <= earliest - start <= LONGEST_START else None
 
 
 def _seconds(clock: time) -> int:

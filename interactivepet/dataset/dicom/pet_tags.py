@@ -75,10 +75,14 @@ def read_pet_tags(headers: Sequence[Dataset]) -> PetTags:
     mixed = find_mixed_tags(values)
     if mixed:
         raise CaseError("; ".join(mixed) + "; expected one value in a series: export the series again")
+    times = tuple(parse_time(_text(header, "AcquisitionTime")) for header in headers)
+    if all(clock == time(0) for clock in times):
+        # Midnight to the second in every slice is what de-identification leaves, no measurement.
+        times = (None,) * len(times)
     return PetTags(
         **values[0],
         acquisition_dates=tuple(parse_date(_text(header, "AcquisitionDate")) for header in headers),
-        acquisition_times=tuple(parse_time(_text(header, "AcquisitionTime")) for header in headers),
+        acquisition_times=times,
     )
 
 

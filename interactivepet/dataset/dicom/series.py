@@ -169,10 +169,17 @@ def _decode(header: Dataset, path: Path) -> npt.NDArray[Any]:
 
 def _refuse_mixed(headers: Sequence[Dataset]) -> None:
     """Every slice of a volume has one shape, pixel spacing, orientation and frame of reference."""
-    digits = round(-np.log10(ORIENTATION_TOLERANCE))
+    for name, keyword in (
+        ("orientations (0020,0037)", "ImageOrientationPatient"),
+        ("pixel spacings (0028,0030)", "PixelSpacing"),
+    ):
+        numbers = np.array([[float(x) for x in header[keyword].value] for header in headers])
+        differs = np.abs(numbers - numbers[0]).max(axis=1) > ORIENTATION_TOLERANCE
+        if differs.any():
+            other = numbers[differs][0].tolist()
+            found = f"{numbers[0].tolist()} and, in {differs.sum()} of {len(headers)} slices, others such as {other}"
+            raise CaseError(f"mixed {name}: {found}; expected one in a series: split the series")
     values: dict[str, Callable[[Dataset], object]] = {
-        "orientations (0020,0037)": lambda h: tuple(round(float(x), digits) + 0.0 for x in h.ImageOrientationPatient),
-        "pixel spacings (0028,0030)": lambda h: tuple(round(float(x), digits) for x in h.PixelSpacing),
         "shapes in rows and columns": lambda h: (int(h.Rows), int(h.Columns)),
         "frames of reference (0020,0052)": lambda h: str(h.get("FrameOfReferenceUID", "")),
     }

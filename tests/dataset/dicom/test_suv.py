@@ -155,6 +155,17 @@ def test_a_series_long_before_its_slices_is_noted() -> None:
     assert any("starts 47 min before" in warning for warning in rule.warnings)
 
 
+@pytest.mark.parametrize("series_time", ["000000", "060000"])
+def test_a_series_time_that_is_not_of_the_scan_is_refused(series_time: str) -> None:
+    with pytest.raises(CaseError, match=r"SeriesTime .* is not of this scan; restore SeriesTime \(0008,0031\)"):
+        convert(SeriesTime=series_time)
+
+
+def test_midnight_in_every_slice_is_no_acquisition_time() -> None:
+    (missing,) = find_missing_tags(read(AcquisitionTime="000000"), variant="bw")
+    assert missing.startswith("AcquisitionTime (0008,0032)")
+
+
 @pytest.mark.parametrize("dose", ["350", "350.0"])
 def test_a_dose_in_mbq_is_mended(dose: str) -> None:
     rule = convert(RadionuclideTotalDose=dose)
