@@ -110,13 +110,16 @@ def report_errors(run: Callable[[Sequence[str] | None], int]) -> Callable[[Seque
         except InteractivePetError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
+        except OSError as error:
+            print(f"error: {error}; check that the folder is there and can be written", file=sys.stderr)
+            return 1
         except ModuleNotFoundError as error:
             if error.name not in EXTRA_MODULES:
                 raise
             print(f"error: {error.name} is not installed; run {EXTRA_MODULES[error.name]}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
-            print("stopped; the same command goes on where this one ended", file=sys.stderr)
+            print("stopped; the same command, without --no-continue, goes on where this one ended", file=sys.stderr)
             return 130
 
     return main

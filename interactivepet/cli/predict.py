@@ -75,7 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             file_ending=arguments.format,
         )
     log = run_prediction(workspace, request, options=make_prediction_options(arguments, settings))
-    print(f"{len(log.cases)} masks in {request.out}, made by {log.models}")
+    n_clicked = sum(n > 0 for n in log.n_clicks.values())
+    print(f"{len(log.cases)} masks in {request.out}, {n_clicked} of them with clicks, made by {log.models}")
     return 0
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from interactivepet.core.artefact import Artefact, Record
 
@@ -74,17 +75,23 @@ class ClickSampling(Record):
     """Share with exactly the interior margin points of every object."""
     more: float = 0.25
     """Share with a random subset of those plus random positive and negative points."""
-    noise_mm: float
+    noise_mm: float = Field(ge=0.0)
     """Standard deviation of the displacement of each click."""
+
+    @model_validator(mode="after")
+    def _check_shares(self) -> Self:
+        if min(self.none, self.extreme, self.more) < 0 or abs(self.none + self.extreme + self.more - 1.0) > 1e-6:
+            raise ValueError("none, extreme and more are shares: 0 or more, and 1 together")
+        return self
 
 
 class TrainingPlan(Record):
     """The optimisation."""
 
-    batch_size: int
-    epochs: int
-    iterations_per_epoch: int
-    learning_rate: float = 0.01
+    batch_size: int = Field(ge=1)
+    epochs: int = Field(ge=1)
+    iterations_per_epoch: int = Field(ge=1)
+    learning_rate: float = Field(default=0.01, gt=0.0)
     momentum: float = 0.99
     weight_decay: float = 3e-5
     foreground_share: float = 0.5
@@ -116,6 +123,21 @@ class Plan(Artefact):
     """Estimated peak of one training step: weights, gradients, optimiser and activations."""
     reasons: dict[str, str] = Field(default_factory=dict)
     """Field -> why the planner chose its value."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        network = self.network
+        lengths = {len(network.features_per_stage), len(network.kernel_sizes), len(network.strides)}
+        lengths |= {len(network.n_conv_per_stage), len(network.n_conv_per_stage_decoder) + 1}
+        if len(lengths) != 1:
+            raise ValueError("network: features, kernels, strides and convolutions must be given for the same stages")
+        divisors = [math.prod(stride[axis] for stride in network.strides) for axis in range(3)]
+        if any(edge % divisor for edge, divisor in zip(self.patch_size, divisors, strict=True)):
+            raise ValueError(f"patch_size {self.patch_size} must be multiples of the product of strides {divisors}")
+        wanted = (len(self.channels) + 2 * len(self.labels), 1 + len(self.labels))
+        if (network.input_channels, network.output_channels) != wanted:
+            raise ValueError(f"network: input and output channels must be {wanted} for these channels and labels")
+        return self
 
     @property
     def label_values(self) -> tuple[int, ...]:

@@ -92,7 +92,8 @@ def read_artefact(path: Path, kind: type[T], *, command: str, made_from: str | N
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "the whole file"
         raise ArtefactError(
-            f"{path}: {field}: {first['msg']}, expected a {kind.__name__}; run `{command}` again"
+            f"{path}: {field}: {first['msg']}, expected a {kind.__name__}; correct it, or delete the file "
+            f"and run `{command}` again"
         ) from error
     expected = kind.model_fields["schema_version"].default
     if artefact.schema_version != expected:

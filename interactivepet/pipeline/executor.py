@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
@@ -58,13 +59,15 @@ def open_executor(n_proc: int, *, scheduler: str | None = None) -> Iterator[Exec
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     try:
         pool = ProcessPoolExecutor(n_proc, mp_context=get_context("spawn"), initializer=_end_with_parent)
-        with pool:
-            try:
-                yield pool
-            except BaseException:
-                # Ctrl-C and defects end the work; what waits in the queue would only delay them.
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        try:
+            yield pool
+        except BaseException:
+            # Ctrl-C and defects end the work at once: files are written whole or not at all.
+            for process in list(pool._processes.values()):
+                process.terminate()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
     finally:
         for name, value in previous.items():
             if value is None:
@@ -75,6 +78,8 @@ def open_executor(n_proc: int, *, scheduler: str | None = None) -> Iterator[Exec
 
 def _end_with_parent() -> None:
     """Let a worker end at once when its parent is killed: an orphan would go on writing beside the next run."""
+    # Ctrl-C reaches every process of the terminal; the parent decides what becomes of the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()
     if parent is None:
         return

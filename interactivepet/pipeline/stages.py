@@ -29,6 +29,7 @@ from interactivepet.pipeline.predict import (
 )
 from interactivepet.pipeline.prepare import (
     is_verified,
+    read_decisions,
     run_fingerprint,
     run_folds,
     run_mimic_interactions,
@@ -36,7 +37,7 @@ from interactivepet.pipeline.prepare import (
     run_verification,
 )
 from interactivepet.pipeline.runs import TrackerSpec
-from interactivepet.pipeline.train import CLICK_MODES, run_training
+from interactivepet.pipeline.train import CLICK_MODES, hash_cards, read_card, run_training
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.training.fold import TrainingOptions
 
@@ -127,8 +128,10 @@ def run_plan_and_process(
 def run_cross_validation_report(workspace: Workspace, mode: ClickMode, *, n_proc: int) -> Report:
     """Score the final out-of-fold masks of one click mode."""
     manifest = read_manifest(workspace.raw)
+    plan, split = read_decisions(workspace)
+    cards = [read_card(workspace, plan, fold=fold) for fold in split.folds]
     command = f"interactivepet_postprocessing -t {workspace.task}"
-    rule = read_artefact(workspace.ensemble, EnsembleRule, command=command)
+    rule = read_artefact(workspace.ensemble, EnsembleRule, command=command, made_from=hash_cards(cards))
     with_clicks = mode == "extreme"
     request = EvaluationRequest(
         task=workspace.task,
@@ -200,6 +203,10 @@ def make_folder_request(
 ) -> PredictionRequest:
     """Ask for the images of any folder, named as the task's own are."""
     manifest = read_manifest(workspace.raw)
+    if out.resolve() == images.resolve():
+        raise ManifestError(f"{out} holds the images, which masks of the same names would replace; choose another -o")
+    if clicks_folder is not None and not clicks_folder.is_dir():
+        raise ManifestError(f"{clicks_folder} is not there; name the folder of the click files, or leave -in out")
     entries = scan_folder(images, n_channels=len(manifest.channels))
     return PredictionRequest(
         entries, images, clicks_folder, out, file_ending, is_projected=manifest.file_ending != PICTURE_ENDING

@@ -176,3 +176,27 @@ def test_testing_again_predicts_nothing_anew(use: Use, copied: Path, capsys: pyt
     mask.unlink()
     assert test_command.main(["--no-tta"]) == 0
     assert mask.is_file()
+
+
+def test_masks_never_replace_images_and_a_missing_clicks_folder_is_named(
+    use: Use, copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(copied)
+    images = tmp_path / "new"
+    images.mkdir()
+    shutil.copy(open_tiny(copied).raw / "imagesTs/TINY_006_0000.nii.gz", images)
+    assert predict.main(["-i", str(images), "-o", str(images)]) == 1
+    assert "would replace" in capsys.readouterr().err
+    assert predict.main(["-i", str(images), "-in", str(tmp_path / "nothere"), "-o", str(tmp_path / "out")]) == 1
+    assert "nothere is not there" in capsys.readouterr().err
+    assert [path.name for path in images.iterdir()] == ["TINY_006_0000.nii.gz"]
+
+
+def test_a_report_on_masks_of_other_folds_is_refused(
+    use: Use, copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(copied)
+    card = open_tiny(copied).card(1)
+    card.write_text(card.read_text().replace('"tta": false', '"tta": true'))
+    assert evaluate.main([]) == 1
+    assert "interactivepet_postprocessing" in capsys.readouterr().err

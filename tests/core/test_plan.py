@@ -91,3 +91,59 @@ def test_an_unknown_budget_or_scheme_is_refused(plan: Plan) -> None:
         Plan.model_validate({**plan.model_dump(), "budget": "12gb"})
     with pytest.raises(ValidationError, match="scheme"):
         Normalisation.model_validate({"scheme": "minmax"})
+
+
+def edit_plan(**changes: object) -> dict[str, object]:
+    """The fields of a sound plan of one channel and label, as a person may edit them."""
+    network = {
+        "input_channels": 3,
+        "output_channels": 2,
+        "features_per_stage": [4, 8],
+        "kernel_sizes": [[3, 3, 3], [3, 3, 3]],
+        "strides": [[1, 1, 1], [2, 2, 2]],
+        "n_conv_per_stage": [2, 2],
+        "n_conv_per_stage_decoder": [2],
+    }
+    training = {"batch_size": 2, "epochs": 1, "iterations_per_epoch": 1, "clicks": {"noise_mm": 1.0}}
+    plan = {
+        "task": "Task001",
+        "budget": "cpu",
+        "channels": ["PET"],
+        "labels": {"tumour": 1},
+        "spacing_mm": [4.0, 4.0, 4.0],
+        "median_shape": [16, 16, 16],
+        "patch_size": [16, 16, 16],
+        "normalisation": [{"scheme": "suv"}],
+        "network": network,
+        "guidance": {"scale_mm": 6.0},
+        "training": training,
+        "estimated_memory_gb": 0.1,
+    }
+    for path, value in changes.items():
+        *folders, name = path.split("__")
+        place = plan
+        for folder in folders:
+            place = place[folder]
+        place[name] = value
+    return plan
+
+
+def test_a_sound_plan_is_accepted() -> None:
+    assert Plan.model_validate(edit_plan()).label_values == (1,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"patch_size": [16, 15, 16]}, "multiples of the product of strides"),
+        ({"network__features_per_stage": [4]}, "the same stages"),
+        ({"network__input_channels": 7}, r"must be \(3, 2\)"),
+        ({"training__batch_size": 0}, "batch_size"),
+        ({"training__learning_rate": -1.0}, "learning_rate"),
+        ({"training__clicks__none": 0.9}, "1 together"),
+        ({"patchsize": [16, 16, 16]}, "patchsize"),
+    ],
+)
+def test_an_edit_that_cannot_work_is_refused_by_name(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Plan.model_validate(edit_plan(**changes))

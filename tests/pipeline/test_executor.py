@@ -80,3 +80,18 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     before = [mark.stat().st_mtime_ns for mark in marks]
     time.sleep(1.0)
     assert [mark.stat().st_mtime_ns for mark in marks] == before
+
+
+def test_an_interruption_ends_the_workers_and_what_waits_for_them(tmp_path: Path) -> None:
+    script = tmp_path / "orphan.py"
+    script.write_text(ORPHAN.replace('names=["a", "b"]', 'names=["a", "b", "c", "d"]'))
+    marks = [tmp_path / name for name in "abcd"]
+    with subprocess.Popen([sys.executable, str(script), *map(str, marks)], stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while not all(mark.exists() for mark in marks[:2]):
+            assert time.monotonic() < deadline, "the workers never started"
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=20)
+    assert not marks[2].exists()
+    assert not marks[3].exists()

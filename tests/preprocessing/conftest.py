@@ -36,7 +36,7 @@ def make_plan() -> MakePlan:
             patch_size=(16, 16, 16),
             normalisation=channels,
             network=NetworkPlan(
-                input_channels=3,
+                input_channels=len(channels) + 2,
                 output_channels=2,
                 features_per_stage=(4,),
                 kernel_sizes=((3, 3, 3),),
