@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -14,7 +14,6 @@ from interactivepet.core.case import Case, PreprocessedCase
 from interactivepet.core.geometry import Geometry
 from interactivepet.core.interaction import Click
 from interactivepet.evaluation.panels import (
-    DOTS_PER_INCH,
     NEGATIVE_COLOUR,
     POSITIVE_COLOUR,
     Scene,
@@ -37,7 +36,7 @@ from interactivepet.evaluation.views import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_case", "draw_curves", "draw_snapshot"]
+__all__ = ["draw_case", "draw_snapshot"]
 
 REFERENCE_COLOUR = "#12a150"
 MASK_COLOUR = "#e5243b"
@@ -122,37 +121,6 @@ def draw_snapshot(
             draw_slice(ax, scene, plane)
         row[0].set_ylabel(name, fontsize=11, fontweight="bold")
     draw_legend(figure, lines={} if raw.label is None else {REFERENCE_COLOUR: "label"}, clicks=clicks)
-    return _to_png(figure)
-
-
-def draw_curves(series: Mapping[str, Sequence[float]], *, x_label: str, y_label: str, title: str = "") -> bytes:
-    """Draw curves over their index, counted from 0; what is not finite is left out.
-
-    Args:
-        series: name -> values.
-        x_label: what the index counts, such as "epoch".
-        y_label: what the values are, with their unit.
-        title: head line.
-
-    Returns:
-        The PNG file's bytes.
-    """
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(7.0, 3.8), dpi=DOTS_PER_INCH, layout="constrained")
-    ax = figure.add_subplot()
-    for name, values in series.items():
-        finite = np.where(np.isfinite(values), values, np.nan)
-        ax.plot(finite, label=name, linewidth=1.6, marker="o" if len(values) < 3 else None)
-    ax.set_xlabel(x_label, parse_math=False)
-    ax.set_ylabel(y_label, parse_math=False)
-    ax.set_title(title, fontweight="bold", loc="left", parse_math=False)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    ax.grid(visible=True, alpha=0.25)
-    ax.spines[["top", "right"]].set_visible(False)
-    if len(series) > 1:
-        ax.legend(frameon=False)
     return _to_png(figure)
 
 

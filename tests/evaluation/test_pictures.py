@@ -14,7 +14,6 @@ from interactivepet.evaluation.pictures import (
     MASK_COLOUR,
     REFERENCE_COLOUR,
     draw_case,
-    draw_curves,
     draw_snapshot,
 )
 
@@ -151,13 +150,6 @@ def test_snapshot_shows_label_guidance_and_clicks() -> None:
     empty = draw_snapshot(raw, processed, guidance=guidance * 0, clicks=clicks, title="A")
     assert count_pixels(data, "#0a6cff") > count_pixels(empty, "#0a6cff") + 500
     assert count_pixels(data, REFERENCE_COLOUR) > 300
-
-
-def test_curves_survive_gaps_single_points_and_nothing() -> None:
-    series = {"loss": [1.0, float("nan"), 0.5, float("inf")], "one": [0.3], "none": []}
-    data = draw_curves(series, x_label="epoch", y_label="loss", title="Fold 0")
-    assert read_png(data).std() > 0.01
-    assert data != draw_curves({}, x_label="epoch", y_label="loss", title="Fold 0")
 
 
 @pytest.mark.real_data
