@@ -15,6 +15,7 @@ COMMANDS = (
     "verify",
     "mimic_interactions",
     "plan_and_process",
+    "compare_plans",
     "train",
     "postprocessing",
     "predict",
@@ -62,7 +63,7 @@ EXTRAS = {
     "dicom": DICOM,
     "service": ["fastapi>=0.110", "uvicorn>=0.27", "pydantic-settings>=2.3"],
     "scale": ["dask>=2024.8", "distributed>=2024.8", "dask-jobqueue>=0.9"],
-    "monai": ["monai>=1.4"],
+    "monai": ["monai[einops]>=1.5"],
     "dev": [
         *DICOM,
         "hypothesis>=6.100",

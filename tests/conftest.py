@@ -46,3 +46,15 @@ def copied(finished: tuple[Path, dict[str, Report]], tmp_path: Path) -> Path:
     root = tmp_path / "walk"
     shutil.copytree(finished[0], root)
     return root
+
+
+@pytest.fixture
+def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The empty folder of raw tasks of a user who works in a folder without `.env`, with one worker."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("raw", "processed", "results"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv(f"interactivepet_{name}", str(tmp_path / name))
+    monkeypatch.setenv("interactivepet_n_proc", "1")
+    monkeypatch.delenv("interactivepet_task", raising=False)
+    return tmp_path / "raw"

@@ -246,7 +246,7 @@ def test_budgets_are_documented_with_their_numbers() -> None:
 
 
 def test_the_bound_of_a_patch_on_a_cpu_is_documented() -> None:
-    from interactivepet.planning.plan import OBJECT_REACH
+    from interactivepet.planning.rules import OBJECT_REACH
 
     assert f"at most {OBJECT_REACH:g} times" in read(DOCUMENTATION / "explanation" / "planning-rules.md")
 

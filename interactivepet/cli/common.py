@@ -14,7 +14,7 @@ from interactivepet.errors import InteractivePetError
 from interactivepet.version import __version__
 
 if TYPE_CHECKING:
-    from interactivepet.pipeline.predict import PromptableSource
+    from interactivepet.pipeline.models import PromptableSource
     from interactivepet.pipeline.runs import TrackerSpec
     from interactivepet.pipeline.workspace import Workspace
     from interactivepet.settings import Settings
@@ -142,7 +142,7 @@ def make_tracker(workspace: Workspace, settings: Settings) -> TrackerSpec:
 
 def choose_promptable(argument: str | None, settings: Settings) -> PromptableSource | None:
     """Choose nnInteractive's model: `--nninteractive` wins over the settings; `off` leaves it out."""
-    from interactivepet.pipeline.predict import PromptableSource
+    from interactivepet.pipeline.models import PromptableSource
 
     if argument == "off":
         return None

@@ -33,15 +33,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.predictions is None and (arguments.labels is not None or arguments.out is not None):
         parser.error("-l and -o need -p")
 
-    from interactivepet.pipeline.evaluate import run_evaluation
+    from interactivepet.pipeline.evaluate import make_masks_request, run_evaluation
     from interactivepet.pipeline.executor import open_executor
-    from interactivepet.pipeline.stages import make_masks_request, run_cross_validation_report
     from interactivepet.settings import load_settings
 
     settings = load_settings()
     workspace = open_workspace(arguments.task, settings)
     n_proc = arguments.n_proc or settings.n_proc
     if arguments.predictions is None:
+        from interactivepet.pipeline.stages import run_cross_validation_report
+
         for mode in ("none", "extreme"):
             report = run_cross_validation_report(workspace, mode, n_proc=n_proc)
             print_report(report, workspace.cross_validation(mode))

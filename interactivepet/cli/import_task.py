@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interactivepet.cli.common import add_processes, make_parser, report_errors
+from interactivepet.cli.common import add_processes, add_task, make_parser, open_workspace, report_errors
 from interactivepet.cli.verify import print_issues
 
 if TYPE_CHECKING:
@@ -23,13 +23,18 @@ SHOWN = 20
 @report_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; nothing is imported when a case cannot be used or the task would have problems."""
-    parser = make_parser("import", "Make a task of DICOM, of a folder of volumes, or of projections, and verify it.")
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="{dicom,folder,mip}")
+    parser = make_parser("import", "Make a verified task of other people's files, or add their clicks to a task.")
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="{dicom,folder,mip,clicks}")
     _add_dicom(kinds.add_parser("dicom", help="PET series with RTSTRUCT or SEG, in a tree of mixed files"))
     _add_folder(kinds.add_parser("folder", help="volumes and masks as NIfTI, NRRD or MHA in the field's layouts"))
     _add_mip(kinds.add_parser("mip", help="maximum-intensity projections as PNG with black-and-white masks"))
+    _add_clicks(kinds.add_parser("clicks", help="click files of other tools, for the cases of a task that is there"))
     arguments = parser.parse_args(argv)
+    return _import_clicks(arguments) if arguments.kind == "clicks" else _import_cases(arguments)
 
+
+def _import_cases(arguments: argparse.Namespace) -> int:
+    from interactivepet.dataset.manifest import read_manifest
     from interactivepet.pipeline.executor import open_executor
     from interactivepet.pipeline.importing import run_import, run_verified_import
     from interactivepet.pipeline.workspace import Workspace
@@ -42,12 +47,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     with open_executor(arguments.n_proc or settings.n_proc, scheduler=settings.scheduler) as executor:
         if arguments.verify:
             result = run_verified_import(
-                workspace, executor, source=source, show_issues=print_issues, overwrite=arguments.overwrite
+                workspace,
+                executor,
+                source=source,
+                show_issues=print_issues,
+                overwrite=arguments.overwrite,
+                test_only=arguments.test,
             )
             print_issues(result)
         else:
-            run_import(settings.raw, arguments.task, source=source, executor=executor, overwrite=arguments.overwrite)
-    print(f"{workspace.raw}: {len(source.training)} training and {len(source.test)} test cases")
+            run_import(
+                settings.raw,
+                arguments.task,
+                source=source,
+                executor=executor,
+                overwrite=arguments.overwrite,
+                test_only=arguments.test,
+            )
+    manifest = read_manifest(workspace.raw)
+    print(f"{workspace.raw}: {len(manifest.training)} training and {len(manifest.test)} test cases")
+    return 0
+
+
+def _import_clicks(arguments: argparse.Namespace) -> int:
+    from interactivepet.pipeline.executor import open_executor
+    from interactivepet.pipeline.importing_clicks import run_click_import
+    from interactivepet.settings import load_settings
+
+    settings = load_settings()
+    workspace = open_workspace(arguments.task, settings)
+    with open_executor(arguments.n_proc or settings.n_proc, scheduler=settings.scheduler) as executor:
+        imported = run_click_import(
+            workspace, executor, folder=arguments.source, frame=arguments.frame, overwrite=arguments.overwrite
+        )
+    _print_passed_over(dict.fromkeys(imported.passed_over, "no case has this name"))
+    print(f"{workspace.raw}: clicks of {len(imported.training)} training and {len(imported.test)} test cases")
+    print(f"check that they lie on the right side of the masks: interactivepet_verify -t {workspace.task}")
     return 0
 
 
@@ -55,6 +90,7 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, help="folder to import")
     parser.add_argument("-t", "--task", required=True, help="name of the new task, such as Task501_STSPET")
     parser.add_argument("--overwrite", action="store_true", help="replace a task of this name")
+    parser.add_argument("--test", action="store_true", help="make every case a test case, with a mask or without")
     parser.add_argument(
         "--verify",
         action=argparse.BooleanOptionalAction,
@@ -109,6 +145,21 @@ def _add_mip(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-l", "--labels", default="lesion", help="name of the label (default: lesion)")
 
 
+def _add_clicks(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "source", type=Path, help="folder with CASE.json, CASE_clicks.json, CASE.mrk.json or CASE.nii.gz"
+    )
+    add_task(parser)
+    parser.add_argument(
+        "--frame",
+        choices=("lps", "ras", "voxel"),
+        default="lps",
+        help="what numbers are in Grand Challenge and autoPET files: mm, or indices of the image (default: lps)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace clicks that cases have already")
+    add_processes(parser)
+
+
 def _find_source(arguments: argparse.Namespace) -> ImportSource:
     """Let the importer of the chosen kind look at the folder."""
     if arguments.kind == "dicom":
@@ -134,6 +185,7 @@ def _find_source(arguments: argparse.Namespace) -> ImportSource:
         grid=arguments.grid,
         layout=arguments.layout,
         allow_mask_as_volume=arguments.allow_mask_as_volume,
+        needs_masks=not arguments.test,
     )
     return find_folder_source(arguments.source, options=options)
 
@@ -143,10 +195,14 @@ def _print_source(source: ImportSource) -> None:
     if source.layout:
         print(f"recognised: {source.layout}")
     print(f"channels: {', '.join(source.channels)}; labels: {', '.join(source.labels)}")
-    for name, reason in islice(source.passed_over.items(), SHOWN):
-        print(f"passed over: {name}: {reason}")
-    if len(source.passed_over) > SHOWN:
-        print(f"passed over: {len(source.passed_over) - SHOWN} more")
+    _print_passed_over(source.passed_over)
     if source.test:
         named = ", ".join(job.id for job in source.test[:SHOWN]) + (", ..." if len(source.test) > SHOWN else "")
-        print(f"test cases: {named}")
+        print(f"without a mask, so test cases: {named}")
+
+
+def _print_passed_over(files: Mapping[str, str]) -> None:
+    for name, reason in islice(files.items(), SHOWN):
+        print(f"passed over: {name}: {reason}")
+    if len(files) > SHOWN:
+        print(f"passed over: {len(files) - SHOWN} more")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
 
 from interactivepet.cli.common import (
+    add_device,
     add_processes,
     add_task,
     make_parser,
@@ -19,9 +21,22 @@ from interactivepet.cli.tables import print_table
 from interactivepet.cli.verify import print_issues
 
 if TYPE_CHECKING:
-    from interactivepet.core.plan import Plan
+    from interactivepet.core.plan import Architecture, Budget, Configuration, Plans
+    from interactivepet.pipeline.dry_run import Expectation
+    from interactivepet.pipeline.stages import PlanningOptions
+    from interactivepet.planning.plan import PlanOptions
+    from interactivepet.settings import Settings
 
-__all__ = ["add_planning", "main", "print_plan"]
+__all__ = ["add_planning", "main", "make_planning", "print_expectation", "print_plan"]
+
+
+class Request(TypedDict):
+    """What every way to a plan takes."""
+
+    budget: Budget | None
+    architecture: Architecture | None
+    options: PlanOptions
+    overrides: tuple[str, ...]
 
 
 def add_planning(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +54,42 @@ def add_planning(parser: argparse.ArgumentParser) -> None:
         help="what a training step may take (default: the present plan's, else cpu)",
     )
     parser.add_argument(
+        "-a",
+        "--architecture",
+        choices=("plain", "residual", "unetr", "swinunetr"),
+        help="of the networks (default: the present plan's, else plain)",
+    )
+    parser.add_argument(
+        "--configurations",
+        nargs="+",
+        choices=("2d", "3d_fullres", "3d_lowres", "3d_cascade"),
+        help="to plan, the default first (default: the present plan's, else those that the task calls for)",
+    )
+    parser.add_argument(
+        "--interactive",
+        action=argparse.BooleanOptionalAction,
+        help="crop cases to their clicks, and never train without clicks (default: the present plan's, else no)",
+    )
+    parser.add_argument(
+        "--target-shape",
+        nargs=3,
+        type=positive,
+        metavar=("I", "J", "K"),
+        help="voxels that every case is resampled to, for tasks on a fixed grid (default: a spacing instead)",
+    )
+    parser.add_argument(
+        "--normalise",
+        choices=("ct", "suv", "zscore", "minmax"),
+        help="every channel (default: by its name and its intensities)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="[CONFIGURATION:]KEY=VALUE",
+        help="change a value of the plan, such as training.batch_size=4; may be repeated",
+    )
+    parser.add_argument(
         "--negatives",
         type=parse_negatives,
         metavar="keep|exclude|RATIO",
@@ -50,6 +101,23 @@ def add_planning(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         default=True,
         help="check the task before (default: yes)",
+    )
+
+
+def _add_dry_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="show the plan and what it will take, and write nothing but the fingerprint",
+    )
+    parser.add_argument(
+        "--fingerprint", type=Path, metavar="FILE", help="with --dry-run: plan this file, also nnU-Net's, without cases"
+    )
+    parser.add_argument(
+        "-m", "--modality", nargs="+", help="with --fingerprint: channel names (default: of dataset.json beside it)"
+    )
+    parser.add_argument(
+        "-l", "--labels", nargs="+", help="with --fingerprint: label names (default: of dataset.json beside it)"
     )
 
 
@@ -69,24 +137,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = make_parser("plan_and_process", "Measure a task, plan everything, and preprocess its cases.")
     add_task(parser)
     add_planning(parser)
+    _add_dry_run(parser)
     add_processes(parser)
+    add_device(parser)
     arguments = parser.parse_args(argv)
+    if not arguments.dry_run and (arguments.fingerprint or arguments.modality or arguments.labels):
+        parser.error("--fingerprint, -m and -l plan without cases; add --dry-run")
+    if not arguments.fingerprint and (arguments.modality or arguments.labels):
+        parser.error("-m and -l name the channels and labels of --fingerprint")
+    return _show(arguments) if arguments.dry_run else _process(arguments)
 
-    from interactivepet.pipeline.stages import PlanningOptions, run_plan_and_process
+
+def _process(arguments: argparse.Namespace) -> int:
+    from interactivepet.pipeline.stages import run_plan_and_process
     from interactivepet.settings import load_settings
 
     settings = load_settings()
     workspace = open_workspace(arguments.task, settings)
-    options = PlanningOptions(
-        n_folds=arguments.n_folds,
-        seed=arguments.seed,
-        budget=arguments.budget,
-        negatives=arguments.negatives,
-        snapshots=arguments.snapshots,
-        verify=arguments.verify,
-        n_proc=arguments.n_proc or settings.n_proc,
-        scheduler=settings.scheduler,
-    )
+    options = make_planning(arguments, settings)
     print_plan(run_plan_and_process(workspace, options=options, show_issues=print_issues))
     if arguments.snapshots:
         print(f"snapshots: {workspace.snapshots}")
@@ -94,20 +162,91 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def print_plan(plan: Plan) -> None:
-    """Show the decisions of a plan."""
-    network, training = plan.network, plan.training
+def make_planning(arguments: argparse.Namespace, settings: Settings) -> PlanningOptions:
+    """Turn the arguments of `add_planning` and `add_processes` into options."""
+    from interactivepet.pipeline.stages import PlanningOptions
+
+    return PlanningOptions(
+        n_folds=arguments.n_folds,
+        seed=arguments.seed,
+        snapshots=arguments.snapshots,
+        verify=arguments.verify,
+        n_proc=arguments.n_proc or settings.n_proc,
+        scheduler=settings.scheduler,
+        **_find_request(arguments),
+    )
+
+
+def _find_request(arguments: argparse.Namespace) -> Request:
+    """Find what is asked of the planner."""
+    from interactivepet.planning.plan import PlanOptions
+
+    options = PlanOptions(
+        configurations=tuple(arguments.configurations) if arguments.configurations else None,
+        interactive=arguments.interactive,
+        target_shape=tuple(arguments.target_shape) if arguments.target_shape else None,
+        normalise=arguments.normalise,
+        negatives=arguments.negatives,
+    )
+    return {
+        "budget": arguments.budget,
+        "architecture": arguments.architecture,
+        "options": options,
+        "overrides": tuple(arguments.set),
+    }
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    if arguments.fingerprint:
+        return _show_file(arguments)
+    from interactivepet.pipeline.dry_run import expect, plan_task
+    from interactivepet.pipeline.executor import open_executor
+    from interactivepet.settings import load_settings
+
+    settings = load_settings()
+    workspace = open_workspace(arguments.task, settings)
+    with open_executor(arguments.n_proc or settings.n_proc, scheduler=settings.scheduler) as executor:
+        plans, fingerprint = plan_task(workspace, executor, **_find_request(arguments))
+    print_plan(plans)
+    for name in plans.configurations:
+        expected = expect(plans.plan(name), fingerprint, device=arguments.device or settings.device)
+        print_expectation(name, expected, plans)
+    return 0
+
+
+def _show_file(arguments: argparse.Namespace) -> int:
+    from interactivepet.pipeline.dry_run import plan_fingerprint_file
+
+    plans, _ = plan_fingerprint_file(
+        arguments.fingerprint, channels=arguments.modality, labels=arguments.labels, **_find_request(arguments)
+    )
+    print_plan(plans)
+    return 0
+
+
+def print_plan(plans: Plans) -> None:
+    """Show the decisions of a plan, configuration by configuration."""
+    from interactivepet.planning.compare import describe_configuration
+
+    for name, own in plans.configurations.items():
+        rows = describe_configuration(own, channels=plans.channels)
+        for channel, rule in zip(plans.channels, own.normalisation, strict=True):
+            rows[f"normalisation of {channel}"] += f": {rule.reason}" if rule.reason else ""
+        title = f"{plans.task} {name}, budget {plans.budget}" + (", the default" if name == plans.default else "")
+        print_table(title, ["decision", "value"], list(rows.items()))
+
+
+def print_expectation(name: Configuration, expected: Expectation, plans: Plans) -> None:
+    """Show what a configuration will take."""
+    epochs = plans.plan(name).training.epochs
     rows = [
-        ("budget", f"{plan.budget}, about {plan.estimated_memory_gb:.2f} GB a training step"),
-        ("spacing", " x ".join(f"{mm:.2f}" for mm in plan.spacing_mm) + " mm"),
-        ("median shape", " x ".join(map(str, plan.median_shape))),
-        ("patch, batch", " x ".join(map(str, plan.patch_size)) + f", {training.batch_size}"),
-        *(
-            (f"normalisation of {name}", f"{rule.scheme}: {rule.reason}")
-            for name, rule in zip(plan.channels, plan.normalisation, strict=True)
-        ),
-        ("network", f"{network.architecture}, features {' '.join(map(str, network.features_per_stage))}"),
-        ("guidance", f"{plan.guidance.encoding}, {plan.guidance.scale_mm:.1f} mm"),
-        ("training", f"{training.epochs} epochs of {training.iterations_per_epoch} iterations"),
+        ("preprocessed cases", "those of 3d_fullres" if name == "3d_cascade" else f"{expected.disk_gb:.2f} GB at most"),
+        ("memory of a preprocessing process", f"about {expected.worker_gb:.2f} GB"),
+        (f"memory of a training step on {expected.device}", f"about {expected.step_gb:.2f} GB"),
     ]
-    print_table(f"{plan.task} {plan.configuration}", ["decision", "value"], rows)
+    if expected.epoch_seconds is None:
+        rows.append(("an epoch", f"not measured: the budget {plans.budget} is for a graphics card"))
+    else:
+        rows.append(("an epoch, without validation", f"{expected.epoch_seconds / 60:.1f} min"))
+        rows.append((f"a fold of {epochs} epochs", f"{epochs * expected.epoch_seconds / 3600:.1f} h"))
+    print_table(f"{name} will take", ["what", "how much"], rows)

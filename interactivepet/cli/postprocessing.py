@@ -41,8 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_device(parser)
     arguments = parser.parse_args(argv)
 
+    from interactivepet.pipeline.models import PredictionOptions
     from interactivepet.pipeline.postprocess import run_postprocessing
-    from interactivepet.pipeline.predict import PredictionOptions
     from interactivepet.settings import load_settings
 
     settings = load_settings()

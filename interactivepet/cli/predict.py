@@ -18,7 +18,7 @@ from interactivepet.cli.common import (
 from interactivepet.cli.postprocessing import add_promptable
 
 if TYPE_CHECKING:
-    from interactivepet.pipeline.predict import PredictionOptions
+    from interactivepet.pipeline.models import PredictionOptions
     from interactivepet.settings import Settings
 
 __all__ = ["add_prediction", "main", "make_prediction_options"]
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("-in needs -i and -o; the task's own test cases take their clicks from interactionsTs")
 
     from interactivepet.pipeline.predict import run_prediction
-    from interactivepet.pipeline.stages import make_folder_request, make_test_request
+    from interactivepet.pipeline.requests import make_folder_request, make_test_request
     from interactivepet.settings import load_settings
 
     settings = load_settings()
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def make_prediction_options(arguments: argparse.Namespace, settings: Settings) -> PredictionOptions:
     """Join the arguments of `add_prediction` with the settings."""
-    from interactivepet.pipeline.predict import PredictionOptions
+    from interactivepet.pipeline.models import PredictionOptions
     from interactivepet.settings import count_processors
 
     return PredictionOptions(

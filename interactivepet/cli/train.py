@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interactivepet.cli.common import (
@@ -22,15 +24,18 @@ from interactivepet.cli.tables import print_table
 if TYPE_CHECKING:
     from interactivepet.core.checkpoint import CheckpointCard
     from interactivepet.settings import Settings
-    from interactivepet.training.fold import TrainingOptions
+    from interactivepet.training.options import TrainingOptions
 
-__all__ = ["add_training", "main", "make_training_options", "print_cards"]
+__all__ = ["add_training", "duration_s", "main", "make_training_options", "print_cards"]
+
+SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that `interactivepet_run` shares."""
     parser.add_argument("-e", "--epochs", type=positive, help="instead of the plan's")
     parser.add_argument("--iterations", type=positive, help="an epoch, instead of the plan's")
+    _add_control(parser)
     add_device(parser)
     parser.add_argument(
         "--continue",
@@ -50,6 +55,41 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_control(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--until-dice", type=float, metavar="X", help="stop when the smoothed Dice of the validation patches reaches X"
+    )
+    parser.add_argument(
+        "--patience", type=positive, metavar="N", help="stop after N epochs without a better smoothed Dice of them"
+    )
+    parser.add_argument(
+        "--time-limit",
+        type=duration_s,
+        metavar="TIME",
+        help="end training of a fold within TIME, such as 2h, 90m, 1h30m or 3600s",
+    )
+    parser.add_argument(
+        "--pretrained", type=Path, metavar="FILE", help="start from the weights.pt of another fold or task"
+    )
+    parser.add_argument(
+        "--keep",
+        choices=["last", "best"],
+        default="last",
+        help="weights of the last epoch (default), or of the one with the best smoothed Dice of validation patches",
+    )
+    parser.add_argument(
+        "--deterministic", action="store_true", help="the same weights, bit for bit, on the same machine"
+    )
+    parser.add_argument("--compile", dest="compile_network", action="store_true", help="let torch compile the network")
+
+
+def duration_s(text: str) -> float:
+    """Parse `2h`, `90m`, `1h30m` or `3600s`."""
+    if not re.fullmatch(r"(?:\d+(?:\.\d+)?[hms])+", text):
+        raise argparse.ArgumentTypeError(f"{text} is not a time such as 2h, 90m, 1h30m or 3600s")
+    return sum(float(number) * SECONDS[unit] for number, unit in re.findall(r"([\d.]+)([hms])", text))
+
+
 @report_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
@@ -60,7 +100,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("-f", "--fold", nargs="+", required=True, metavar="FOLD", help="numbers of folds, or all")
     add_training(parser)
     add_processes(parser)
-    parser.add_argument("--training-seed", type=int, default=0, help="of weights, patches, clicks and augmentation")
+    parser.add_argument(
+        "-s", "--seed", type=not_negative, default=0, help="of weights, patches, clicks and augmentation"
+    )
     arguments = parser.parse_args(argv)
     folds = parse_folds(parser, arguments.fold)
 
@@ -72,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cards = run_training(
         workspace,
         folds,
-        options=make_training_options(arguments, settings, seed=arguments.training_seed),
+        options=make_training_options(arguments, settings, seed=arguments.seed),
         tta=arguments.tta,
         tracker=make_tracker(workspace, settings),
         n_proc=arguments.n_proc or settings.n_proc,
@@ -93,11 +135,18 @@ def parse_folds(parser: argparse.ArgumentParser, texts: Sequence[str]) -> list[i
 
 def make_training_options(arguments: argparse.Namespace, settings: Settings, *, seed: int) -> TrainingOptions:
     """Join the arguments of `add_training` with the settings."""
-    from interactivepet.training.fold import TrainingOptions
+    from interactivepet.training.options import TrainingOptions
 
     return TrainingOptions(
         epochs=arguments.epochs,
         iterations=arguments.iterations,
+        until_dice=arguments.until_dice,
+        patience=arguments.patience,
+        time_limit_s=arguments.time_limit,
+        pretrained=arguments.pretrained,
+        keep=arguments.keep,
+        deterministic=arguments.deterministic,
+        compile_network=arguments.compile_network,
         device=arguments.device or settings.device,
         seed=seed,
         n_threads=settings.n_threads,

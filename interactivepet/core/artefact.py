@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
+from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from interactivepet.version import __version__
 
-__all__ = ["Artefact", "Record"]
+__all__ = ["Artefact", "Record", "explain_refusal"]
 
 
 class Record(BaseModel):
@@ -38,3 +40,35 @@ class Artefact(Record):
         """
         text = self.model_dump_json(exclude={"package_version", "made_from"})
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def explain_refusal(error: ValidationError, kind: type[BaseModel]) -> str:
+    """Say what the first problem of a refused record is; for an unknown key, the nearest known one.
+
+    Args:
+        error: of validating against `kind`.
+        kind: the record.
+    """
+    # a misspelt key is also missed under its right name, which says less
+    first = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    field = ".".join(str(part) for part in first["loc"]) or "the whole file"
+    if first["type"] != "extra_forbidden":
+        return f"{field}: {first['msg'].removeprefix('Value error, ')}"
+    near = difflib.get_close_matches(str(first["loc"][-1]), sorted(_list_names(kind)), n=1)
+    return f"{field}: no such key, " + (f"did you mean {near[0]}?" if near else "remove it")
+
+
+def _list_names(kind: type[BaseModel]) -> set[str]:
+    """List the names of all fields of a record and of the records in it."""
+    names = set(kind.model_fields)
+    for field in kind.model_fields.values():
+        for inner in _list_records(field.annotation):
+            names |= _list_names(inner)
+    return names
+
+
+def _list_records(annotation: Any) -> list[type[BaseModel]]:
+    """List the records that an annotation such as `tuple[Record, ...] | None` mentions."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [record for part in get_args(annotation) for record in _list_records(part)]

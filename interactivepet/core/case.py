@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from interactivepet.core.geometry import Geometry, SpatialTrace
+from interactivepet.core.geometry import BoundingBox, Geometry, SpatialTrace
 
-__all__ = ["Case", "PreprocessedCase"]
+__all__ = ["Case", "PreprocessedCase", "find_body_box"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,3 +44,22 @@ class PreprocessedCase:
     image: npt.NDArray[np.float32]
     label: npt.NDArray[np.uint8] | None
     trace: SpatialTrace
+
+
+def find_body_box(image: npt.NDArray[np.float32]) -> BoundingBox:
+    """Find the box outside of which every channel holds only its background value.
+
+    The background value is each channel's minimum: 0 in PET, SPECT and MR, the padding value in CT.
+    nnU-Net crops to non-zero voxels, which keeps all of a CT.
+
+    Args:
+        image: (C, I, J, K).
+
+    Returns:
+        The box; the whole grid for a constant image.
+    """
+    shape = (image.shape[1], image.shape[2], image.shape[3])
+    shown = np.zeros(shape, dtype=bool)
+    for channel in image:
+        shown |= channel > channel.min()
+    return BoundingBox.of(shown) or BoundingBox((0, 0, 0), shape)

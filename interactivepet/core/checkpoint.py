@@ -20,9 +20,15 @@ class EpochRecord(Record):
     """Per label, over those patches taken together; None when none of them holds the label.
     It follows progress and estimates nothing: patches are not cases."""
     learning_rate: float
+    """Of the epoch's first iteration."""
     seconds: float
+    """With validation and the writing of the state before."""
     memory_gb: float
     """Peak of the process (CPU) or of the device (GPU) so far."""
+    iterations_per_second: float = 0.0
+    """While training, waiting for batches included."""
+    wait_share: float = 0.0
+    """Share of that time in which the device had nothing to compute."""
 
 
 class CheckpointCard(Artefact):

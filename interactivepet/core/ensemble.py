@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from interactivepet.core.artefact import Artefact, Record
+from interactivepet.core.plan import Configuration
 
 __all__ = ["CandidateScore", "Choice", "ClickMode", "EnsembleRule", "FusionRule", "PostprocessingRule"]
 
@@ -17,6 +18,8 @@ ClickMode = Literal["none", "extreme"]
 class FusionRule(Record):
     """Probability of the folds and of nnInteractive -> mask."""
 
+    configurations: tuple[Configuration, ...] = Field(min_length=1)
+    """Whose folds are averaged."""
     nninteractive_weight: float = Field(default=0.0, ge=0.0, le=1.0)
     """0: folds only; 1: nnInteractive only."""
     threshold: float = Field(default=0.5, gt=0.0, lt=1.0)
@@ -39,7 +42,7 @@ class PostprocessingRule(Record):
 class CandidateScore(Record):
     """One candidate that was tried in one of the stages of the choice."""
 
-    stage: Literal["blend", "threshold", "postprocessing"]
+    stage: Literal["configuration", "blend", "threshold", "postprocessing"]
     fusion: FusionRule
     postprocessing: PostprocessingRule
     dice: float
@@ -63,10 +66,12 @@ class Choice(Record):
 
 
 class EnsembleRule(Artefact):
-    """The content of `ensemble.json`. `made_from` joins the hashes of the folds' cards."""
+    """The content of `ensemble.json`. `made_from` joins the hashes of all cards of `configurations`."""
 
     task: str
     folds: tuple[int, ...]
+    configurations: tuple[Configuration, ...]
+    """All that were trained and took part in the choice."""
     chosen_on: str
     """Hash of the clicks and of nnInteractive's source, so that the choice is made again when they change."""
     nninteractive: str = ""

@@ -42,8 +42,9 @@ class CaseFingerprint(Record):
     foreground: tuple[ChannelStatistics, ...]
     """Per channel, over the voxels of all labels; empty for a case without any."""
     body: tuple[ChannelStatistics, ...]
-    """Per channel, over the voxels of the kept box."""
-    objects: tuple[ObjectStatistics, ...]
+    """Per channel, over the voxels of the kept box; empty where it was not measured."""
+    objects: tuple[ObjectStatistics, ...] | None
+    """None: they were not measured, as in a fingerprint of nnU-Net; empty: there are none."""
 
 
 class Fingerprint(Artefact):
@@ -56,4 +57,4 @@ class Fingerprint(Artefact):
     foreground: tuple[ChannelStatistics, ...]
     """Per channel, over a sample of every case's foreground with equal weight a case."""
     body: tuple[ChannelStatistics, ...]
-    """Per channel, over a sample of every case's kept box with equal weight a case."""
+    """Per channel, over a sample of every case's kept box with equal weight a case; empty where not measured."""

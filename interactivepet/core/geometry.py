@@ -7,11 +7,13 @@ World coordinates are RAS+ in mm: x grows to the patient's right, y to anterior,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "CONNECTIVITY",
     "GRID_TOLERANCE_MM",
     "ORTHOGONALITY_TOLERANCE",
     "BoundingBox",
@@ -28,6 +30,13 @@ Spacing = tuple[float, float, float]
 """Millimetres along (i, j, k)."""
 FloatArray = npt.NDArray[np.float64]
 """Coordinates, in voxels or mm."""
+
+CONNECTIVITY: Final = 26
+"""Voxels that share a face, an edge or a corner belong to one object, wherever objects are counted.
+
+PET lesions are a few voxels wide, so a stricter rule would break one into several; challenges count so (autoPET:
+Gatidis 2024, doi:10.1038/s42256-024-00912-9).
+"""
 
 GRID_TOLERANCE_MM = 0.01
 """Two grids are the same when no corner of one lies further than this from its twin in the other.
@@ -64,6 +73,16 @@ class BoundingBox:
         start = tuple(max(0, a - m) for a, m in zip(self.start, margin, strict=True))
         stop = tuple(min(n, b + m) for b, m, n in zip(self.stop, margin, within, strict=True))
         return BoundingBox((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+    def widened(self, minimum: Shape, within: Shape) -> BoundingBox:
+        """Widen each edge to `minimum` voxels where the grid of shape `within` has that many, about the same centre."""
+        edges = []
+        for a, b, edge, n in zip(self.start, self.stop, minimum, within, strict=True):
+            length = max(b - a, min(edge, n))
+            start = min(max(0, (a + b - length) // 2), n - length)
+            edges.append((start, start + length))
+        (i0, i1), (j0, j1), (k0, k1) = edges
+        return BoundingBox((i0, j0, k0), (i1, j1, k1))
 
     @staticmethod
     def of(mask: npt.NDArray[np.bool_]) -> BoundingBox | None:

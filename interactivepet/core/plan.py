@@ -11,19 +11,33 @@ from pydantic import Field, model_validator
 from interactivepet.core.artefact import Artefact, Record
 
 __all__ = [
+    "Architecture",
     "Budget",
     "ClickSampling",
+    "Configuration",
+    "ConfigurationPlan",
+    "CropPlan",
     "Fold",
     "FoldList",
     "GuidancePlan",
+    "LossName",
+    "MemoryEstimate",
     "NegativeSampling",
     "NetworkPlan",
     "Normalisation",
     "Plan",
+    "Plans",
     "TrainingPlan",
+    "TransformerPlan",
+    "UNetPlan",
 ]
 
 Budget = Literal["cpu", "8gb", "24gb", "80gb"]
+Configuration = Literal["2d", "3d_fullres", "3d_lowres", "3d_cascade"]
+"""`2d` sees slices, `3d_lowres` a coarser grid; `3d_cascade` refines the mask of `3d_lowres` on the full grid."""
+Architecture = Literal["plain", "residual", "unetr", "swinunetr"]
+LossName = Literal["dice_ce", "dice_focal", "dice_bce"]
+"""Soft Dice plus a mean over voxels: cross-entropy, focal loss, or a binary cross-entropy for each class."""
 Triple = tuple[int, int, int]
 
 NegativeSampling = Literal["keep", "exclude"] | Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -33,8 +47,8 @@ NegativeSampling = Literal["keep", "exclude"] | Annotated[float, Field(gt=0.0, l
 class Normalisation(Record):
     """How one channel's intensities become network input: clip, then (x - mean) / std."""
 
-    scheme: Literal["ct", "suv", "zscore"]
-    """`ct` and `suv` use the task's statistics below; `zscore` those of each image's own kept box."""
+    scheme: Literal["ct", "suv", "zscore", "minmax"]
+    """`ct` and `suv` use the task's statistics below; `zscore` and `minmax` those of each image's own kept box."""
     clip: tuple[float, float] | None = None
     mean: float = 0.0
     std: float = 1.0
@@ -42,19 +56,83 @@ class Normalisation(Record):
     """Why the planner chose it, for the reader of plans.json."""
 
 
-class NetworkPlan(Record):
+class CropPlan(Record):
+    """What is kept of an image before it is resampled."""
+
+    region: Literal["body", "clicks"] = "body"
+    """`body`: the box outside of which every channel is background. `clicks`: the box of clicks and, in training,
+    labels; a model of such a plan answers to clicks only."""
+    margin_mm: float = Field(default=0.0, ge=0.0)
+    """By which the box is widened on every side."""
+
+
+class MemoryEstimate(Record):
+    """Peak of one training step in GB: weights, gradients, optimiser, activations, largest workspace."""
+
+    float32_gb: float
+    mixed_gb: float
+    """With bfloat16 or float16 activations."""
+
+
+class UNetPlan(Record):
     """A U-Net of `dynamic_network_architectures`."""
 
     architecture: Literal["plain", "residual"] = "plain"
     input_channels: int
-    """Image channels and guidance channels together."""
+    """Image, guidance and previous-mask channels together."""
     output_channels: int
     """Background and labels."""
     features_per_stage: tuple[int, ...]
     kernel_sizes: tuple[Triple, ...]
     strides: tuple[Triple, ...]
     n_conv_per_stage: tuple[int, ...]
+    """Convolutions, or residual blocks, of each encoder stage."""
     n_conv_per_stage_decoder: tuple[int, ...]
+
+    @model_validator(mode="after")
+    def _check_stages(self) -> Self:
+        lengths = {len(self.features_per_stage), len(self.kernel_sizes), len(self.strides)}
+        lengths |= {len(self.n_conv_per_stage), len(self.n_conv_per_stage_decoder) + 1}
+        if len(lengths) != 1:
+            raise ValueError("network: features, kernels, strides and convolutions must be given for the same stages")
+        return self
+
+    @property
+    def divisor(self) -> Triple:
+        """What each edge of a patch must be a multiple of."""
+        i, j, k = (math.prod(stride[axis] for stride in self.strides) for axis in range(3))
+        return (i, j, k)
+
+
+class TransformerPlan(Record):
+    """A UNETR or SwinUNETR of MONAI."""
+
+    architecture: Literal["unetr", "swinunetr"]
+    input_channels: int
+    """Image, guidance and previous-mask channels together."""
+    output_channels: int
+    """Background and labels."""
+    image_size: Triple
+    """The patch: UNETR learns an embedding for each position. An axis of one voxel makes the network 2D."""
+    feature_size: int
+    """Feature maps of the finest stage."""
+    hidden_size: int = 0
+    """Width of UNETR's tokens; SwinUNETR has no such width and 0 here."""
+    n_heads: int = 0
+    """Attention heads of UNETR; SwinUNETR's are 3, 6, 12 and 24, and 0 here."""
+
+    @property
+    def divisor(self) -> Triple:
+        """What each edge of a patch must be a multiple of.
+
+        UNETR's tokens are 16 voxels wide; SwinUNETR halves five times.
+        """
+        step = 16 if self.architecture == "unetr" else 32
+        i, j, k = (1 if edge == 1 else step for edge in self.image_size)
+        return (i, j, k)
+
+
+NetworkPlan = Annotated[UNetPlan | TransformerPlan, Field(discriminator="architecture")]
 
 
 class GuidancePlan(Record):
@@ -91,9 +169,20 @@ class TrainingPlan(Record):
     batch_size: int = Field(ge=1)
     epochs: int = Field(ge=1)
     iterations_per_epoch: int = Field(ge=1)
+    loss: LossName = "dice_ce"
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """`sgd` has Nesterov momentum. `adamw` wants a learning rate about thirty times smaller."""
     learning_rate: float = Field(default=0.01, gt=0.0)
+    """Its highest value; it falls to almost 0 at the last iteration."""
+    schedule: Literal["polynomial", "cosine"] = "polynomial"
+    warm_up: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of the iterations in which the learning rate rises from 0 to its highest value."""
     momentum: float = 0.99
+    """Of `sgd`."""
     weight_decay: float = 3e-5
+    ema: float | None = Field(default=None, gt=0.0, lt=1.0)
+    """Decay an iteration of a moving average of the weights, which is then what is validated and kept; None keeps
+    the weights themselves."""
     foreground_share: float = 0.5
     """Share of the patches that are centred on a labelled voxel."""
     negatives: NegativeSampling = "keep"
@@ -102,40 +191,48 @@ class TrainingPlan(Record):
     clicks: ClickSampling
 
 
-class Plan(Artefact):
-    """The content of `plans.json`. `made_from` is the fingerprint's hash."""
+class ConfigurationPlan(Record):
+    """What one configuration decides for itself."""
 
-    task: str
-    configuration: str = "3d_fullres"
-    budget: Budget
-    channels: tuple[str, ...]
-    labels: dict[str, int]
     spacing_mm: tuple[float, float, float]
     """Voxel spacing that every case is resampled to, along (i, j, k)."""
     median_shape: Triple
     """Median shape of the cases after cropping and resampling."""
+    target_shape: Triple | None = None
+    """For tasks on a fixed grid: every case is resampled to this shape, whatever spacing that gives it."""
     patch_size: Triple
+    crop: CropPlan = CropPlan()
     normalisation: tuple[Normalisation, ...]
     network: NetworkPlan
     guidance: GuidancePlan
     training: TrainingPlan
-    estimated_memory_gb: float
-    """Estimated peak of one training step: weights, gradients, optimiser and activations."""
+    memory: MemoryEstimate
     reasons: dict[str, str] = Field(default_factory=dict)
     """Field -> why the planner chose its value."""
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
-        network = self.network
-        lengths = {len(network.features_per_stage), len(network.kernel_sizes), len(network.strides)}
-        lengths |= {len(network.n_conv_per_stage), len(network.n_conv_per_stage_decoder) + 1}
-        if len(lengths) != 1:
-            raise ValueError("network: features, kernels, strides and convolutions must be given for the same stages")
-        divisors = [math.prod(stride[axis] for stride in network.strides) for axis in range(3)]
-        if any(edge % divisor for edge, divisor in zip(self.patch_size, divisors, strict=True)):
-            raise ValueError(f"patch_size {self.patch_size} must be multiples of the product of strides {divisors}")
-        wanted = (len(self.channels) + 2 * len(self.labels), 1 + len(self.labels))
-        if (network.input_channels, network.output_channels) != wanted:
+    def _check_patch(self) -> Self:
+        divisor = self.network.divisor
+        if any(edge % step for edge, step in zip(self.patch_size, divisor, strict=True)):
+            raise ValueError(f"patch_size {self.patch_size} must be multiples of {divisor}, what the network halves")
+        if isinstance(self.network, TransformerPlan) and self.network.image_size != self.patch_size:
+            raise ValueError(f"network.image_size {self.network.image_size} must be patch_size {self.patch_size}")
+        return self
+
+
+class Plan(ConfigurationPlan, Artefact):
+    """One configuration with what all of a task's have in common. `made_from` is the fingerprint's hash."""
+
+    task: str
+    configuration: Configuration = "3d_fullres"
+    budget: Budget
+    channels: tuple[str, ...]
+    labels: dict[str, int]
+
+    @model_validator(mode="after")
+    def _check_channels(self) -> Self:
+        wanted = (len(self.channels) + 3 * len(self.labels), 1 + len(self.labels))
+        if (self.network.input_channels, self.network.output_channels) != wanted:
             raise ValueError(f"network: input and output channels must be {wanted} for these channels and labels")
         return self
 
@@ -146,8 +243,59 @@ class Plan(Artefact):
 
     def preprocessing_hash(self) -> str:
         """Hash only what preprocessing depends on: editing the training keeps preprocessed cases valid."""
-        fields = {"channels", "labels", "spacing_mm", "normalisation"}
+        fields = {"channels", "labels", "spacing_mm", "target_shape", "crop", "normalisation"}
         return hashlib.sha256(self.model_dump_json(include=fields).encode()).hexdigest()[:16]
+
+
+class Plans(Artefact):
+    """The content of `plans.json`: every configuration that the fingerprint calls for.
+
+    `made_from` is the fingerprint's hash.
+    """
+
+    task: str
+    budget: Budget
+    channels: tuple[str, ...]
+    labels: dict[str, int]
+    configurations: dict[Configuration, ConfigurationPlan]
+    """The first is trained when none is named."""
+
+    @model_validator(mode="after")
+    def _check_configurations(self) -> Self:
+        if not self.configurations:
+            raise ValueError("configurations: at least one is needed")
+        if "3d_cascade" in self.configurations and "3d_lowres" not in self.configurations:
+            raise ValueError("configurations: 3d_cascade refines 3d_lowres, which is missing")
+        for name in self.configurations:
+            self.plan(name)
+        return self
+
+    @property
+    def default(self) -> Configuration:
+        """The configuration that is trained when none is named."""
+        return next(iter(self.configurations))
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether the cases are pictures of one slice."""
+        return 1 in self.configurations[self.default].median_shape
+
+    def plan(self, configuration: Configuration) -> Plan:
+        """Join a configuration with what all have in common.
+
+        Raises:
+            KeyError: the configuration was not planned.
+        """
+        own = self.configurations[configuration]
+        return Plan(
+            made_from=self.made_from,
+            task=self.task,
+            configuration=configuration,
+            budget=self.budget,
+            channels=self.channels,
+            labels=self.labels,
+            **{name: getattr(own, name) for name in ConfigurationPlan.model_fields},
+        )
 
 
 class Fold(Record):

@@ -70,5 +70,5 @@ class SuvRecord(Artefact):
     suv: SuvRule
     ct: DicomSource | None = None
     """The series resampled onto the PET grid as second channel."""
-    masks: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """RTSTRUCT or SEG file -> names of its regions that make the label."""
+    masks: dict[str, dict[str, tuple[str, ...]]] = Field(default_factory=dict)
+    """RTSTRUCT or SEG file -> name or pattern that was asked for -> names of its regions that make the label."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from interactivepet.core.case import Case
 from interactivepet.core.dataset import CaseEntry, DatasetManifest, Issue, Severity
 from interactivepet.core.geometry import GRID_TOLERANCE_MM, ORTHOGONALITY_TOLERANCE, Geometry
 from interactivepet.core.interaction import Click
@@ -17,13 +19,24 @@ from interactivepet.dataset.read import read_volume, to_float32
 from interactivepet.dataset.volume import Volume, describe_mismatch, round_labels
 from interactivepet.errors import CaseError, DatasetError
 
-__all__ = ["AIR_HU", "NEGATIVE_SHARE", "Findings", "Mask", "check_clicks", "check_image", "check_label", "is_pet"]
+__all__ = [
+    "AIR_HU",
+    "NEGATIVE_SHARE",
+    "Findings",
+    "Mask",
+    "check_clicks",
+    "check_image",
+    "check_image_files",
+    "check_label",
+    "is_pet",
+]
 
 AIR_HU = -500.0
 """No PET reaches as low, and a CT with any air in it does."""
 NEGATIVE_SHARE = 0.05
 """Uptake is never negative: a minimum below minus this share of the maximum is no noise of the reconstruction."""
 _PET_NAMES = ("pet", "suv", "fdg", "psma")
+_IMAGE = "the image"
 
 
 @dataclass(slots=True)
@@ -69,7 +82,28 @@ def is_pet(channel: str) -> bool:
     return channel.strip().lower().startswith(_PET_NAMES)
 
 
-def check_image(findings: Findings, entry: CaseEntry, *, task_dir: Path, channels: tuple[str, ...]) -> Geometry | None:
+def check_image(case: Case, channels: Sequence[str]) -> tuple[Issue, ...]:
+    """Check the image of one case in memory as `check_image_files` checks files: before it is predicted.
+
+    Args:
+        case: image (C, I, J, K) in the units of its files.
+        channels: names in channel order, which tell PET and CT.
+
+    Returns:
+        The kinds `channels`, `shear`, `nan`, `constant`, `swapped` and `negative-suv`; empty when the image is sound.
+    """
+    findings = Findings(case.id)
+    names = tuple(channels)
+    _check_channels(findings, _IMAGE, n_found=len(case.image), n_expected=len(names))
+    _check_shear(findings, _IMAGE, geometry=case.geometry)
+    ranges = _check_intensities(findings, _IMAGE, values=case.image, names=names)
+    _check_units(findings, ranges if len(case.image) == len(names) else {})
+    return tuple(findings.issues)
+
+
+def check_image_files(
+    findings: Findings, entry: CaseEntry, *, task_dir: Path, channels: tuple[str, ...]
+) -> Geometry | None:
     """Check files, grids and intensities of every channel; give the first grid that can be read."""
     is_split = len(entry.images) > 1
     if is_split and len(entry.images) != len(channels):
@@ -85,7 +119,7 @@ def check_image(findings: Findings, entry: CaseEntry, *, task_dir: Path, channel
         names = channels[number : number + 1] if is_split else channels
         _check_channels(findings, file, n_found=len(volume.values), n_expected=len(names) or 1)
         _check_shear(findings, file, geometry=volume.geometry)
-        found = _check_intensities(findings, file, volume=volume, names=names)
+        found = _check_intensities(findings, file, values=volume.values, names=names)
         ranges |= found if len(volume.values) == len(names) else {}
         here = (names[0] if names else file, volume.geometry)
         reference = reference or here
@@ -185,11 +219,11 @@ def _check_grid(
 
 
 def _check_intensities(
-    findings: Findings, file: str, *, volume: Volume, names: tuple[str, ...]
+    findings: Findings, file: str, *, values: npt.NDArray[Any], names: tuple[str, ...]
 ) -> dict[str, tuple[float, float]]:
     """Check every channel of a file; give name -> smallest and largest value of those that are sound."""
     ranges: dict[str, tuple[float, float]] = {}
-    for number, channel in enumerate(to_float32(volume.values)):
+    for number, channel in enumerate(to_float32(values)):
         name = f"{names[number] if number < len(names) else f'channel {number}'} of {file}"
         n_nan, n_infinite = int(np.isnan(channel).sum()), int(np.isinf(channel).sum())
         if n_nan or n_infinite:

@@ -48,8 +48,8 @@ CLICK_FILE_ENDINGS = (".mrk.json", ".json", ".nii.gz")
 NEGATIVE_WORDS = frozenset({"background", "bg", "neg", "negative"})
 """A point with one of these words in its name shows what is not the label."""
 
-PointFrame = Literal["mm", "voxel"]
-"""What numbers in Grand Challenge and autoPET files are: LPS mm, or indices (i, j, k) of the image."""
+PointFrame = Literal["lps", "ras", "voxel"]
+"""What numbers in Grand Challenge and autoPET files are: mm in LPS or RAS, or indices (i, j, k) of the image."""
 
 _SCHEMA = (
     "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/"
@@ -140,7 +140,7 @@ def read_clicks(
     path: Path,
     *,
     geometry: Geometry,
-    point_frame: PointFrame = "mm",
+    point_frame: PointFrame = "lps",
     labels: Mapping[str, int] | None = None,
 ) -> tuple[Click, ...]:
     """Read a case's clicks from any of the forms at the top of this module.
@@ -202,7 +202,7 @@ def _read_json(
         lists = _parse(TypeAdapter(dict[str, tuple[Position, ...]]), text)
         named = [(name, point) for name, points in lists.items() for point in points]
     for name, point in named:
-        position = geometry.to_mm(point) if frame == "voxel" else np.array(point) * _FLIP["LPS"]
+        position = geometry.to_mm(point) if frame == "voxel" else np.array(point) * _FLIP[frame.upper()]
         yield from _make_clicks(position, _read_meaning((name,), labels))
 
 

@@ -59,21 +59,25 @@ class Layout:
 def find_layout(task_dir: Path, *, n_channels: int) -> Layout:
     """Find how a task names its files; the names of its masks decide.
 
+    A task without training images is one to predict only: its test images tell.
+
     Raises:
-        ManifestError: there are no training images, or every case has another number of channels.
+        ManifestError: there are no images, or every case has another number of channels.
     """
-    images = list_files(task_dir, IMAGES_TRAINING)
+    images, masks = list_files(task_dir, IMAGES_TRAINING), list_labels(task_dir, LABELS_TRAINING)
+    if not images:
+        images, masks = list_files(task_dir, IMAGES_TEST), list_labels(task_dir, LABELS_TEST)
     if not images:
         raise ManifestError(
             f"{task_dir}: no images in {IMAGES_TRAINING}, expected CASE.nii.gz or CASE_0000.nii.gz; "
             f"put the training images there and their masks into {LABELS_TRAINING}"
         )
-    by_channel = _is_by_channel(images, list_labels(task_dir, LABELS_TRAINING), n_channels=n_channels)
+    by_channel = _is_by_channel(images, masks, n_channels=n_channels)
     counts = _count_channels(task_dir, _group(images, by_channel=by_channel), enough=n_channels)
     if counts and n_channels not in counts:
         found = " or ".join(str(count) for count in sorted(counts))
         raise ManifestError(
-            f"{task_dir}: the training cases have {found} channels, expected {n_channels}; "
+            f"{task_dir}: the cases have {found} channels, expected {n_channels}; "
             "name every channel, in the order of the files"
         )
     return Layout(n_channels, by_channel, commonest_ending(images))

@@ -10,7 +10,8 @@
 | `label-value`, `label-noninteger`, `label-empty` | undeclared values, fractions, or nothing in a mask |
 | `click-outside-image`, `click-outside-mask` | a click outside the image, or on the wrong side of a margin |
 
-`label-empty`, and `swapped` when only a CT without air speaks for it, are notes: they do not stop the walk.
+`label-empty`, `swapped` when only a CT without air speaks for it, and a lack of training cases where there are test
+cases, are notes: they do not stop the walk.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
-from interactivepet.core.dataset import CaseEntry, DatasetManifest, Issue
-from interactivepet.dataset.checks import Findings, check_clicks, check_image, check_label
+from interactivepet.core.dataset import CaseEntry, DatasetManifest, Issue, Severity
+from interactivepet.dataset.checks import Findings, check_clicks, check_image_files, check_label
 from interactivepet.dataset.interactions import CLICK_FILE_ENDINGS
 from interactivepet.dataset.layout import (
     CLICKS_TEST,
@@ -57,7 +58,7 @@ def find_issues(
         The problems, in the order image, mask, clicks; empty when the case is sound.
     """
     findings = Findings(entry.id)
-    geometry = check_image(findings, entry, task_dir=task_dir, channels=manifest.channels)
+    geometry = check_image_files(findings, entry, task_dir=task_dir, channels=manifest.channels)
     mask = check_label(findings, entry, task_dir=task_dir, manifest=manifest, geometry=geometry)
     if clicks_path is not None and geometry is not None:
         check_clicks(findings, clicks_path, manifest=manifest, geometry=geometry, mask=mask)
@@ -75,7 +76,9 @@ def find_task_issues(task_dir: Path, manifest: DatasetManifest) -> tuple[Issue, 
     entries = (*manifest.training, *manifest.test)
     if not manifest.training:
         remedy = "fill imagesTr and labelsTr and generate dataset.json again"
-        findings.add("missing-file", "no training cases", expected="at least one", remedy=remedy)
+        expected = "at least one, or another task's model for the test cases" if manifest.test else "at least one"
+        severity: Severity = "note" if manifest.test else "error"
+        findings.add("missing-file", "no training cases", expected=expected, remedy=remedy, severity=severity)
     for case, count in Counter(entry.id for entry in entries).items():
         if count > 1:
             found, remedy = f"{count} cases named {case}", "rename the files of all but one"

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from interactivepet.core.artefact import Artefact
+from interactivepet.core.artefact import Artefact, explain_refusal
 from interactivepet.core.geometry import Geometry
 from interactivepet.dataset.layout import ITK_ENDINGS, NIFTI_ENDINGS, PARTIAL_PREFIX, split_ending
 from interactivepet.dataset.read import LARGEST_LABEL, read_geometry
@@ -89,10 +89,8 @@ def read_artefact(path: Path, kind: type[T], *, command: str, made_from: str | N
     except FileNotFoundError as error:
         raise MissingArtefactError(f"{path} is not there; run `{command}` first") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the whole file"
         raise ArtefactError(
-            f"{path}: {field}: {first['msg']}, expected a {kind.__name__}; correct it, or delete the file "
+            f"{path}: {explain_refusal(error, kind)}, expected a {kind.__name__}; correct it, or delete the file "
             f"and run `{command}` again"
         ) from error
     expected = kind.model_fields["schema_version"].default

@@ -1,27 +1,29 @@
 """How folds and promptable model are fused and cleaned: chosen on cases that the folds never saw.
 
-Three choices are made one after the other: the blend, the threshold, the clean-up steps. An honest estimate of
-the result repeats all three without each fold in turn and scores that fold.
+Four choices are made one after the other: configurations, blend, threshold, clean-up steps. An honest estimate of
+the result repeats all four without each fold in turn and scores that fold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import combinations
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.ensemble import CandidateScore, Choice, FusionRule, PostprocessingRule
-from interactivepet.core.geometry import Geometry
+from interactivepet.core.geometry import CONNECTIVITY, Geometry
 from interactivepet.core.interaction import Click
+from interactivepet.core.plan import Configuration
 from interactivepet.core.prediction import Prediction
-from interactivepet.ensemble.fuse import blend, to_segmentation
+from interactivepet.ensemble.fuse import average, blend, to_segmentation
 from interactivepet.errors import FusionError
 from interactivepet.evaluation.metrics import mean_case_dice
 from interactivepet.postprocessing.choose import choose_simplest, make_candidates
-from interactivepet.postprocessing.steps import CONNECTIVITY, apply_rule
+from interactivepet.postprocessing.steps import apply_rule
 
 __all__ = ["THRESHOLDS", "WEIGHTS", "OutOfFoldCase", "choose_rule"]
 
@@ -31,8 +33,8 @@ THRESHOLDS = (0.5, 0.4, 0.6, 0.3, 0.7)
 """From what needs no reason to what lies far from it."""
 
 Scores = npt.NDArray[np.float64]
-Stage = Literal["blend", "threshold", "postprocessing"]
-_STAGES: tuple[Stage, ...] = ("blend", "threshold", "postprocessing")
+Stage = Literal["configuration", "blend", "threshold", "postprocessing"]
+_STAGES: tuple[Stage, ...] = get_args(Stage)
 Rules = tuple[FusionRule, PostprocessingRule]
 
 
@@ -46,7 +48,7 @@ class OutOfFoldCase:
         geometry: the grid of reference and predictions.
         clicks: what the predictions were given; empty without clicks.
         load_label: loads the reference (I, J, K) uint8.
-        load_folds: loads the out-of-fold prediction of our networks.
+        load_folds: loads the out-of-fold prediction of a configuration's networks.
         load_promptable: loads the promptable model's; None when there is none.
     """
 
@@ -55,7 +57,7 @@ class OutOfFoldCase:
     geometry: Geometry
     clicks: tuple[Click, ...]
     load_label: Callable[[], npt.NDArray[np.uint8]]
-    load_folds: Callable[[], Prediction]
+    load_folds: Callable[[Configuration], Prediction]
     load_promptable: Callable[[], Prediction] | None = None
 
 
@@ -63,21 +65,23 @@ def choose_rule(
     cases: Sequence[OutOfFoldCase],
     *,
     labels: Sequence[int],
+    configurations: Sequence[Configuration],
     with_clicks: bool,
     margin: float = 0.002,
     progress: Callable[[int, int], None] | None = None,
 ) -> Choice:
-    """Choose blend, threshold and postprocessing by mean out-of-fold Dice.
+    """Choose configurations, blend, threshold and postprocessing by mean out-of-fold Dice.
 
     With the cases of one fold only, each case is left out in turn instead of each fold.
 
     Args:
         cases: at least two, of one click mode.
         labels: values that are scored.
+        configurations: that were trained; each alone and every two together are tried, the first being the simplest.
         with_clicks: whether clicks were given; without them neither the promptable model nor a clean-up
             step that looks at clicks is tried.
         margin: a more complicated candidate must beat a simpler one by more than this mean Dice.
-        progress: called after every case with the number of cases done and to do; each of the three stages
+        progress: called after every case with the number of cases done and to do; each of the four stages
             goes through all cases once.
 
     Returns:
@@ -94,11 +98,12 @@ def choose_rule(
     seen = [np.ones(len(cases), dtype=bool), *(groups != group for group in np.unique(groups))]
     volumes = [_measure_objects(case) for case in cases]
     table = _ScoreTable(cases, labels, progress)
-    chosen: list[Rules] = [(FusionRule(), PostprocessingRule())] * len(seen)
+    pools = _pool(configurations)
+    chosen: list[Rules] = [(FusionRule(configurations=pools[0]), PostprocessingRule())] * len(seen)
     candidates: list[CandidateScore] = []
     for stage in _STAGES:
         options = [
-            _expand(stage, rules, weights, _pick(volumes, part), with_clicks=with_clicks)
+            _expand(stage, rules, pools, weights=weights, volumes_ml=_pick(volumes, part), with_clicks=with_clicks)
             for rules, part in zip(chosen, seen, strict=True)
         ]
         table.add(rules for option in options for rules in option)
@@ -147,12 +152,14 @@ class _ScoreTable:
 
 def _score_case(case: OutOfFoldCase, rules: Sequence[Rules], labels: Sequence[int]) -> list[float]:
     """Give the mean Dice over the labels of each rule on one case."""
-    folds = case.load_folds()
+    folds = {name: case.load_folds(name) for name in dict.fromkeys(n for f, _ in rules for n in f.configurations)}
     needs_promptable = any(fusion.nninteractive_weight > 0 for fusion, _ in rules)
-    promptable = case.load_promptable() if needs_promptable and case.load_promptable is not None else folds
+    promptable = case.load_promptable() if needs_promptable and case.load_promptable is not None else None
     masks: dict[FusionRule, npt.NDArray[np.uint8]] = {}
     for fusion in dict.fromkeys(fusion for fusion, _ in rules):
-        fused = blend(folds, promptable, weight=fusion.nninteractive_weight)
+        fused = average(folds[name] for name in fusion.configurations)
+        if promptable is not None:
+            fused = blend(fused, promptable, weight=fusion.nninteractive_weight)
         masks[fusion] = to_segmentation(fused, threshold=fusion.threshold).mask
     cleaned = (
         apply_rule(masks[fusion], rule, geometry=case.geometry, clicks=case.clicks, labels=labels)
@@ -162,21 +169,28 @@ def _score_case(case: OutOfFoldCase, rules: Sequence[Rules], labels: Sequence[in
     return [mean_case_dice(mask, label, labels=labels) for mask in cleaned]
 
 
+def _pool(configurations: Sequence[Configuration]) -> list[tuple[Configuration, ...]]:
+    """List what may be averaged: each configuration alone, then every two (nnU-Net)."""
+    return [(name,) for name in configurations] + list(combinations(configurations, 2))
+
+
 def _expand(
     stage: Stage,
     rules: Rules,
+    pools: Sequence[tuple[Configuration, ...]],
+    *,
     weights: Sequence[float],
     volumes_ml: Sequence[float],
-    *,
     with_clicks: bool,
 ) -> tuple[Rules, ...]:
     """List a stage's candidates, simple ones first, on top of what was chosen before."""
     fusion, cleaning = rules
+    if stage == "configuration":
+        return tuple((fusion.model_copy(update={"configurations": pool}), cleaning) for pool in pools)
     if stage == "blend":
-        return tuple((FusionRule(nninteractive_weight=weight), cleaning) for weight in weights)
+        return tuple((fusion.model_copy(update={"nninteractive_weight": w}), cleaning) for w in weights)
     if stage == "threshold":
-        weight = fusion.nninteractive_weight
-        return tuple((FusionRule(nninteractive_weight=weight, threshold=t), cleaning) for t in THRESHOLDS)
+        return tuple((fusion.model_copy(update={"threshold": t}), cleaning) for t in THRESHOLDS)
     return tuple((fusion, rule) for rule in make_candidates(volumes_ml, with_clicks=with_clicks))
 
 

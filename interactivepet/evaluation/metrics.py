@@ -8,17 +8,16 @@ as background.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from interactivepet.core.geometry import BoundingBox, Geometry, Spacing
+from interactivepet.core.geometry import CONNECTIVITY, BoundingBox, Geometry, Spacing
 from interactivepet.core.report import CaseScores, LabelScores
 from interactivepet.errors import CaseError
 
 __all__ = [
-    "CONNECTIVITY",
     "SurfaceDistances",
     "average_surface_distance_mm",
     "dice",
@@ -30,9 +29,6 @@ __all__ = [
     "surface_distances_mm",
     "volume_ml",
 ]
-
-CONNECTIVITY: Final = 26
-"""Voxels that share a face, an edge or a corner belong to one component, as in the postprocessing."""
 
 Mask = npt.NDArray[np.bool_]
 LabelMap = npt.NDArray[np.uint8]

@@ -11,7 +11,7 @@ from interactivepet.core.geometry import Geometry, Shape, Spacing
 from interactivepet.core.interaction import Click
 from interactivepet.errors import InteractionError
 
-__all__ = ["CUT_OFF_SCALES", "encode_clicks", "encode_points"]
+__all__ = ["CUT_OFF_SCALES", "encode_clicks", "encode_mask", "encode_points"]
 
 CUT_OFF_SCALES = 4.0
 """A Gaussian is not followed further than this many scales along an axis; it has fallen to 0.0003 there."""
@@ -47,6 +47,11 @@ def encode_clicks(
             points = geometry.to_voxel(np.array(positions, dtype=np.float64).reshape(-1, 3))
             channels.append(encode_points(points, geometry.shape, spacing_mm=geometry.spacing_mm, scale_mm=scale_mm))
     return np.stack(channels) if channels else np.zeros((0, *geometry.shape), dtype=np.float32)
+
+
+def encode_mask(mask: npt.NDArray[np.uint8], *, labels: Sequence[int]) -> npt.NDArray[np.float32]:
+    """Encode a mask (I, J, K) of label values as (L, I, J, K) float32: 1 inside of each label, 0 elsewhere."""
+    return np.stack([mask == label for label in labels]).astype(np.float32)
 
 
 def encode_points(

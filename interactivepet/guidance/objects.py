@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import edt
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from interactivepet.core.geometry import BoundingBox, Spacing
+from interactivepet.core.geometry import CONNECTIVITY, BoundingBox, Spacing
 
 __all__ = [
-    "OBJECT_CONNECTIVITY",
     "LabelObject",
     "find_components",
     "find_depth_mm",
     "find_objects",
     "find_shell",
 ]
-
-OBJECT_CONNECTIVITY: Final = 26
-"""Voxels that share a face, an edge or a corner belong to one object.
-
-PET lesions are a few voxels wide: a coarser rule would break one into several, each with its own six clicks.
-"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +34,7 @@ class LabelObject:
 
 
 def find_components(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.integer]:
-    """Number the connected components of a mask under `OBJECT_CONNECTIVITY`.
+    """Number the connected components of a mask under `CONNECTIVITY`.
 
     Args:
         mask: (I, J, K) bool.
@@ -52,7 +44,7 @@ def find_components(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.integer]:
     """
     import cc3d
 
-    return cc3d.connected_components(mask, connectivity=OBJECT_CONNECTIVITY)
+    return cc3d.connected_components(mask, connectivity=CONNECTIVITY)
 
 
 def find_objects(label: npt.NDArray[np.integer], *, value: int) -> tuple[LabelObject, ...]:
@@ -63,7 +55,7 @@ def find_objects(label: npt.NDArray[np.integer], *, value: int) -> tuple[LabelOb
         value: the label whose objects are wanted.
 
     Returns:
-        The components of `label == value` under `OBJECT_CONNECTIVITY`, in the order of their numbers,
+        The components of `label == value` under `CONNECTIVITY`, in the order of their numbers,
         empty when the label has no voxel.
     """
     components = find_components(label == value)

@@ -6,19 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from interactivepet.core.case import Case, PreprocessedCase
-from interactivepet.core.geometry import SpatialTrace
+from interactivepet.core.geometry import BoundingBox, SpatialTrace
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Plan
 from interactivepet.core.prediction import Prediction
-from interactivepet.guidance.encode import encode_clicks
+from interactivepet.errors import PlanError
+from interactivepet.guidance.encode import encode_clicks, encode_mask
+from interactivepet.guidance.region import find_guided_box
 from interactivepet.inference.sliding_window import predict_volume
 from interactivepet.networks.build import build_network
 from interactivepet.networks.precision import choose_precision
-from interactivepet.planning.fingerprint import find_body_box
+from interactivepet.preprocessing.crop import find_crop
 from interactivepet.preprocessing.pipeline import preprocess
 from interactivepet.preprocessing.restore import restore
 
@@ -47,16 +50,54 @@ class NetworkSegmenter:
 
     def segment(self, case: Case, clicks: Sequence[Click]) -> Prediction:
         """Segment a raw case; the prediction lies on the case's own grid."""
-        ready = preprocess(case, self.plan, body=find_body_box(case.image))
+        ready = preprocess(case, self.plan, box=find_crop(case, self.plan, clicks=clicks))
         return return_to_scanner(self.predict(ready, clicks), ready.trace)
 
-    def predict(self, case: PreprocessedCase, clicks: Sequence[Click]) -> Prediction:
-        """Segment a preprocessed case; the prediction lies on the network's grid."""
+    def predict(
+        self, case: PreprocessedCase, clicks: Sequence[Click], *, previous: npt.NDArray[np.uint8] | None = None
+    ) -> Prediction:
+        """Segment a preprocessed case; the prediction lies on the network's grid.
+
+        Args:
+            case: on the plan's grid.
+            clicks: in RAS+ mm; may be empty.
+            previous: (I, J, K) label values on that grid: the mask that the clicks correct, or the first step's in
+                a cascade, which is refined near it and the clicks only. None means no mask.
+
+        Raises:
+            PlanError: the second step of a cascade got no mask.
+        """
         grid = case.trace.resampled
-        guidance = encode_clicks(clicks, grid, labels=self.plan.label_values, scale_mm=self.plan.guidance.scale_mm)
-        volume = torch.from_numpy(np.concatenate((case.image, guidance))).to(self.device)
+        if self.plan.configuration != "3d_cascade":
+            mask = previous if previous is not None else np.zeros(grid.shape, np.uint8)
+            return self._predict_box(case, clicks, previous=mask, box=BoundingBox((0, 0, 0), grid.shape))
+        if previous is None:
+            raise PlanError(f"{case.id}: 3d_cascade refines the mask of 3d_lowres; predict with both")
+        box = find_guided_box(previous, clicks, grid)
+        if box is None:
+            return _make_empty(case, self.plan)
+        box = box.widened(self.plan.patch_size, within=grid.shape)
+        return self._predict_box(case, clicks, previous=previous, box=box)
+
+    def _predict_box(
+        self, case: PreprocessedCase, clicks: Sequence[Click], *, previous: npt.NDArray[np.uint8], box: BoundingBox
+    ) -> Prediction:
+        """Predict a box of the grid; outside of it the background is certain."""
+        grid, labels = case.trace.resampled, self.plan.label_values
+        guidance = encode_clicks(clicks, grid.cropped(box), labels=labels, scale_mm=self.plan.guidance.scale_mm)
+        inside = (slice(None), *box.slices)
+        channels = np.concatenate((case.image[inside], guidance, encode_mask(previous[box.slices], labels=labels)))
+        probabilities = self._run(torch.from_numpy(channels).to(self.device)).cpu().numpy()
+        if box.shape == grid.shape:
+            return Prediction(case.id, probabilities, grid, labels)
+        whole = _make_empty(case, self.plan)
+        whole.probabilities[inside] = probabilities
+        return whole
+
+    def _run(self, volume: Tensor) -> Tensor:
+        """Predict class probabilities of (C + 3 L, I, J, K)."""
         axes = [a for a in range(3) if self.plan.patch_size[a] > 1] if self.tta else []
-        probabilities = predict_volume(
+        return predict_volume(
             self.network,
             volume,
             patch=self.plan.patch_size,
@@ -64,7 +105,13 @@ class NetworkSegmenter:
             mirror_axes=axes,
             precision=choose_precision(self.device),
         )
-        return Prediction(case.id, probabilities.cpu().numpy(), grid, self.plan.label_values)
+
+
+def _make_empty(case: PreprocessedCase, plan: Plan) -> Prediction:
+    """Give a prediction that is all background."""
+    probabilities = np.zeros((1 + len(plan.labels), *case.trace.resampled.shape), np.float32)
+    probabilities[0] = 1.0
+    return Prediction(case.id, probabilities, case.trace.resampled, plan.label_values)
 
 
 def open_network(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
+import math
 from collections.abc import Iterable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,24 +18,28 @@ from interactivepet.core.dataset import CaseEntry
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Plan
 from interactivepet.core.preprocessed import CaseRecord, GridRecord
-from interactivepet.dataset.arrays import read_array, write_array
+from interactivepet.dataset.arrays import read_array, write_channels
 from interactivepet.dataset.interactions import find_clicks_file, read_clicks
 from interactivepet.dataset.manifest import read_manifest
-from interactivepet.dataset.read import read_case
+from interactivepet.dataset.read import read_case, read_geometry
 from interactivepet.dataset.write import atomic_path, read_artefact, write_artefact
 from interactivepet.errors import ArtefactError
 from interactivepet.evaluation.pictures import draw_snapshot
 from interactivepet.guidance.encode import encode_clicks
 from interactivepet.pipeline.executor import map_cases
 from interactivepet.pipeline.workspace import Workspace, stamp_files
-from interactivepet.planning.fingerprint import find_body_box
+from interactivepet.preprocessing.crop import find_crop
 from interactivepet.preprocessing.pipeline import preprocess, sample_foreground
+from interactivepet.preprocessing.resample import find_target_shape
 
 __all__ = ["is_emission", "read_preprocessed", "read_records", "run_preprocessing"]
 
 logger = logging.getLogger(__name__)
 
 COMMAND = "interactivepet_plan_and_process"
+
+WORKER_GB = 0.15
+"""What a worker takes before it has read a case: the interpreter and its libraries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +72,18 @@ def run_preprocessing(workspace: Workspace, executor: Executor, *, plan: Plan, s
         items=jobs,
         names=[job.entry.id for job in jobs],
         description="preprocess",
+        estimate_gb=partial(_estimate_gb, workspace=workspace, plan=plan),
     )
     return len(jobs)
+
+
+def _estimate_gb(job: CaseJob, *, workspace: Workspace, plan: Plan) -> float:
+    """Estimate the memory of preprocessing one case: the image twice while it is read, then raw and resampled."""
+    grid = read_geometry(workspace.raw / job.entry.images[0])
+    shape = plan.target_shape or find_target_shape(grid.shape, grid.spacing_mm, target_mm=plan.spacing_mm)
+    old, new = math.prod(grid.shape), math.prod(shape)
+    n_bytes = 4 * len(plan.channels) * (old + max(old, new)) + old + new
+    return WORKER_GB + n_bytes / 1e9
 
 
 def _list_jobs(workspace: Workspace, plan: Plan) -> list[CaseJob]:
@@ -102,13 +116,13 @@ def _process(job: CaseJob, *, workspace: Workspace, plan: Plan, snapshot: bool) 
     clicks: tuple[Click, ...] = ()
     if job.clicks is not None:
         clicks = read_clicks(job.clicks, geometry=case.geometry, labels=plan.labels)
-    ready = preprocess(case, plan, body=find_body_box(case.image))
+    # A training case without a label is one without objects: it has no box of its own, and is kept whole.
+    labelled = case if case.label is not None else replace(case, label=np.zeros(case.geometry.shape, np.uint8))
+    ready = preprocess(case, plan, box=find_crop(labelled, plan, clicks=clicks))
     label = ready.label if ready.label is not None else np.zeros(ready.image.shape[1:], np.uint8)
     record_path, volume_path = _paths(workspace, plan, case.id)
     record_path.unlink(missing_ok=True)
-    volume = np.concatenate((ready.image, label[None].astype(np.float32)))
-    write_array(volume_path, volume)
-    sha256 = hashlib.sha256(volume.tobytes()).hexdigest()
+    sha256 = write_channels(volume_path, (ready.image, label[None]))
     write_artefact(record_path, _make_record(ready, label, clicks, job=job, volume_sha256=sha256))
     if snapshot:
         _write_snapshot(case, ready, clicks, workspace=workspace, plan=plan)

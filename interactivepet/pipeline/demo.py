@@ -15,7 +15,7 @@ from interactivepet.dataset.manifest import build_manifest, write_manifest
 from interactivepet.dataset.phantom import make_patient, write_task
 from interactivepet.ensemble.demo_model import train_demo_model
 from interactivepet.errors import VerificationError
-from interactivepet.pipeline.predict import PredictionOptions, PromptableSource
+from interactivepet.pipeline.models import PredictionOptions, PromptableSource
 from interactivepet.pipeline.runs import TrackerSpec
 from interactivepet.pipeline.stages import PlanningOptions, RunOptions, run_all
 from interactivepet.pipeline.workspace import Workspace

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from interactivepet.core.case import Case
 from interactivepet.core.dataset import CaseEntry
 from interactivepet.core.interaction import Click
+from interactivepet.core.prediction_log import PredictionLog
 from interactivepet.core.report import CaseScores, Report
 from interactivepet.dataset.interactions import find_clicks_file, read_clicks
 from interactivepet.dataset.layout import split_ending
+from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_case, read_mask
-from interactivepet.dataset.write import write_artefact, write_text
-from interactivepet.errors import CaseError, ManifestError
+from interactivepet.dataset.volume import describe_mismatch
+from interactivepet.dataset.write import read_artefact, write_artefact, write_text
+from interactivepet.errors import ArtefactError, CaseError, ManifestError
 from interactivepet.evaluation.html import render_report
 from interactivepet.evaluation.metrics import score_case
 from interactivepet.evaluation.pictures import draw_case
 from interactivepet.evaluation.summarise import make_report
 from interactivepet.pipeline.cases import is_emission
 from interactivepet.pipeline.executor import map_cases
+from interactivepet.pipeline.workspace import Workspace
 
-__all__ = ["EvaluationRequest", "find_masks", "run_evaluation"]
+__all__ = ["EvaluationRequest", "find_masks", "make_masks_request", "run_evaluation"]
+
+logger = logging.getLogger(__name__)
+
+_SHOWN = 5
+"""Names that a message gives as examples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +108,82 @@ def run_evaluation(request: EvaluationRequest, out: Path, *, executor: Executor)
     return report
 
 
+def make_masks_request(workspace: Workspace, masks: Path, *, labels_folder: Path | None) -> EvaluationRequest:
+    """Ask for the scores of a folder of masks.
+
+    Args:
+        workspace: whose labels are scored, and whose images are drawn where they have the masks' names.
+        masks: folder of the masks; `predictions.json` in it tells the numbers of clicks.
+        labels_folder: labels to compare with, `CASE` plus any known ending, also of cases that the task does not
+            know; None takes the task's own.
+
+    Raises:
+        CaseError: a folder is not there or holds no mask, or no mask has a label of its name.
+    """
+    manifest = read_manifest(workspace.raw)
+    present = _find_some_masks(masks, remedy="give the folder that interactivepet_predict wrote with -p")
+    known = {entry.id: entry for entry in (*manifest.training, *manifest.test)}
+    if labels_folder is None:
+        entries = {name: entry for name, entry in known.items() if entry.label is not None}
+    else:
+        labels = _find_some_masks(labels_folder.absolute(), remedy="give the folder of the labels with -l")
+        entries = {
+            name: known.get(name, CaseEntry(id=name, images=())).model_copy(update={"label": str(path)})
+            for name, path in labels.items()
+        }
+    _refuse_strangers(present, entries, masks=masks, labels=labels_folder or workspace.raw)
+    if labels_folder is not None and (unmasked := sorted(set(entries) - set(present))):
+        logger.warning("not scored, as they have no mask in %s: %s", masks, _join(unmasked))
+    return EvaluationRequest(
+        task=workspace.task,
+        entries=tuple(entry for name, entry in entries.items() if name in present),
+        root=workspace.raw,
+        masks=masks,
+        clicks_folder=None,
+        labels=manifest.labels,
+        channels=manifest.channels,
+        title=f"{workspace.task}: {masks.name}",
+        provenance="Masks of a folder that the user named; how they came about is not known to this report.",
+        n_clicks=_read_n_clicks(masks),
+    )
+
+
+def _find_some_masks(folder: Path, *, remedy: str) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise CaseError(f"{folder}: there is no such folder; {remedy}")
+    found = find_masks(folder)
+    if not found:
+        there = ", ".join(sorted(path.name for path in folder.iterdir())[:_SHOWN]) or "nothing"
+        raise CaseError(f"{folder}: no mask in this folder, found {there}, expected CASE.nii.gz; {remedy}")
+    return found
+
+
+def _refuse_strangers(masks_found: Collection[str], labelled: Collection[str], *, masks: Path, labels: Path) -> None:
+    """Refuse masks none of which has a label; name those that have none."""
+    unlabelled = sorted(set(masks_found) - set(labelled))
+    if len(unlabelled) == len(masks_found):
+        raise CaseError(
+            f"none of the {len(masks_found)} masks of {masks} ({_join(unlabelled)}) has a label of its name in "
+            f"{labels} ({_join(sorted(labelled)) or 'no labels'}); name masks and labels alike, or give the folder of "
+            "the right labels with -l"
+        )
+    if unlabelled:
+        logger.warning("not scored, as they have no label in %s: %s", labels, _join(unlabelled))
+
+
+def _join(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _read_n_clicks(folder: Path) -> Mapping[str, int]:
+    """Give case -> number of clicks of a folder of predictions; empty for masks of another origin."""
+    try:
+        return read_artefact(folder / "predictions.json", PredictionLog, command="interactivepet_predict").n_clicks
+    except ArtefactError:
+        return {}
+
+
 def find_masks(folder: Path) -> dict[str, Path]:
     """Map case identifiers to the masks of a folder."""
     if not folder.is_dir():
@@ -119,21 +206,28 @@ def _read_reference(root: Path, entry: CaseEntry) -> Case:
     return Case(entry.id, label[None].astype(np.float32), geometry, label)
 
 
+def _refuse_values(mask: npt.NDArray[np.uint8], labels: Mapping[str, int], *, name: str) -> None:
+    """Refuse values that no label has: what is left out of the score in silence would still look scored."""
+    if strange := sorted({int(value) for value in np.unique(mask)} - {0, *labels.values()}):
+        known = ", ".join(f"{value} ({label})" for label, value in labels.items())
+        raise CaseError(
+            f"{name}: holds {', '.join(map(str, strange[:_SHOWN]))}, expected 0 or {known}; renumber it, or take the "
+            "task that it belongs to; a PNG holds grey levels: predict with --format .nii.gz to score"
+        )
+
+
 def _score(item: tuple[CaseEntry, Path], *, request: EvaluationRequest) -> tuple[CaseScores, bytes]:
     """Score one case and draw it."""
     entry, path = item
     case = _read_reference(request.root, entry)
     mask, geometry = read_mask(path)
-    if not geometry.matches(case.geometry) or case.label is None:
-        raise CaseError(
-            f"{entry.id}: mask grid {geometry.shape} at {geometry.affine[:3, 3].round(2)} mm, image grid "
-            f"{case.geometry.shape} at {case.geometry.affine[:3, 3].round(2)} mm; predict on this image again"
-        )
-    if int(mask.max()) > max(request.labels.values()):
-        raise CaseError(
-            f"{path}: holds the value {mask.max()}, but the labels are {dict(request.labels)}; "
-            "a PNG holds grey levels: predict with --format .nii.gz to score"
-        )
+    if case.label is None:
+        raise CaseError(f"{entry.id}: no label to compare with; give the folder of the labels")
+    if not geometry.matches(case.geometry):
+        found = describe_mismatch(f"mask {path}:", geometry, other_name="label", other=case.geometry)
+        raise CaseError(f"{found}; predict on this image again, or resample the mask")
+    _refuse_values(mask, request.labels, name=f"mask {path}")
+    _refuse_values(case.label, request.labels, name=f"label {request.root / (entry.label or '')}")
     clicks: tuple[Click, ...] = ()
     if request.clicks_folder is not None:
         clicks_path = find_clicks_file(request.clicks_folder, entry.id)

@@ -48,6 +48,7 @@ def run_import(
     source: ImportSource,
     executor: Executor,
     overwrite: bool = False,
+    test_only: bool = False,
     check: Callable[[Path], None] | None = None,
 ) -> Path:
     """Import every case into `raw/task`.
@@ -61,10 +62,11 @@ def run_import(
         source: what an importer found.
         executor: loads the cases.
         overwrite: replace a task of this name.
+        test_only: every case is a test case, with its mask where it has one.
         check: is called with the complete folder before it is moved; when it raises, nothing is imported.
 
     Raises:
-        ManifestError: the task exists or cannot have this name, or there is nothing to import.
+        ManifestError: the task exists or cannot have this name, there is nothing to import, or nothing to train on.
         CaseError: some cases cannot be used; the message lists them all.
     """
     final, hidden = raw / task, raw / f"{PARTIAL_PREFIX}{task}"
@@ -76,8 +78,7 @@ def run_import(
         replaced.rename(final)
     if final.exists() and not overwrite:
         raise ManifestError(f"{final} is there already; choose another name with -t, or replace it with --overwrite")
-    if not source.training and not source.test:
-        raise ManifestError("no case was found to import")
+    source = _divide(source, test_only=test_only)
     if hidden.exists():
         shutil.rmtree(hidden)
     try:
@@ -106,6 +107,7 @@ def run_verified_import(
     source: ImportSource,
     show_issues: Callable[[IssueList], None],
     overwrite: bool = False,
+    test_only: bool = False,
 ) -> IssueList:
     """Import every case into the workspace's raw folder, if the task that comes of it is sound.
 
@@ -115,6 +117,7 @@ def run_verified_import(
         source: what an importer found.
         show_issues: is called with what verification found when that is more than notes.
         overwrite: replace a task of this name.
+        test_only: as `run_import`.
 
     Returns:
         What verification found: notes at most.
@@ -142,9 +145,24 @@ def run_verified_import(
         source=source,
         executor=executor,
         overwrite=overwrite,
+        test_only=test_only,
         check=check,
     )
     return results[0]
+
+
+def _divide(source: ImportSource, *, test_only: bool) -> ImportSource:
+    """Divide the cases into training and test cases."""
+    if not source.training and not source.test:
+        raise ManifestError("no case was found to import")
+    if test_only:
+        return replace(source, training=(), test=(*source.training, *source.test))
+    if not source.training:
+        raise ManifestError(
+            f"{len(source.test)} cases, none of them with a mask, so there is nothing to train on; put the masks "
+            "beside them, or import them with --test, to predict them with the model of another task"
+        )
+    return source
 
 
 def _describe(issue: Issue) -> str:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from interactivepet.core.checkpoint import CheckpointCard
 from interactivepet.core.dataset import DatasetManifest
 from interactivepet.core.ensemble import Choice, ClickMode, EnsembleRule
-from interactivepet.core.plan import FoldList, Plan
+from interactivepet.core.plan import Configuration, FoldList, Plan, Plans
 from interactivepet.core.prediction import Prediction
 from interactivepet.core.preprocessed import CaseRecord
 from interactivepet.dataset.arrays import read_array, write_array
@@ -24,24 +24,24 @@ from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_case
 from interactivepet.dataset.write import read_artefact, write_artefact, write_mask
 from interactivepet.ensemble.choose import OutOfFoldCase, choose_rule
-from interactivepet.ensemble.fuse import blend, to_segmentation
+from interactivepet.ensemble.fuse import average, blend, to_segmentation
 from interactivepet.errors import ArtefactError
 from interactivepet.inference.segmenter import Segmenter
 from interactivepet.networks.precision import choose_device
 from interactivepet.pipeline.cases import read_records
-from interactivepet.pipeline.predict import PredictionOptions, PromptableSource
-from interactivepet.pipeline.prepare import read_decisions
-from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
-from interactivepet.pipeline.train import (
+from interactivepet.pipeline.folds import (
     CLICK_MODES,
     check_cases,
+    find_trained,
     hash_cards,
     load_fold,
-    read_card,
     read_out_of_fold,
     read_reference,
     to_prediction,
 )
+from interactivepet.pipeline.models import PredictionOptions, PromptableSource
+from interactivepet.pipeline.prepare import read_decisions
+from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
 from interactivepet.pipeline.workspace import Workspace, stamp_files
 from interactivepet.postprocessing.steps import apply_rule
 
@@ -62,29 +62,32 @@ def run_postprocessing(
 ) -> EnsembleRule:
     """Choose, for predictions with and without clicks, and write the final out-of-fold masks.
 
+    Every configuration whose folds are all complete takes part.
+
     Args:
-        workspace: with every fold complete.
+        workspace: with every fold of at least one configuration complete.
         promptable: nnInteractive, which joins the candidates for predictions with clicks.
         options: device and threads of nnInteractive.
         tracker: told what was chosen.
 
     Raises:
-        MissingArtefactError: a fold is not complete.
+        MissingArtefactError: no configuration has all of its folds.
         StaleArtefactError: a fold was trained with another plan, split, or on other files.
     """
-    plan, split = read_decisions(workspace)
-    cards = [read_card(workspace, plan, fold=fold) for fold in split.folds]
-    cases = _Cases(workspace, plan, split)
-    cases.check(cards)
-    made_from = hash_cards(cards)
-    stamp = promptable.stamp(plan.label_values) if promptable else ""
+    plans, split = read_decisions(workspace)
+    trained = find_trained(workspace, plans, split=split)
+    cases = _Cases(workspace, plans, split, configurations=tuple(trained))
+    cases.check(trained)
+    made_from = hash_cards([card for cards in trained.values() for card in cards])
+    labels = plans.plan(plans.default).label_values
+    stamp = promptable.stamp(labels) if promptable else ""
     chosen_on = _hash_inputs(workspace, stamp)
     present = _read_present(workspace, made_from)
     if present is not None and present.chosen_on == chosen_on:
         return present
     choices: dict[ClickMode, Choice] = {}
     described = ""
-    with _open_promptable(promptable, plan, options) as segmenter:
+    with _open_promptable(promptable, labels, options) as segmenter:
         if segmenter is not None:
             described = f"{segmenter.name} ({segmenter.licence})"
             cases.predict_promptable(segmenter, source=stamp)
@@ -98,6 +101,7 @@ def run_postprocessing(
         made_from=made_from,
         task=workspace.task,
         folds=tuple(fold.index for fold in split.folds),
+        configurations=tuple(trained),
         chosen_on=chosen_on,
         nninteractive=described,
         margin=MARGIN,
@@ -111,19 +115,26 @@ def run_postprocessing(
 class _Cases:
     """The out-of-fold cases of a task, read from disk when they are needed."""
 
-    def __init__(self, workspace: Workspace, plan: Plan, split: FoldList) -> None:
+    def __init__(
+        self, workspace: Workspace, plans: Plans, split: FoldList, *, configurations: tuple[Configuration, ...]
+    ) -> None:
         self._workspace = workspace
-        self._plan = plan
+        self._plans: dict[Configuration, Plan] = {name: plans.plan(name) for name in configurations}
+        self._labels = self._plans[configurations[0]].label_values
         self._split = split
         self._manifest: DatasetManifest = read_manifest(workspace.raw)
         self._folds = {name: fold.index for fold in split.folds for name in fold.validation}
-        self._records = read_records(workspace, plan, cases=sorted(self._folds))
+        # The grid of the scanner and the clicks are the same in every configuration's records.
+        self._records = read_records(workspace, self._plans[configurations[0]], cases=sorted(self._folds))
         self._promptable: dict[str, Path] = {}
 
-    def check(self, cards: Sequence[CheckpointCard]) -> None:
+    def check(self, trained: Mapping[Configuration, Sequence[CheckpointCard]]) -> None:
         """Refuse cards of folds whose cases have changed since."""
-        for fold, card in zip(self._split.folds, cards, strict=True):
-            check_cases(card, load_fold(self._workspace, self._plan, fold=fold, records=self._records))
+        for name, cards in trained.items():
+            plan = self._plans[name]
+            records = read_records(self._workspace, plan, cases=sorted(self._folds))
+            for fold, card in zip(self._split.folds, cards, strict=True):
+                check_cases(card, load_fold(self._workspace, plan, fold=fold, records=records))
 
     def predict_promptable(self, segmenter: Segmenter, *, source: str) -> None:
         """Let nnInteractive segment every case with clicks that it has not segmented yet."""
@@ -154,7 +165,12 @@ class _Cases:
                 bar.update(done - bar.n)
 
             return choose_rule(
-                cases, labels=self._plan.label_values, with_clicks=mode == "extreme", margin=MARGIN, progress=show
+                cases,
+                labels=self._labels,
+                configurations=tuple(self._plans),
+                with_clicks=mode == "extreme",
+                margin=MARGIN,
+                progress=show,
             )
 
     def _make_case(self, record: CaseRecord, mode: ClickMode, with_promptable: bool) -> OutOfFoldCase:
@@ -165,26 +181,28 @@ class _Cases:
             geometry=record.original.geometry(),
             clicks=record.clicks if mode == "extreme" else (),
             load_label=partial(self._load_label, record),
-            load_folds=partial(self._load_folds, record, mode),
+            load_folds=partial(self._load_folds, record=record, mode=mode),
             load_promptable=partial(self._load_promptable, record) if blends else None,
         )
 
     def _load_label(self, record: CaseRecord) -> npt.NDArray[np.uint8]:
         return read_reference(self._workspace, self._manifest, record=record)
 
-    def _load_folds(self, record: CaseRecord, mode: ClickMode) -> Prediction:
-        return read_out_of_fold(self._workspace, self._plan, record=record, fold=self._folds[record.id], mode=mode)
+    def _load_folds(self, configuration: Configuration, *, record: CaseRecord, mode: ClickMode) -> Prediction:
+        plan = self._plans[configuration]
+        return read_out_of_fold(self._workspace, plan, record=record, fold=self._folds[record.id], mode=mode)
 
     def _load_promptable(self, record: CaseRecord) -> Prediction:
         foreground = read_array(self._promptable[record.id], command="interactivepet_postprocessing")
-        return to_prediction(foreground, record, labels=self._plan.label_values)
+        return to_prediction(foreground, record, labels=self._labels)
 
     def write_masks(self, mode: ClickMode, choices: Mapping[ClickMode, Choice]) -> None:
         """Write the final out-of-fold masks of one click mode; a case without clicks follows the rule for none."""
         for record in tqdm(list(self._records.values()), desc=f"masks ({mode})", unit="case", dynamic_ncols=True):
             clicks = record.clicks if mode == "extreme" else ()
             choice = choices["extreme" if clicks else "none"]
-            prediction = self._load_folds(record, mode)
+            names = choice.fusion.configurations
+            prediction = average(self._load_folds(name, record=record, mode=mode) for name in names)
             if choice.fusion.nninteractive_weight > 0:
                 weight = choice.fusion.nninteractive_weight
                 prediction = blend(prediction, self._load_promptable(record), weight=weight)
@@ -198,13 +216,13 @@ class _Cases:
 
 @contextmanager
 def _open_promptable(
-    source: PromptableSource | None, plan: Plan, options: PredictionOptions
+    source: PromptableSource | None, labels: tuple[int, ...], options: PredictionOptions
 ) -> Iterator[Segmenter | None]:
     if source is None:
         yield None
         return
     device = str(choose_device(options.device))
-    with source.open(labels=plan.label_values, device=device, n_threads=options.n_threads) as segmenter:
+    with source.open(labels=labels, device=device, n_threads=options.n_threads) as segmenter:
         logger.info("nnInteractive %s, licence: %s", segmenter.name, segmenter.licence)
         yield segmenter
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from interactivepet.core.dataset import CaseEntry, DatasetManifest, Issue, IssueList
 from interactivepet.core.fingerprint import Fingerprint
-from interactivepet.core.plan import Budget, FoldList, NegativeSampling, Plan
+from interactivepet.core.plan import Architecture, Budget, FoldList, Plans
 from interactivepet.dataset.interactions import find_clicks_file, write_clicks
 from interactivepet.dataset.manifest import build_manifest, read_manifest, write_manifest
 from interactivepet.dataset.read import read_case
@@ -25,10 +25,13 @@ from interactivepet.pipeline.executor import map_cases
 from interactivepet.pipeline.workspace import Workspace, stamp_files
 from interactivepet.planning.fingerprint import CaseMeasurement, extract_fingerprint, measure_case
 from interactivepet.planning.folds import make_folds
-from interactivepet.planning.plan import make_plan
+from interactivepet.planning.overrides import apply_overrides
+from interactivepet.planning.plan import DEFAULT_OPTIONS, PlanOptions, make_plans
+from interactivepet.planning.request import complete_request, is_planned, set_negatives
 
 __all__ = [
     "ClickJob",
+    "find_plans",
     "is_verified",
     "read_decisions",
     "run_fingerprint",
@@ -222,8 +225,8 @@ def run_folds(workspace: Workspace, *, seed: int | None, n_folds: int | None) ->
     return folds
 
 
-def read_decisions(workspace: Workspace) -> tuple[Plan, FoldList]:
-    """Read plan and folds, and check that they are of the task as it is now.
+def read_decisions(workspace: Workspace) -> tuple[Plans, FoldList]:
+    """Read plans and folds, and check that they are of the task as it is now.
 
     Raises:
         MissingArtefactError: the task was not planned.
@@ -231,9 +234,9 @@ def read_decisions(workspace: Workspace) -> tuple[Plan, FoldList]:
     """
     command = f"interactivepet_plan_and_process -t {workspace.task}"
     fingerprint = read_artefact(workspace.fingerprint, Fingerprint, command=command)
-    plan = read_artefact(workspace.plans, Plan, command=command, made_from=fingerprint.content_hash())
+    plans = read_artefact(workspace.plans, Plans, command=command, made_from=fingerprint.content_hash())
     training = _hash_training(read_manifest(workspace.raw))
-    return plan, read_artefact(workspace.folds, FoldList, command=command, made_from=training)
+    return plans, read_artefact(workspace.folds, FoldList, command=command, made_from=training)
 
 
 def _hash_training(manifest: DatasetManifest) -> str:
@@ -248,33 +251,63 @@ def _read_present_folds(workspace: Workspace) -> FoldList | None:
         return None
 
 
-def run_plan(workspace: Workspace, *, budget: Budget | None, negatives: NegativeSampling | None = None) -> Plan:
-    """Plan the task, unless a plan of this fingerprint and budget is there: people may have edited it.
+def run_plan(
+    workspace: Workspace,
+    *,
+    budget: Budget | None = None,
+    architecture: Architecture | None = None,
+    options: PlanOptions = DEFAULT_OPTIONS,
+    overrides: Sequence[str] = (),
+) -> Plans:
+    """Plan the task and write `plans.json`, unless a plan is there that says the same: people may have edited it.
 
-    Args:
-        workspace: with a fingerprint.
-        budget: None keeps the present plan's, or takes `cpu` when there is none.
-        negatives: None keeps the present plan's, or draws every case alike when there is none.
+    The arguments are those of `find_plans`. A plan that is replaced is kept as `plans.previous.json`.
     """
-    fingerprint = read_artefact(workspace.fingerprint, Fingerprint, command="interactivepet_plan_and_process")
-    present: Plan | None = None
-    if workspace.plans.is_file():
-        present = read_artefact(workspace.plans, Plan, command="interactivepet_plan_and_process")
-    if present is not None and present.made_from == fingerprint.content_hash() and budget in (None, present.budget):
-        plan = present
-    else:
-        plan = make_plan(fingerprint, budget or (present.budget if present else "cpu"))
-    plan = _set_negatives(plan, negatives or (present.training.negatives if present else "keep"))
-    if plan == present:
-        return plan
+    plans = find_plans(workspace, budget=budget, architecture=architecture, options=options, overrides=overrides)
+    present = _read_present_plans(workspace)
+    if plans == present:
+        return plans
     if present is not None:
         kept = workspace.plans.with_name("plans.previous.json")
         write_artefact(kept, present)
         logger.warning("task, budget or options changed: planned anew, the plan before is in %s", kept)
-    write_artefact(workspace.plans, plan)
-    return plan
+    write_artefact(workspace.plans, plans)
+    return plans
 
 
-def _set_negatives(plan: Plan, negatives: NegativeSampling) -> Plan:
-    training = plan.training.model_copy(update={"negatives": negatives})
-    return plan.model_copy(update={"training": training})
+def find_plans(
+    workspace: Workspace,
+    *,
+    budget: Budget | None = None,
+    architecture: Architecture | None = None,
+    options: PlanOptions = DEFAULT_OPTIONS,
+    overrides: Sequence[str] = (),
+) -> Plans:
+    """Find the plans that `run_plan` would write: those that are there, as long as they are what is asked for.
+
+    Args:
+        workspace: with a fingerprint.
+        budget: None keeps the present plans', or takes `cpu` when there are none.
+        architecture: None keeps the present plans', or takes `plain`.
+        options: what is None in them keeps the present plans' choice, or leaves it to the rules.
+        overrides: `KEY=VALUE`, applied last.
+
+    Raises:
+        MissingArtefactError: there is no fingerprint.
+        PlanError: no plan fits, or an override is not understood.
+    """
+    fingerprint = read_artefact(workspace.fingerprint, Fingerprint, command="interactivepet_plan_and_process")
+    present = _read_present_plans(workspace)
+    asked = (budget, architecture, options)
+    if present is not None:
+        budget, architecture, options = complete_request(present, *asked)
+    unchanged = present is not None and is_planned(present, *asked) and present.made_from == fingerprint.content_hash()
+    if present is None or not unchanged:
+        present = make_plans(fingerprint, budget or "cpu", architecture=architecture or "plain", options=options)
+    return apply_overrides(set_negatives(present, options.negatives), overrides)
+
+
+def _read_present_plans(workspace: Workspace) -> Plans | None:
+    if not workspace.plans.is_file():
+        return None
+    return read_artefact(workspace.plans, Plans, command="interactivepet_plan_and_process")

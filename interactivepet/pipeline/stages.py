@@ -5,28 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from interactivepet.core.dataset import CaseEntry, IssueList
-from interactivepet.core.ensemble import ClickMode, EnsembleRule
-from interactivepet.core.plan import Budget, FoldList, NegativeSampling, Plan
+from interactivepet.core.dataset import IssueList
+from interactivepet.core.ensemble import ClickMode
+from interactivepet.core.plan import Architecture, Budget, FoldList, Plans
 from interactivepet.core.report import Report
 from interactivepet.dataset.manifest import read_manifest
-from interactivepet.dataset.scan import scan_folder
 from interactivepet.dataset.write import read_artefact
-from interactivepet.errors import ManifestError, VerificationError
+from interactivepet.errors import VerificationError
 from interactivepet.guidance.simulate import ClickOptions
 from interactivepet.pipeline.cases import run_preprocessing
-from interactivepet.pipeline.evaluate import EvaluationRequest, find_masks, run_evaluation
+from interactivepet.pipeline.evaluate import EvaluationRequest, run_evaluation
 from interactivepet.pipeline.executor import open_executor
+from interactivepet.pipeline.folds import CLICK_MODES, read_rule
+from interactivepet.pipeline.models import PredictionOptions
 from interactivepet.pipeline.postprocess import run_postprocessing
-from interactivepet.pipeline.predict import (
-    PICTURE_ENDING,
-    PredictionOptions,
-    PredictionRequest,
-    read_n_clicks,
-    run_prediction,
-)
+from interactivepet.pipeline.predict import run_prediction
 from interactivepet.pipeline.prepare import (
     is_verified,
     read_decisions,
@@ -36,17 +30,16 @@ from interactivepet.pipeline.prepare import (
     run_plan,
     run_verification,
 )
+from interactivepet.pipeline.requests import make_test_request
 from interactivepet.pipeline.runs import TrackerSpec
-from interactivepet.pipeline.train import CLICK_MODES, hash_cards, read_card, run_training
+from interactivepet.pipeline.train import run_training
 from interactivepet.pipeline.workspace import Workspace
+from interactivepet.planning.plan import DEFAULT_OPTIONS, PlanOptions
 from interactivepet.training.fold import TrainingOptions
 
 __all__ = [
     "PlanningOptions",
     "RunOptions",
-    "make_folder_request",
-    "make_masks_request",
-    "make_test_request",
     "run_all",
     "run_cross_validation_report",
     "run_plan_and_process",
@@ -64,7 +57,9 @@ class PlanningOptions:
         n_folds: of the cross-validation; None keeps the present split's, else 5.
         seed: of the split and of clicks that are missing; None keeps the present split's, else 0.
         budget: None keeps the present plan's, else `cpu`.
-        negatives: how to sample cases without label; None keeps the present plan's.
+        architecture: of the networks; None keeps the present plan's, else `plain`.
+        options: of the planner; what is None in them keeps the present plan's choice, else the rules choose.
+        overrides: `KEY=VALUE`, applied to the plan.
         snapshots: write pictures.
         verify: check the task before.
         n_proc: worker processes.
@@ -74,7 +69,9 @@ class PlanningOptions:
     n_folds: int | None = None
     seed: int | None = None
     budget: Budget | None = None
-    negatives: NegativeSampling | None = None
+    architecture: Architecture | None = None
+    options: PlanOptions = DEFAULT_OPTIONS
+    overrides: tuple[str, ...] = ()
     snapshots: bool = False
     verify: bool = True
     n_proc: int = 1
@@ -102,7 +99,7 @@ class RunOptions:
 
 def run_plan_and_process(
     workspace: Workspace, *, options: PlanningOptions, show_issues: Callable[[IssueList], None]
-) -> Plan:
+) -> Plans:
     """Verify, synthesise missing clicks, measure, split, plan and preprocess.
 
     Raises:
@@ -120,18 +117,25 @@ def run_plan_and_process(
         split = run_folds(workspace, seed=options.seed, n_folds=options.n_folds)
         run_mimic_interactions(workspace, executor, options=ClickOptions(), seed=split.seed, overwrite=False)
         run_fingerprint(workspace, executor)
-        plan = run_plan(workspace, budget=options.budget, negatives=options.negatives)
-        run_preprocessing(workspace, executor, plan=plan, snapshots=options.snapshots)
-    return plan
+        plans = run_plan(
+            workspace,
+            budget=options.budget,
+            architecture=options.architecture,
+            options=options.options,
+            overrides=options.overrides,
+        )
+        for name in plans.configurations:
+            # the cascade sees the cases of the full resolution
+            if name != "3d_cascade":
+                run_preprocessing(workspace, executor, plan=plans.plan(name), snapshots=options.snapshots)
+    return plans
 
 
 def run_cross_validation_report(workspace: Workspace, mode: ClickMode, *, n_proc: int) -> Report:
     """Score the final out-of-fold masks of one click mode."""
     manifest = read_manifest(workspace.raw)
-    plan, split = read_decisions(workspace)
-    cards = [read_card(workspace, plan, fold=fold) for fold in split.folds]
-    command = f"interactivepet_postprocessing -t {workspace.task}"
-    rule = read_artefact(workspace.ensemble, EnsembleRule, command=command, made_from=hash_cards(cards))
+    plans, split = read_decisions(workspace)
+    rule = read_rule(workspace, plans, split=split)
     with_clicks = mode == "extreme"
     request = EvaluationRequest(
         task=workspace.task,
@@ -178,72 +182,6 @@ def run_test(workspace: Workspace, *, options: PredictionOptions, n_proc: int) -
     )
     with open_executor(n_proc) as executor:
         return run_evaluation(request, workspace.predictions, executor=executor)
-
-
-def make_test_request(workspace: Workspace, *, file_ending: str = ".nii.gz") -> PredictionRequest:
-    """Ask for the task's own test cases.
-
-    Raises:
-        ManifestError: the task has none.
-    """
-    manifest = read_manifest(workspace.raw)
-    if not manifest.test:
-        raise ManifestError(f"{workspace.raw}: no images in imagesTs; add some, or name a folder with -i and -o")
-    return PredictionRequest(
-        entries=manifest.test,
-        images_root=workspace.raw,
-        clicks_folder=workspace.clicks_folder(test=True),
-        out=workspace.predictions,
-        file_ending=file_ending,
-    )
-
-
-def make_folder_request(
-    workspace: Workspace, images: Path, *, clicks_folder: Path | None, out: Path, file_ending: str = ".nii.gz"
-) -> PredictionRequest:
-    """Ask for the images of any folder, named as the task's own are."""
-    manifest = read_manifest(workspace.raw)
-    if out.resolve() == images.resolve():
-        raise ManifestError(f"{out} holds the images, which masks of the same names would replace; choose another -o")
-    if clicks_folder is not None and not clicks_folder.is_dir():
-        raise ManifestError(f"{clicks_folder} is not there; name the folder of the click files, or leave -in out")
-    entries = scan_folder(images, n_channels=len(manifest.channels))
-    return PredictionRequest(
-        entries, images, clicks_folder, out, file_ending, is_projected=manifest.file_ending != PICTURE_ENDING
-    )
-
-
-def make_masks_request(workspace: Workspace, masks: Path, *, labels_folder: Path | None) -> EvaluationRequest:
-    """Ask for the scores of a folder of masks.
-
-    Args:
-        workspace: whose labels are scored, and whose images are drawn where they have the masks' names.
-        masks: folder of the masks; `predictions.json` in it tells the numbers of clicks.
-        labels_folder: labels to compare with, `CASE` plus any known ending, also of cases that the task does not
-            know; None takes the task's own.
-    """
-    manifest = read_manifest(workspace.raw)
-    present = find_masks(masks)
-    entries = [entry for entry in (*manifest.training, *manifest.test) if entry.id in present]
-    if labels_folder is not None:
-        known = {entry.id: entry for entry in entries}
-        entries = [
-            known.get(name, CaseEntry(id=name, images=())).model_copy(update={"label": str(path)})
-            for name, path in find_masks(labels_folder.absolute()).items()
-            if name in present
-        ]
-    return EvaluationRequest(
-        task=workspace.task,
-        entries=tuple(entries),
-        root=workspace.raw,
-        masks=masks,
-        clicks_folder=None,
-        labels=manifest.labels,
-        channels=manifest.channels,
-        title=f"{workspace.task}: {masks.name}",
-        provenance="Masks of a folder that the user named; how they came about is not known to this report.",
-        n_clicks=read_n_clicks(masks),
-    )
 
 
 def run_all(

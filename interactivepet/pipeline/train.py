@@ -2,57 +2,44 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from interactivepet.core.checkpoint import CheckpointCard
-from interactivepet.core.dataset import DatasetManifest
 from interactivepet.core.ensemble import ClickMode
-from interactivepet.core.plan import Fold, Plan
+from interactivepet.core.plan import Configuration, Fold, Plan, Plans
 from interactivepet.core.prediction import Prediction
 from interactivepet.core.preprocessed import CaseRecord
-from interactivepet.dataset.arrays import read_array, write_array
+from interactivepet.dataset.arrays import write_array
 from interactivepet.dataset.manifest import read_manifest
-from interactivepet.dataset.read import read_case, read_mask
-from interactivepet.dataset.write import read_artefact, write_artefact
+from interactivepet.dataset.read import read_case
+from interactivepet.dataset.write import write_artefact
 from interactivepet.ensemble.fuse import to_segmentation
-from interactivepet.errors import ArtefactError, MissingArtefactError, StaleArtefactError, TrainingError
+from interactivepet.errors import ArtefactError, MissingArtefactError, PlanError, TrainingError
 from interactivepet.evaluation.metrics import mean_case_dice
 from interactivepet.evaluation.pictures import draw_case
 from interactivepet.inference.network import NetworkSegmenter, open_network, return_to_scanner
 from interactivepet.networks.precision import choose_device
+from interactivepet.pipeline.cascade import run_coarse_masks
 from interactivepet.pipeline.cases import is_emission, read_preprocessed, read_records
 from interactivepet.pipeline.executor import map_cases, open_executor
+from interactivepet.pipeline.folds import CLICK_MODES, load_fold, read_card, read_out_of_fold, read_reference
 from interactivepet.pipeline.prepare import read_decisions
 from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.tracking.tracker import Tracker
-from interactivepet.training.batches import load_cases
+from interactivepet.training.batches import StoredCase
 from interactivepet.training.checkpoint import load_weights
 from interactivepet.training.fold import FoldData, TrainedFold, TrainingOptions, train_fold
 
-__all__ = [
-    "CLICK_MODES",
-    "OUT_OF_FOLD_THRESHOLD",
-    "hash_cards",
-    "read_card",
-    "read_out_of_fold",
-    "read_reference",
-    "run_training",
-    "to_prediction",
-]
+__all__ = ["OUT_OF_FOLD_THRESHOLD", "choose_configuration", "run_training"]
 
 logger = logging.getLogger(__name__)
-
-CLICK_MODES: tuple[ClickMode, ...] = ("none", "extreme")
-"""Every fold is judged without clicks and with the interior margin points."""
 
 OUT_OF_FOLD_THRESHOLD = 0.5
 """Of the Dice on the fold's card; the choice of the ensemble tries others."""
@@ -80,6 +67,7 @@ def run_training(
     workspace: Workspace,
     folds: Sequence[int],
     *,
+    configuration: Configuration | None = None,
     options: TrainingOptions,
     tta: bool,
     tracker: TrackerSpec,
@@ -88,13 +76,20 @@ def run_training(
 ) -> list[CheckpointCard]:
     """Train the given folds, or all that exist when none is given; complete ones are left as they are.
 
+    `configuration` None trains the first one of the plan; `3d_cascade` needs all folds of `3d_lowres`.
+
     On a CPU several folds train side by side, one process each, which uses the cores better than threads:
     a single fold's threads wait for one another. On a graphics card they follow one another.
 
     Raises:
+        PlanError: the configuration was not planned.
+        MissingArtefactError: the first step of a cascade is not trained.
         TrainingError: a fold does not exist, or is being trained by another process.
     """
-    plan, split = read_decisions(workspace)
+    plans, split = read_decisions(workspace)
+    plan = plans.plan(choose_configuration(plans, configuration))
+    if plan.configuration == "3d_cascade":
+        run_coarse_masks(workspace, plans, split=split)
     indices = list(dict.fromkeys(folds)) if folds else [fold.index for fold in split.folds]
     for index in indices:
         if not 0 <= index < len(split.folds):
@@ -123,16 +118,33 @@ def run_training(
         return map_cases(executor, _run_fold, items=jobs, names=names, description="folds")
 
 
+def choose_configuration(plans: Plans, name: Configuration | None) -> Configuration:
+    """Give the configuration that was asked for, or the plan's first.
+
+    Raises:
+        PlanError: it was not planned.
+    """
+    if name is None:
+        return plans.default
+    if name not in plans.configurations:
+        raise PlanError(
+            f"{plans.task}: configuration {name} is not planned; there are {', '.join(plans.configurations)}. "
+            "Plan it with interactivepet_plan_and_process"
+        )
+    return name
+
+
 def _run_fold(job: FoldJob) -> CheckpointCard:
     """Train, predict out of fold, and write the card last: its presence says that all else is there."""
-    with _lock(job.workspace.fold(job.fold.index)):
+    with _lock(job.workspace.fold(job.plan.configuration, job.fold.index)):
         records = read_records(job.workspace, job.plan, cases=(*job.fold.training, *job.fold.validation))
         data = load_fold(job.workspace, job.plan, fold=job.fold, records=records)
         card = _find_complete(job, data)
         if card is not None:
             data.checkpoint.unlink(missing_ok=True)
             return card
-        job.workspace.card(job.fold.index).unlink(missing_ok=True)
+        path = job.workspace.card(job.plan.configuration, job.fold.index)
+        path.unlink(missing_ok=True)
         tracker = job.tracker.open()
         trained = train_fold(job.plan, data, tracker=tracker, options=job.options, parent_run=job.parent_run)
         try:
@@ -141,21 +153,10 @@ def _run_fold(job: FoldJob) -> CheckpointCard:
             tracker.end_run(failed=True)
             raise
         card = _make_card(job, trained, dice, cases_hash=data.cases_hash)
-        write_artefact(job.workspace.card(job.fold.index), card)
+        write_artefact(path, card)
         data.checkpoint.unlink(missing_ok=True)
         tracker.end_run()
         return card
-
-
-def load_fold(workspace: Workspace, plan: Plan, *, fold: Fold, records: Mapping[str, CaseRecord]) -> FoldData:
-    """Join a fold with the stored cases and its folder."""
-    folder = workspace.cases(plan.configuration)
-    return FoldData(
-        fold.index,
-        load_cases(folder, {name: records[name] for name in fold.training}),
-        load_cases(folder, {name: records[name] for name in fold.validation}),
-        workspace.fold(fold.index),
-    )
 
 
 @contextmanager
@@ -210,13 +211,12 @@ def _predict_validation(
     )
     manifest = read_manifest(job.workspace.raw)
     dice: dict[str, dict[str, float]] = {mode: {} for mode in CLICK_MODES}
-    for name in job.fold.validation:
+    for case in data.validation:
+        name = case.record.id
         reference = read_reference(job.workspace, manifest, record=records[name])
-        for mode, prediction in _predict_case(job, segmenter, records[name]).items():
-            write_array(
-                job.workspace.out_of_fold(job.fold.index, mode) / f"{name}.b2nd",
-                prediction.probabilities[1:].astype(np.float16),
-            )
+        for mode, prediction in _predict_case(job, segmenter, case).items():
+            folder = job.workspace.out_of_fold(job.plan.configuration, job.fold.index, mode=mode)
+            write_array(folder / f"{name}.b2nd", prediction.probabilities[1:].astype(np.float16))
             mask = to_segmentation(prediction, threshold=OUT_OF_FOLD_THRESHOLD).mask
             dice[mode][name] = mean_case_dice(mask, reference, labels=job.plan.label_values)
     _show_validation(job, records, dice["extreme"], tracker=tracker)
@@ -225,21 +225,15 @@ def _predict_validation(
     return dice
 
 
-def _predict_case(job: FoldJob, segmenter: NetworkSegmenter, record: CaseRecord) -> dict[ClickMode, Prediction]:
+def _predict_case(job: FoldJob, segmenter: NetworkSegmenter, case: StoredCase) -> dict[ClickMode, Prediction]:
     """Predict a case in every click mode, on the scanner's grid; without clicks both modes are one."""
-    ready = read_preprocessed(job.workspace, job.plan, record=record)
-    none = return_to_scanner(segmenter.predict(ready, ()), ready.trace)
-    if not record.clicks:
+    ready = read_preprocessed(job.workspace, job.plan, record=case.record)
+    none = return_to_scanner(segmenter.predict(ready, (), previous=case.coarse.get("none")), ready.trace)
+    clicks = case.record.clicks
+    if not clicks:
         return {"none": none, "extreme": none}
-    return {"none": none, "extreme": return_to_scanner(segmenter.predict(ready, record.clicks), ready.trace)}
-
-
-def read_reference(workspace: Workspace, manifest: DatasetManifest, *, record: CaseRecord) -> npt.NDArray[np.uint8]:
-    """Read a training case's label (I, J, K); empty when it has none."""
-    name = manifest.entry(record.id).label
-    if name is None:
-        return np.zeros(record.original.shape, np.uint8)
-    return read_mask(workspace.raw / name)[0]
+    found = segmenter.predict(ready, clicks, previous=case.coarse.get("extreme"))
+    return {"none": none, "extreme": return_to_scanner(found, ready.trace)}
 
 
 def _show_validation(job: FoldJob, records: dict[str, CaseRecord], dice: dict[str, float], *, tracker: Tracker) -> None:
@@ -280,50 +274,3 @@ def _make_card(
         epochs=trained.epochs,
         validation_dice=dice,
     )
-
-
-def read_card(workspace: Workspace, plan: Plan, *, fold: Fold) -> CheckpointCard:
-    """Read the card of a complete fold.
-
-    Raises:
-        MissingArtefactError: the fold is not complete.
-        StaleArtefactError: it was trained with another plan or another split.
-    """
-    command = f"interactivepet_train -t {workspace.task} -f {fold.index}"
-    path = workspace.card(fold.index)
-    card = read_artefact(path, CheckpointCard, command=command, made_from=plan.content_hash())
-    if (card.training, card.validation) != (fold.training, fold.validation):
-        raise StaleArtefactError(f"{path} was trained on another split of the cases; run {command} again")
-    return card
-
-
-def check_cases(card: CheckpointCard, data: FoldData) -> None:
-    """Refuse out-of-fold predictions of cases that have changed since.
-
-    Raises:
-        StaleArtefactError: images, labels or clicks are not those that the fold was trained and judged on.
-    """
-    if card.cases_hash != data.cases_hash:
-        raise StaleArtefactError(
-            f"{card.task}: images, labels or clicks have changed since fold {card.fold} was trained; "
-            f"run interactivepet_train -t {card.task} -f {card.fold} again"
-        )
-
-
-def hash_cards(cards: Sequence[CheckpointCard]) -> str:
-    """Hash the cards of all folds: what a choice over them is made from."""
-    return hashlib.sha256("|".join(card.content_hash() for card in cards).encode()).hexdigest()[:16]
-
-
-def read_out_of_fold(workspace: Workspace, plan: Plan, *, record: CaseRecord, fold: int, mode: ClickMode) -> Prediction:
-    """Read a case's out-of-fold probabilities on the scanner's grid."""
-    path = workspace.out_of_fold(fold, mode) / f"{record.id}.b2nd"
-    foreground = read_array(path, command=f"interactivepet_train -f {fold}")
-    return to_prediction(foreground, record, labels=plan.label_values)
-
-
-def to_prediction(foreground: npt.NDArray[np.float16], record: CaseRecord, *, labels: tuple[int, ...]) -> Prediction:
-    """Complete stored label probabilities (L, I, J, K) with the background's."""
-    known = foreground.astype(np.float32)
-    background = np.clip(1.0 - known.sum(axis=0, keepdims=True), 0.0, 1.0)
-    return Prediction(record.id, np.concatenate((background, known)), record.original.geometry(), labels)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from interactivepet.core.ensemble import ClickMode
+from interactivepet.core.plan import Configuration
 from interactivepet.dataset.layout import CLICKS_TEST, CLICKS_TRAINING
 from interactivepet.errors import ManifestError
 
@@ -64,21 +65,30 @@ class Workspace:
         """Pictures of raw and preprocessed cases."""
         return self.processed / "snapshots"
 
-    def cases(self, configuration: str) -> Path:
-        """Preprocessed cases of a configuration."""
-        return self.processed / configuration
+    def cases(self, configuration: Configuration) -> Path:
+        """Preprocessed cases of a configuration; the cascade sees those of the full resolution."""
+        return self.processed / ("3d_fullres" if configuration == "3d_cascade" else configuration)
 
-    def fold(self, index: int) -> Path:
+    def coarse_masks(self, mode: ClickMode) -> Path:
+        """Masks of the low-resolution step, out of fold, on the grid of the full resolution."""
+        return self.processed / "3d_cascade" / mode
+
+    @property
+    def coarse_card(self) -> Path:
+        """Written when all coarse masks are there; says what they were made from."""
+        return self.processed / "3d_cascade" / "coarse.json"
+
+    def fold(self, configuration: Configuration, index: int) -> Path:
         """Everything of one fold."""
-        return self.results / f"fold_{index}"
+        return self.results / configuration / f"fold_{index}"
 
-    def card(self, index: int) -> Path:
+    def card(self, configuration: Configuration, index: int) -> Path:
         """The fold's card; its presence says that the fold is complete."""
-        return self.fold(index) / "card.json"
+        return self.fold(configuration, index) / "card.json"
 
-    def out_of_fold(self, index: int, mode: ClickMode) -> Path:
+    def out_of_fold(self, configuration: Configuration, index: int, *, mode: ClickMode) -> Path:
         """Probabilities of a fold's validation cases."""
-        return self.fold(index) / "validation" / mode
+        return self.fold(configuration, index) / "validation" / mode
 
     @property
     def promptable(self) -> Path:

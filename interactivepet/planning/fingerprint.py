@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from interactivepet.core.case import Case
+from interactivepet.core.case import Case, find_body_box
 from interactivepet.core.fingerprint import CaseFingerprint, ChannelStatistics, Fingerprint, ObjectStatistics
-from interactivepet.core.geometry import BoundingBox, Geometry
+from interactivepet.core.geometry import CONNECTIVITY, BoundingBox, Geometry
 
 __all__ = [
-    "COMPONENT_CONNECTIVITY",
     "SAMPLES_PER_CASE",
     "CaseMeasurement",
     "extract_fingerprint",
-    "find_body_box",
     "measure_case",
 ]
 
 SAMPLES_PER_CASE = 20_000
 """Voxels kept of each case, with the same number from each so that a large patient does not outvote the rest."""
 
-COMPONENT_CONNECTIVITY: Final = 26
-"""Voxels that touch by a corner belong to one object, as in the challenges' lesion counts."""
+PART = 1 << 20
+"""Values that a sum in double precision takes at a time."""
 
 Samples = npt.NDArray[np.float32]
 
@@ -46,23 +44,6 @@ class CaseMeasurement:
     body: Samples
 
 
-def find_body_box(image: npt.NDArray[np.float32]) -> BoundingBox:
-    """Find the box outside of which every channel holds only its background value.
-
-    The background value is each channel's minimum: 0 in PET, SPECT and MR, the padding value in CT.
-    nnU-Net crops to non-zero voxels, which keeps all of a CT.
-
-    Args:
-        image: (C, I, J, K).
-
-    Returns:
-        The box; the whole grid for a constant image.
-    """
-    minima = image.min(axis=(1, 2, 3), keepdims=True)
-    box = BoundingBox.of((image > minima).any(axis=0))
-    return box if box is not None else BoundingBox((0, 0, 0), (image.shape[1], image.shape[2], image.shape[3]))
-
-
 def measure_case(case: Case, labels: Mapping[str, int], *, seed: int = 0) -> CaseMeasurement:
     """Measure one case.
 
@@ -73,20 +54,26 @@ def measure_case(case: Case, labels: Mapping[str, int], *, seed: int = 0) -> Cas
     """
     rng = np.random.default_rng(seed)
     box = find_body_box(case.image)
-    n_channels = case.image.shape[0]
-    body = case.image[(slice(None), *box.slices)].reshape(n_channels, -1)
-    label = case.label if case.label is not None else np.zeros(case.geometry.shape, np.uint8)
-    foreground = case.image[:, np.isin(label, list(labels.values()))]
+    foreground = _take_foreground(case, list(labels.values()))
+    foreground_sample = foreground[:, _draw(foreground.shape[1], rng)]
+    drawn = _draw(math.prod(box.shape), rng)
+    body: list[ChannelStatistics] = []
+    body_sample = np.empty((len(case.image), len(drawn)), np.float32)
+    for index, channel in enumerate(case.image):
+        # One channel at a time, since each is copied out of its image.
+        values = channel[box.slices].ravel()
+        body_sample[index] = values[drawn]
+        body.append(_describe(values))
     fingerprint = CaseFingerprint(
         id=case.id,
         shape=case.geometry.shape,
         spacing_mm=case.geometry.spacing_mm,
         crop_shape=box.shape,
         foreground=describe_channels(foreground) if foreground.shape[1] else (),
-        body=describe_channels(body),
-        objects=_measure_objects(case.image[0], label, geometry=case.geometry, values=list(labels.values())),
+        body=tuple(body),
+        objects=_measure_objects(case, list(labels.values())),
     )
-    return CaseMeasurement(fingerprint, _sample(foreground, rng), _sample(body, rng))
+    return CaseMeasurement(fingerprint, foreground_sample, body_sample)
 
 
 def extract_fingerprint(
@@ -118,10 +105,15 @@ def describe_channels(values: Samples) -> tuple[ChannelStatistics, ...]:
 
 
 def _describe(values: Samples) -> ChannelStatistics:
+    """Describe (n,) intensities."""
     low, median, high = np.percentile(values, (0.5, 50.0, 99.5))
+    mean = float(values.mean(dtype=np.float64))
+    # In parts, since a deviation in double precision would copy all of a large image at twice its size.
+    parts = (values[start : start + PART] for start in range(0, values.size, PART))
+    squares = sum(float(np.square(part.astype(np.float64) - mean).sum()) for part in parts)
     return ChannelStatistics(
-        mean=float(values.mean(dtype=np.float64)),
-        std=float(values.std(dtype=np.float64)),
+        mean=mean,
+        std=math.sqrt(squares / values.size),
         minimum=float(values.min()),
         percentile_00_5=float(low),
         median=float(median),
@@ -130,39 +122,47 @@ def _describe(values: Samples) -> ChannelStatistics:
     )
 
 
-def _sample(values: Samples, rng: np.random.Generator) -> Samples:
-    """Draw `SAMPLES_PER_CASE` columns with replacement; none from nothing."""
-    if values.shape[1] == 0:
-        return values
-    chosen: Samples = values[:, rng.integers(values.shape[1], size=SAMPLES_PER_CASE)]
-    return chosen
+def _draw(n: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Draw `SAMPLES_PER_CASE` of n voxels with replacement; none from nothing."""
+    return rng.integers(n, size=SAMPLES_PER_CASE) if n else np.empty(0, np.int64)
 
 
-def _measure_objects(
-    uptake: npt.NDArray[np.float32],
-    label: npt.NDArray[np.uint8],
-    *,
-    geometry: Geometry,
-    values: Sequence[int],
-) -> tuple[ObjectStatistics, ...]:
-    """Measure every connected component of every label; uptake and label are (I, J, K)."""
+def _take_foreground(case: Case, values: Sequence[int]) -> Samples:
+    """Give the intensities (C, n) of the voxels that have one of the label values."""
+    box = None if case.label is None else BoundingBox.of(case.label > 0)
+    if case.label is None or box is None:
+        return np.empty((len(case.image), 0), np.float32)
+    taken: Samples = case.image[(slice(None), *box.slices)][:, np.isin(case.label[box.slices], values)]
+    return taken
+
+
+def _measure_objects(case: Case, values: Sequence[int]) -> tuple[ObjectStatistics, ...]:
+    """Measure every connected component of every label value."""
     import cc3d
 
     found: list[ObjectStatistics] = []
+    whole = None if case.label is None else BoundingBox.of(case.label > 0)
+    if case.label is None or whole is None:
+        return ()
+    label, uptake = case.label[whole.slices], case.image[0][whole.slices]
     for value in values:
-        components = cc3d.connected_components(label == value, connectivity=COMPONENT_CONNECTIVITY)
+        components = cc3d.connected_components(label == value, connectivity=CONNECTIVITY)
         statistics = cc3d.statistics(components)
         for index in range(1, len(statistics["voxel_counts"])):
             box = statistics["bounding_boxes"][index]
             inside = uptake[box][components[box] == index]
-            edges = [(s.stop - s.start) * mm for s, mm in zip(box, geometry.spacing_mm, strict=True)]
-            found.append(
-                ObjectStatistics(
-                    label=value,
-                    volume_ml=float(inside.size * geometry.voxel_volume_ml),
-                    extent_mm=(edges[0], edges[1], edges[2]),
-                    uptake_mean=float(inside.mean()),
-                    uptake_max=float(inside.max()),
-                )
-            )
+            found.append(_describe_object(inside, box, value=value, geometry=case.geometry))
     return tuple(found)
+
+
+def _describe_object(
+    uptake: Samples, box: tuple[slice, slice, slice], *, value: int, geometry: Geometry
+) -> ObjectStatistics:
+    i, j, k = ((edge.stop - edge.start) * mm for edge, mm in zip(box, geometry.spacing_mm, strict=True))
+    return ObjectStatistics(
+        label=value,
+        volume_ml=float(uptake.size * geometry.voxel_volume_ml),
+        extent_mm=(i, j, k),
+        uptake_mean=float(uptake.mean()),
+        uptake_max=float(uptake.max()),
+    )

@@ -1,4 +1,4 @@
-"""Patch, pooling and cost of a U-Net, by arithmetic: no network is built to find out what fits."""
+"""Patch and pooling of a U-Net, by arithmetic."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from interactivepet.core.geometry import Shape, Spacing
 __all__ = [
     "ANISOTROPY_LIMIT",
     "MINIMUM_EDGE",
-    "Cost",
     "Topology",
-    "estimate_cost",
     "find_topology",
     "grow_patch",
     "round_patch",
@@ -25,12 +23,6 @@ ANISOTROPY_LIMIT = 2.0
 """An axis whose spacing is more than this times the finest one is neither pooled nor convolved across yet."""
 
 MAXIMUM_STAGES = 6
-
-BYTES = 4
-"""Weights, gradients and momentum are float32; activations are counted as float32 too, which bf16 halves."""
-
-STORED_PER_CONVOLUTION = 3
-"""Feature maps kept for the backward pass by one block: convolution, normalisation and activation output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +44,6 @@ class Topology:
         for stride in self.strides:
             product = [a * b for a, b in zip(product, stride, strict=True)]
         return (product[0], product[1], product[2])
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What one training step takes.
-
-    Attributes:
-        memory_gb: peak of weights, gradients, momentum and stored activations.
-        gigaflops: multiply-adds times two, forward and backward.
-    """
-
-    memory_gb: float
-    gigaflops: float
 
 
 def find_topology(patch: Shape, spacing_mm: Spacing) -> Topology:
@@ -107,40 +86,6 @@ def round_patch(patch: Shape, spacing_mm: Spacing) -> Shape:
     return (edges[0], edges[1], edges[2])
 
 
-def estimate_cost(
-    patch: Shape,
-    topology: Topology,
-    *,
-    batch_size: int,
-    features: Sequence[int],
-    n_inputs: int,
-    n_outputs: int,
-) -> Cost:
-    """Estimate one training step of a plain U-Net with two convolutions a stage on both sides."""
-    stored, flops, weights = 0.0, 0.0, 0.0
-    edges = list(patch)
-    previous = n_inputs
-    for stage, width in enumerate(features):
-        edges = [-(-e // s) for e, s in zip(edges, topology.strides[stage], strict=True)]
-        voxels = edges[0] * edges[1] * edges[2] * batch_size
-        kernel = _product(topology.kernel_sizes[stage])
-        in_decoder = stage < len(features) - 1
-        inputs = [previous, width] + ([2 * width, width] if in_decoder else [])
-        convolution_weights = kernel * width * sum(inputs)
-        if in_decoder:
-            upsampling = features[stage + 1] * width
-            weights += upsampling * _product(topology.strides[stage + 1])
-            flops += 2 * voxels * upsampling
-            # the upsampled map, its concatenation with the skip, and the logits of deep supervision
-            stored += voxels * (3 * width + 2 * n_outputs)
-        weights += convolution_weights
-        flops += 2 * voxels * convolution_weights
-        stored += voxels * STORED_PER_CONVOLUTION * width * len(inputs)
-        previous = width
-    # forward once, backward twice: by the inputs and by the weights
-    return Cost(memory_gb=BYTES * (stored + 3 * weights) / 1e9, gigaflops=3 * flops / 1e9)
-
-
 def grow_patch(median_shape: Shape, spacing_mm: Spacing, *, edge_mm: float) -> Shape:
     """Give the patch of about `edge_mm` on each axis, within the median shape rounded to what poolings divide."""
     edges = [
@@ -148,10 +93,3 @@ def grow_patch(median_shape: Shape, spacing_mm: Spacing, *, edge_mm: float) -> S
         for n, mm in zip(median_shape, spacing_mm, strict=True)
     ]
     return round_patch((edges[0], edges[1], edges[2]), spacing_mm)
-
-
-def _product(values: Sequence[int]) -> int:
-    product = 1
-    for value in values:
-        product *= value
-    return product

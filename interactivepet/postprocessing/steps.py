@@ -9,13 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.ensemble import PostprocessingRule
-from interactivepet.core.geometry import BoundingBox, Geometry, Shape
+from interactivepet.core.geometry import CONNECTIVITY, BoundingBox, Geometry, Shape
 from interactivepet.core.interaction import Click
 
-__all__ = ["CONNECTIVITY", "apply_rule", "drop_small", "fill_holes", "keep_clicked", "keep_largest"]
+__all__ = ["apply_rule", "drop_small", "fill_holes", "keep_clicked", "keep_largest"]
 
-CONNECTIVITY: Final = 26
-"""Voxels that share a face, an edge or a corner belong to one component, as in the evaluation."""
 BACKGROUND_CONNECTIVITY: Final = 6
 """The dual of `CONNECTIVITY`: background does not leak out of a hole through an edge or a corner."""
 

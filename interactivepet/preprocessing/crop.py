@@ -1,14 +1,85 @@
-"""Cut away what every channel agrees is background."""
+"""Choose what is kept of an image before it is resampled, and cut the rest away."""
 
 from __future__ import annotations
 
-from interactivepet.core.case import Case
-from interactivepet.core.geometry import BoundingBox
+import math
+from collections.abc import Sequence
 
-__all__ = ["crop"]
+import numpy as np
+
+from interactivepet.core.case import Case, find_body_box
+from interactivepet.core.geometry import BoundingBox, Geometry, Shape
+from interactivepet.core.interaction import Click
+from interactivepet.core.plan import Plan
+from interactivepet.errors import InteractionError
+
+__all__ = ["crop", "find_crop"]
 
 
 def crop(case: Case, box: BoundingBox) -> Case:
     """Keep the voxels of `box`; the geometry moves along."""
     label = None if case.label is None else case.label[box.slices]
     return Case(case.id, case.image[(slice(None), *box.slices)], case.geometry.cropped(box), label)
+
+
+def find_crop(case: Case, plan: Plan, *, clicks: Sequence[Click]) -> BoundingBox:
+    """Find the box that the plan keeps.
+
+    `body` keeps what is not background in every channel. `clicks` keeps the labelled voxels and the clicks with
+    `margin_mm` around them, as far as the body reaches; a label without any voxel, and without clicks, keeps
+    the body.
+
+    Args:
+        case: on the scanner's grid; in training with its label (empty when nothing is labelled), else without.
+        plan: its `crop` is read.
+        clicks: in RAS+ mm; those outside of the image count at its border.
+
+    Raises:
+        InteractionError: the plan crops to clicks, but the case has neither a click nor a label.
+    """
+    shape, rule = case.geometry.shape, plan.crop
+    margin = _to_voxels(rule.margin_mm, case.geometry)
+    body = find_body_box(case.image)
+    if rule.region == "body":
+        return body.grown(margin, within=shape)
+    marked = _find_marked(case, clicks)
+    if marked is not None:
+        # Where somebody pointed is kept even when it is background.
+        return _intersect(marked.grown(margin, within=shape), _unite(body, marked))
+    if case.label is None:
+        raise InteractionError(
+            f"{case.id}: no clicks, but this plan crops to them (crop.region is clicks); place at least one click, "
+            "or plan and train with crop.region body"
+        )
+    return body.grown(margin, within=shape)
+
+
+def _find_marked(case: Case, clicks: Sequence[Click]) -> BoundingBox | None:
+    """Find the box of label and clicks; None when there are neither."""
+    boxes = [] if case.label is None else [BoundingBox.of(case.label > 0)]
+    last = np.asarray(case.geometry.shape) - 1
+    for click in clicks:
+        i, j, k = (int(n) for n in np.clip(np.rint(case.geometry.to_voxel(click.position_mm)), 0, last))
+        boxes.append(BoundingBox((i, j, k), (i + 1, j + 1, k + 1)))
+    found: BoundingBox | None = None
+    for box in boxes:
+        if box is not None:
+            found = box if found is None else _unite(found, box)
+    return found
+
+
+def _unite(a: BoundingBox, b: BoundingBox) -> BoundingBox:
+    i, j, k = ((min(s, t), max(u, v)) for s, t, u, v in zip(a.start, b.start, a.stop, b.stop, strict=True))
+    return BoundingBox((i[0], j[0], k[0]), (i[1], j[1], k[1]))
+
+
+def _intersect(a: BoundingBox, b: BoundingBox) -> BoundingBox:
+    """Give what two boxes share; they must share something."""
+    i, j, k = ((max(s, t), min(u, v)) for s, t, u, v in zip(a.start, b.start, a.stop, b.stop, strict=True))
+    return BoundingBox((i[0], j[0], k[0]), (i[1], j[1], k[1]))
+
+
+def _to_voxels(margin_mm: float, geometry: Geometry) -> Shape:
+    # Rounded, or the noise of a rotated grid would add a voxel.
+    i, j, k = (math.ceil(round(margin_mm / mm, 3)) for mm in geometry.spacing_mm)
+    return (i, j, k)

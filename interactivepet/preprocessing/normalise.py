@@ -11,24 +11,47 @@ from interactivepet.core.plan import Normalisation
 
 __all__ = ["normalise"]
 
+SMALLEST_SPREAD = 1e-8
+"""Deviation, or range, below which an image is constant: it becomes 0."""
 
-def normalise(image: npt.NDArray[np.float32], plans: Sequence[Normalisation]) -> npt.NDArray[np.float32]:
+FloatVolume = npt.NDArray[np.float32]
+
+
+def normalise(image: FloatVolume, plans: Sequence[Normalisation], *, out: FloatVolume | None = None) -> FloatVolume:
     """Normalise each channel by its plan.
 
     Args:
-        image: (C, I, J, K) in the units of the files, cropped to the body.
+        image: (C, I, J, K) in the units of the files, cropped to what is kept.
         plans: one a channel.
+        out: (C, I, J, K) to write into; may be `image` itself, which is then lost. None makes a new array.
 
     Returns:
-        (C, I, J, K) float32; a new array.
+        (C, I, J, K) float32: `out`.
     """
-    return np.stack([_normalise_channel(channel, plan) for channel, plan in zip(image, plans, strict=True)])
+    result = np.empty(image.shape, np.float32) if out is None else out
+    for values, plan, channel in zip(image, plans, result, strict=True):
+        _normalise_channel(values, plan, channel)
+    return result
 
 
-def _normalise_channel(values: npt.NDArray[np.float32], plan: Normalisation) -> npt.NDArray[np.float32]:
-    clipped = values if plan.clip is None else np.clip(values, *plan.clip)
+def _normalise_channel(values: FloatVolume, plan: Normalisation, out: FloatVolume) -> None:
+    if plan.clip is None:
+        np.copyto(out, values)
+    else:
+        np.clip(values, *plan.clip, out=out)
+    low, spread = _measure(out, plan)
+    out -= np.float32(low)
+    out /= np.float32(max(spread, SMALLEST_SPREAD))
+
+
+def _measure(values: FloatVolume, plan: Normalisation) -> tuple[float, float]:
+    """Give what is subtracted and what is divided by."""
+    if plan.scheme == "minmax":
+        low = float(values.min())
+        return low, float(values.max()) - low
     if plan.scheme == "zscore":
-        mean = float(clipped.mean(dtype=np.float64))
-        std = float(clipped.std(dtype=np.float64))
-        return ((clipped - mean) / max(std, 1e-8)).astype(np.float32)
-    return ((clipped - plan.mean) / plan.std).astype(np.float32)
+        mean = float(values.mean(dtype=np.float64))
+        # Plane by plane, since a deviation in double precision would copy the whole channel.
+        squares = sum(float(np.square(plane.astype(np.float64) - mean).sum()) for plane in values)
+        return mean, (squares / values.size) ** 0.5
+    return plan.mean, plan.std

@@ -18,7 +18,7 @@ FOREGROUND_SAMPLES = 500
 """Voxels of each label that are remembered for drawing patches; more would only make the file longer."""
 
 
-def preprocess(case: Case, plan: Plan, *, body: BoundingBox) -> PreprocessedCase:
+def preprocess(case: Case, plan: Plan, *, box: BoundingBox) -> PreprocessedCase:
     """Bring a case onto the plan's grid and intensities.
 
     Cropping comes first because resampling is what costs time and memory. Normalisation comes last,
@@ -26,14 +26,17 @@ def preprocess(case: Case, plan: Plan, *, body: BoundingBox) -> PreprocessedCase
 
     Args:
         case: on the scanner's grid.
-        plan: spacing and normalisation are read from it.
-        body: the box to keep, of `planning.fingerprint.find_body_box`.
+        plan: spacing or target shape, and normalisation, are read from it.
+        box: the box to keep, of `find_crop`.
     """
-    kept = crop(case, body)
-    shape = find_target_shape(kept.geometry.shape, kept.geometry.spacing_mm, target_mm=plan.spacing_mm)
-    image = normalise(resample(kept.image, shape, order=CUBIC), plan.normalisation)
+    kept = crop(case, box)
+    grid = kept.geometry
+    shape = plan.target_shape or find_target_shape(grid.shape, grid.spacing_mm, target_mm=plan.spacing_mm)
+    resampled = resample(kept.image, shape, order=CUBIC)
+    # An array of our own is normalised in place: images are what fills the memory.
+    image = normalise(resampled, plan.normalisation, out=None if resampled is kept.image else resampled)
     label = None if kept.label is None else resample_label(kept.label, shape)
-    trace = SpatialTrace(original=case.geometry, crop=body, resampled=kept.geometry.resampled(shape))
+    trace = SpatialTrace(original=case.geometry, crop=box, resampled=grid.resampled(shape))
     return PreprocessedCase(case.id, image, label, trace)
 
 
@@ -43,7 +46,8 @@ def sample_foreground(
     """Draw up to `FOREGROUND_SAMPLES` voxel indices of each label value of (I, J, K), sorted by value."""
     drawn: dict[int, tuple[tuple[int, int, int], ...]] = {}
     for value in np.unique(label[label > 0]):
-        found = np.argwhere(label == value)
+        found = np.flatnonzero(label == value)
         chosen = rng.choice(len(found), size=min(len(found), FOREGROUND_SAMPLES), replace=False)
-        drawn[int(value)] = tuple((int(i), int(j), int(k)) for i, j, k in found[np.sort(chosen)])
+        voxels = zip(*np.unravel_index(found[np.sort(chosen)], label.shape), strict=True)
+        drawn[int(value)] = tuple((int(i), int(j), int(k)) for i, j, k in voxels)
     return drawn

@@ -1,7 +1,13 @@
-"""Change the number of voxels along each axis while the outer faces of the grid stay where they are."""
+"""Change the number of voxels along each axis while the outer faces of the grid stay where they are.
+
+Splines on a regular grid are separable: an axis at a time, each a product with a small matrix. That is as exact as
+evaluating them voxel by voxel, several times faster, and done in slabs it takes hardly any memory beside its result.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
@@ -22,6 +28,15 @@ LINEAR: Final = 1
 SPACING_TOLERANCE = 1e-3
 """Relative difference of spacings below which a grid is left as it is."""
 
+SMALLEST_WEIGHT = 1e-9
+"""A cubic spline reaches over the whole axis, but what weighs less than this is far below float32."""
+
+TIE_TOLERANCE = 1e-5
+"""Shares that differ by less are equal: rounding must not decide."""
+
+SLAB = 32
+"""Planes of the result that are computed at a time."""
+
 FloatVolume = npt.NDArray[np.float32]
 
 
@@ -37,29 +52,29 @@ def find_target_shape(shape: Shape, spacing_mm: Spacing, *, target_mm: Spacing) 
     return (edges[0], edges[1], edges[2])
 
 
-def resample(volume: FloatVolume, shape: Shape, *, order: SplineOrder) -> FloatVolume:
+def resample(volume: FloatVolume, shape: Shape, *, order: SplineOrder, out: FloatVolume | None = None) -> FloatVolume:
     """Resample each leading channel by splines with edge values continued.
 
     Args:
         volume: (C, I, J, K).
         shape: the new (I, J, K).
         order: `CUBIC` or `LINEAR`.
+        out: (C, *shape) to write into, such as a box of a larger array; None makes a new one.
 
     Returns:
-        (C, *shape) float32 within the range of each channel's input; the input itself when nothing changes.
+        (C, *shape) float32 within the range of each channel's input: `out` where it was given, and without it
+        the input itself when nothing changes.
     """
-    if volume.shape[1:] == shape:
+    if volume.shape[1:] == shape and out is None:
         return volume
-    from scipy import ndimage
-
-    out = np.empty((volume.shape[0], *shape), np.float32)
-    factors = [new / old for new, old in zip(shape, volume.shape[1:], strict=True)]
-    for channel in range(len(volume)):
-        values: FloatVolume = volume[channel]
-        ndimage.zoom(values, factors, output=out[channel], order=order, mode="nearest", grid_mode=True)
-        if order > LINEAR:
-            np.clip(out[channel], values.min(), values.max(), out=out[channel])
-    return out
+    result = np.empty((volume.shape[0], *shape), np.float32) if out is None else out
+    slabs = list(_plan_slabs((volume.shape[1], volume.shape[2], volume.shape[3]), shape, order=order))
+    for channel, values in enumerate(volume):
+        low, high = (values.min(), values.max()) if order > LINEAR else (None, None)
+        for slab in slabs:
+            planes = slab.apply(values[slab.source])
+            result[channel, slab.target] = planes if low is None else np.clip(planes, low, high, out=planes)
+    return result
 
 
 def resample_label(label: npt.NDArray[np.uint8], shape: Shape) -> npt.NDArray[np.uint8]:
@@ -69,13 +84,65 @@ def resample_label(label: npt.NDArray[np.uint8], shape: Shape) -> npt.NDArray[np
     """
     if label.shape == shape:
         return label
-    values = np.unique(label)
-    best = np.full(shape, -1.0, np.float32)
     out = np.zeros(shape, np.uint8)
-    for value in values:
-        share = resample((label == value)[None].astype(np.float32), shape, order=LINEAR)[0]
-        # on a tie the label wins over the background, or thin structures would vanish when an axis is halved
-        wins = share >= best
-        out[wins] = value
-        best[wins] = share[wins]
+    for slab in _plan_slabs((label.shape[0], label.shape[1], label.shape[2]), shape, order=LINEAR):
+        source = label[slab.source]
+        best = np.full((slab.target.stop - slab.target.start, *shape[1:]), -1.0, np.float32)
+        values = np.unique(source)
+        for value in values if values.any() else ():
+            share = slab.apply((source == value).astype(np.float32))
+            # on a tie the label wins over the background, or thin structures would vanish when an axis is halved
+            wins = share >= best - TIE_TOLERANCE
+            out[slab.target][wins] = value
+            np.maximum(best, share, out=best)
     return out
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Slab:
+    """Some planes of the result, and what they are made of.
+
+    Attributes:
+        source: planes of the input along axis i.
+        target: planes of the result.
+        weights: float32 (new, old) along i (these planes alone), j and k; None leaves an axis as it is.
+    """
+
+    source: slice
+    target: slice
+    weights: tuple[FloatVolume | None, FloatVolume | None, FloatVolume | None]
+
+    def apply(self, planes: FloatVolume) -> FloatVolume:
+        """Give a new array of the target's planes."""
+        along_i, along_j, along_k = self.weights
+        result = planes
+        if along_i is not None:
+            result = (along_i @ planes.reshape(len(planes), -1)).reshape(-1, *planes.shape[1:])
+        if along_j is not None:
+            result = np.matmul(along_j, result)
+        if along_k is not None:
+            result = np.matmul(result, along_k.T)
+        return result.copy() if result is planes else result
+
+
+def _plan_slabs(old: Shape, new: Shape, *, order: SplineOrder) -> Iterator[_Slab]:
+    along_i, along_j, along_k = (
+        None if a == b else _make_weights(a, b, order=order) for a, b in zip(old, new, strict=True)
+    )
+    for start in range(0, new[0], SLAB):
+        target = slice(start, min(start + SLAB, new[0]))
+        if along_i is None:
+            yield _Slab(target, target, (None, along_j, along_k))
+            continue
+        used = np.flatnonzero((along_i[target] != 0).any(axis=0))
+        source = slice(int(used[0]), int(used[-1]) + 1)
+        yield _Slab(source, target, (along_i[target, source], along_j, along_k))
+
+
+def _make_weights(old: int, new: int, *, order: SplineOrder) -> FloatVolume:
+    """Give the matrix (new, old) that resamples a line: what the spline makes of each unit vector."""
+    from scipy import ndimage
+
+    weights = ndimage.zoom(np.eye(old), (new / old, 1), order=order, mode="nearest", grid_mode=True)
+    weights[np.abs(weights) < SMALLEST_WEIGHT] = 0.0
+    return np.asarray(weights, np.float32)

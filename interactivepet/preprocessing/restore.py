@@ -21,10 +21,9 @@ def restore(probabilities: npt.NDArray[np.float32], trace: SpatialTrace) -> npt.
     Returns:
         (1 + L, I, J, K) float32 on `trace.original`; outside of the crop the background is certain.
     """
-    inside = resample(probabilities, trace.crop.shape, order=LINEAR)
     if trace.crop.shape == trace.original.shape:
-        return inside
+        return resample(probabilities, trace.crop.shape, order=LINEAR)
     out = np.zeros((probabilities.shape[0], *trace.original.shape), np.float32)
     out[0] = 1.0
-    out[(slice(None), *trace.crop.slices)] = inside
+    resample(probabilities, trace.crop.shape, order=LINEAR, out=out[(slice(None), *trace.crop.slices)])
     return out

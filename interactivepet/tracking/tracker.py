@@ -1,4 +1,4 @@
-"""What training tells an experiment tracker, and the tracker that listens to nothing."""
+"""What training tells an experiment tracker."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["NullTracker", "Tracker"]
+__all__ = ["Tracker"]
 
 
 class Tracker(Protocol):
@@ -60,36 +60,3 @@ class Tracker(Protocol):
     def end_run(self, *, failed: bool = False) -> None:
         """Close the current run, as failed or as finished."""
         ...
-
-
-class NullTracker:
-    """A `Tracker` that keeps nothing."""
-
-    def start_run(
-        self,
-        name: str,
-        *,
-        parent: str | None = None,
-        run_id: str | None = None,
-        tags: Mapping[str, str] | None = None,
-    ) -> str | None:
-        """Give None: there is no run."""
-        return None
-
-    def log_parameters(self, parameters: Mapping[str, object]) -> None:
-        """Keep nothing."""
-
-    def log_metrics(self, metrics: Mapping[str, float], *, step: int | None = None) -> None:
-        """Keep nothing."""
-
-    def log_picture(self, name: str, png: bytes) -> None:
-        """Keep nothing."""
-
-    def log_file(self, path: Path) -> None:
-        """Keep nothing."""
-
-    def log_text(self, name: str, text: str) -> None:
-        """Keep nothing."""
-
-    def end_run(self, *, failed: bool = False) -> None:
-        """Do nothing."""

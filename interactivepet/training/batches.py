@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,19 @@ import numpy as np
 import numpy.typing as npt
 from batchgenerators.dataloading.data_loader import SlimDataLoaderBase
 
-from interactivepet.core.geometry import Shape, Spacing
+from interactivepet.core.ensemble import ClickMode
+from interactivepet.core.geometry import BoundingBox, Shape, Spacing
 from interactivepet.core.plan import Plan
 from interactivepet.core.preprocessed import CaseRecord
 from interactivepet.dataset.arrays import open_array
-from interactivepet.guidance.encode import encode_points
+from interactivepet.guidance.encode import encode_mask, encode_points
+from interactivepet.guidance.region import find_guided_box
 from interactivepet.guidance.simulate import draw_inside, draw_negative
 from interactivepet.training.augment import Augmentation, Patch, find_source_shape
 
 __all__ = ["PatchLoader", "StoredCase", "draw_clicks", "encode_patch", "load_cases"]
+
+CoarseMask = npt.NDArray[np.uint8]
 
 MOST_EXTRA_CLICKS = 4
 """Positive and, independently, negative clicks that a sample of the share `more` gets at most."""
@@ -34,10 +38,17 @@ VoxelClicks = tuple[tuple[npt.NDArray[np.float64], int, bool], ...]
 
 @dataclass(frozen=True)
 class StoredCase:
-    """A preprocessed case on disk, opened when it is first needed."""
+    """A preprocessed case on disk, opened when it is first needed.
+
+    Attributes:
+        record: what lies beside the volume.
+        path: of the volume.
+        coarse_paths: of the first step's masks by click mode, when this is the second step of a cascade.
+    """
 
     record: CaseRecord
     path: Path
+    coarse_paths: Mapping[ClickMode, Path] = field(default_factory=dict)
 
     @cached_property
     def volume(self) -> Any:
@@ -50,15 +61,47 @@ class StoredCase:
         geometry = self.record.resampled.geometry()
         return tuple((geometry.to_voxel(c.position_mm), c.label, c.is_positive) for c in self.record.clicks)
 
+    @cached_property
+    def coarse(self) -> Mapping[ClickMode, CoarseMask]:
+        """The first step's masks (I, J, K) of label values on the resampled grid; they are small and kept."""
+        return {
+            mode: open_array(path, command="interactivepet_train -c 3d_cascade")[0].astype(np.uint8)
+            for mode, path in self.coarse_paths.items()
+        }
+
+    @cached_property
+    def region(self) -> BoundingBox:
+        """The part that patches are drawn from: all of the volume, or what the second step of a cascade looks at."""
+        found = [
+            find_guided_box(mask, self.record.clicks, self.record.resampled.geometry()) for mask in self.coarse.values()
+        ]
+        boxes = [box for box in found if box is not None]
+        if not boxes:
+            return BoundingBox((0, 0, 0), self.record.resampled.shape)
+        starts, stops = np.array([b.start for b in boxes]), np.array([b.stop for b in boxes])
+        i, j, k = (int(n) for n in starts.min(0))
+        x, y, z = (int(n) for n in stops.max(0))
+        return BoundingBox((i, j, k), (x, y, z))
+
     def read(self, start: Shape, shape: Shape) -> npt.NDArray[np.float32]:
-        """Read a region that may reach beyond the volume, where it is 0."""
-        full = self.record.resampled.shape
-        inner = tuple(slice(max(0, a), max(0, min(n, a + s))) for a, s, n in zip(start, shape, full, strict=True))
-        values = self.volume[(slice(None), *inner)]
-        out = np.zeros((values.shape[0], *shape), np.float32)
-        target = tuple(slice(s.start - a, s.start - a + s.stop - s.start) for s, a in zip(inner, start, strict=True))
-        out[(slice(None), *target)] = values
-        return out
+        """Read a region (C + 1, I, J, K) that may reach beyond the volume, where it is 0."""
+        return _read_padded(self.volume, start, shape=shape)
+
+    def read_coarse(self, start: Shape, shape: Shape, *, mode: ClickMode) -> CoarseMask:
+        """Read a region (I, J, K) of the first step's mask."""
+        region: CoarseMask = _read_padded(self.coarse[mode][None], start, shape=shape)[0]
+        return region
+
+
+def _read_padded(volume: Any, start: Shape, *, shape: Shape) -> npt.NDArray[Any]:
+    """Read a region of (C, I, J, K) that may reach beyond the volume, where it is 0."""
+    full = volume.shape[1:]
+    inner = tuple(slice(max(0, a), max(0, min(n, a + s))) for a, s, n in zip(start, shape, full, strict=True))
+    values = volume[(slice(None), *inner)]
+    out = np.zeros((values.shape[0], *shape), values.dtype)
+    target = tuple(slice(s.start - a, s.start - a + s.stop - s.start) for s, a in zip(inner, start, strict=True))
+    out[(slice(None), *target)] = values
+    return out
 
 
 class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
@@ -85,6 +128,8 @@ class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
         self._augmentation = augmentation
         self._seed = tuple(seed)
         self._rng = np.random.default_rng(self._seed)
+        self._classes = np.zeros(256, np.uint8)
+        self._classes[list(plan.label_values)] = np.arange(1, 1 + len(plan.labels))
         self._positives = [case for case in cases if case.record.foreground]
         self._negatives = [case for case in cases if not case.record.foreground]
         self._source = plan.patch_size if augmentation is None else find_source_shape(plan.patch_size)
@@ -101,26 +146,34 @@ class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
         self._rng = np.random.default_rng((*self._seed, thread_id))
 
     def generate_train_batch(self) -> dict[str, npt.NDArray[Any]]:
-        """Draw one batch: `data` (N, C + 2 L, I, J, K) float32 and `target` (N, I, J, K) uint8."""
+        """Draw one batch: `data` (N, C + 3 L, I, J, K) float32 and `target` (N, I, J, K) uint8.
+
+        The channels are image, guidance and previous mask; the last is the first step's in a cascade, else 0.
+        The target counts the network's outputs: 0 is background, 1 the label of the smallest value.
+        """
         n_forced = round(self._plan.training.foreground_share * self.batch_size)
         patches = [self._draw(on_foreground=i >= self.batch_size - n_forced) for i in range(self.batch_size)]
-        return {
-            "data": np.stack([np.concatenate((p.image, p.guidance)) for p in patches]),
-            "target": np.stack([p.label for p in patches]),
-        }
+        shape = (self.batch_size, self._plan.network.input_channels, *patches[0].label.shape)
+        data = np.zeros(shape, np.float32)
+        for sample, patch in zip(data, patches, strict=True):
+            n_image, n_drawn = len(patch.image), len(patch.image) + len(patch.guidance)
+            sample[:n_image] = patch.image
+            sample[n_image:n_drawn] = patch.guidance
+        return {"data": data, "target": self._classes[np.stack([p.label for p in patches])]}
 
     def _draw(self, *, on_foreground: bool) -> Patch:
         pool = self._choose_pool(on_foreground=on_foreground)
         case = pool[int(self._rng.integers(len(pool)))]
-        start = _draw_start(
-            case.record, self._source, patch=self._plan.patch_size, rng=self._rng, on_foreground=on_foreground
-        )
+        start = _draw_start(case, self._source, patch=self._plan.patch_size, rng=self._rng, on_foreground=on_foreground)
         values = case.read(start, self._source)
         label = values[-1].astype(np.uint8)
         clicks = draw_clicks(case.clicks, start, label=label, plan=self._plan, rng=self._rng)
         # the case's own spacing, as prediction has it: rounding the shape leaves it a little off the plan's
         spacing_mm = case.record.resampled.geometry().spacing_mm
         guidance = encode_patch(clicks, self._source, plan=self._plan, spacing_mm=spacing_mm)
+        if case.coarse_paths:
+            coarse = case.read_coarse(start, self._source, mode="extreme" if clicks else "none")
+            guidance = np.concatenate((guidance, encode_mask(coarse, labels=self._plan.label_values)))
         patch = Patch(values[:-1], guidance, label)
         return patch if self._augmentation is None else self._augmentation.apply(patch, self._rng)
 
@@ -140,21 +193,22 @@ class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
 
 
 def _draw_start(
-    record: CaseRecord, shape: Shape, *, patch: Shape, rng: np.random.Generator, on_foreground: bool
+    case: StoredCase, shape: Shape, *, patch: Shape, rng: np.random.Generator, on_foreground: bool
 ) -> Shape:
     """Draw where a region begins: centred on a labelled voxel, or anywhere with the patch inside if it fits.
 
     The patch is the middle of the region. The region may reach beyond the volume, or borders were hardly seen.
     """
-    full = record.resampled.shape
-    if on_foreground and record.foreground:
-        values = sorted(record.foreground)
-        voxels = record.foreground[values[rng.integers(len(values))]]
+    foreground = case.record.foreground
+    if on_foreground and foreground:
+        values = sorted(foreground)
+        voxels = foreground[values[rng.integers(len(values))]]
         centre = voxels[rng.integers(len(voxels))]
         i, j, k = (c - s // 2 for c, s in zip(centre, shape, strict=True))
     else:
-        slack = [n - p for n, p in zip(full, patch, strict=True)]
-        first = [int(rng.integers(min(0, s), max(0, s) + 1)) for s in slack]
+        region = case.region.widened(patch, within=case.record.resampled.shape)
+        slack = [n - p for n, p in zip(region.shape, patch, strict=True)]
+        first = [a + int(rng.integers(min(0, s), max(0, s) + 1)) for a, s in zip(region.start, slack, strict=True)]
         i, j, k = (f - (s // 2 - p // 2) for f, s, p in zip(first, shape, patch, strict=True))
     return (i, j, k)
 
@@ -228,6 +282,15 @@ def encode_patch(clicks: VoxelClicks, shape: Shape, *, plan: Plan, spacing_mm: S
     return np.stack(maps)
 
 
-def load_cases(folder: Path, records: Mapping[str, CaseRecord]) -> list[StoredCase]:
-    """Pair each record with its volume in `folder`."""
-    return [StoredCase(record, folder / f"{name}.b2nd") for name, record in records.items()]
+def load_cases(
+    folder: Path, records: Mapping[str, CaseRecord], *, coarse: Mapping[ClickMode, Path] | None = None
+) -> list[StoredCase]:
+    """Pair each record with its volume in `folder`, and with the first step's masks in the folders `coarse`."""
+    return [
+        StoredCase(
+            record,
+            folder / f"{name}.b2nd",
+            {mode: masks / f"{name}.b2nd" for mode, masks in (coarse or {}).items()},
+        )
+        for name, record in records.items()
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,18 @@ from interactivepet.errors import StaleArtefactError, TrainingError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["TrainingState", "load_state", "load_weights", "save_state", "save_weights"]
+__all__ = [
+    "TrainingState",
+    "has_state",
+    "load_state",
+    "load_weights",
+    "read_tensors",
+    "remove_state",
+    "save_state",
+    "save_weights",
+]
+
+logger = logging.getLogger(__name__)
 
 Tensors = Mapping[str, Any]
 
@@ -29,6 +41,7 @@ class TrainingState:
         made_from: hash of the plan that the run follows and of its cases.
         epochs: the finished epochs.
         network: `state_dict` of the network.
+        average: `state_dict` of the weights' moving average, empty when there is none.
         optimizer: `state_dict` of the optimiser.
         scaler: `state_dict` of the gradient scaler, empty when none is used.
         run_id: the tracker's run, so that a continued fold stays one run.
@@ -37,35 +50,50 @@ class TrainingState:
     made_from: str
     epochs: tuple[EpochRecord, ...]
     network: Tensors
+    average: Tensors
     optimizer: Tensors
     scaler: Tensors
     run_id: str | None
 
 
 def save_state(path: Path, state: TrainingState) -> None:
-    """Write the state atomically."""
+    """Write the state atomically and keep the one before beside it, for the case that a disk damages this one."""
     import torch
 
     content = {
         "made_from": state.made_from,
         "epochs": json.dumps([epoch.model_dump() for epoch in state.epochs]),
         "network": state.network,
+        "average": state.average,
         "optimizer": state.optimizer,
         "scaler": state.scaler,
         "run_id": state.run_id,
     }
     with atomic_path(path) as partial:
         torch.save(content, partial)
+        if path.is_file():
+            path.replace(_previous(path))
+
+
+def has_state(path: Path) -> bool:
+    """Whether a state, or the one before it, is there."""
+    return path.is_file() or _previous(path).is_file()
+
+
+def remove_state(path: Path) -> None:
+    """Remove the state and the one before it."""
+    path.unlink(missing_ok=True)
+    _previous(path).unlink(missing_ok=True)
 
 
 def load_state(path: Path, *, made_from: str) -> TrainingState:
-    """Read the state of an interrupted fold onto the CPU.
+    """Read the state of an interrupted fold onto the CPU; a damaged or missing one gives way to the one before.
 
     Raises:
         StaleArtefactError: the plan or the cases have changed since.
-        TrainingError: the file is damaged.
+        TrainingError: both files are damaged.
     """
-    content = _load(path)
+    content = _load_either(path)
     found = content.get("made_from", "of an older version")
     if found != made_from:
         raise StaleArtefactError(
@@ -77,6 +105,7 @@ def load_state(path: Path, *, made_from: str) -> TrainingState:
         made_from=made_from,
         epochs=epochs,
         network=content["network"],
+        average=content["average"],
         optimizer=content["optimizer"],
         scaler=content["scaler"],
         run_id=content["run_id"],
@@ -107,19 +136,47 @@ def load_weights(path: Path, *, sha256: str) -> dict[str, Tensor]:
             f"{path} has SHA-256 {found[:16]}..., but its card says {sha256[:16]}...: the file was changed or damaged; "
             "restore it or train the fold again with --no-continue"
         )
-    weights: dict[str, Tensor] = _load(path)
-    return weights
+    return read_tensors(path)
 
 
-def _load(path: Path) -> Any:
+def read_tensors(path: Path) -> dict[str, Any]:
+    """Read a file of tensors onto the CPU after comparing its content with the checksums that it holds.
+
+    Raises:
+        TrainingError: the file is damaged.
+    """
     import pickle
     import zipfile
 
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        # torch writes a CRC-32 of every tensor and never looks at it again
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"checksum of {damaged}")
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
         raise TrainingError(
             f"{path} is damaged ({error}); start the fold anew with interactivepet_train --no-continue"
         ) from error
+    return content
+
+
+def _load_either(path: Path) -> dict[str, Any]:
+    previous = _previous(path)
+    try:
+        return read_tensors(path)
+    except TrainingError:
+        if not previous.is_file():
+            raise
+    content = read_tensors(previous)
+    logger.warning("%s is missing or damaged; going on with the state before it, %s", path, previous.name)
+    # or the next state would make a damaged file the one before it
+    path.unlink(missing_ok=True)
+    return content
+
+
+def _previous(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.previous{path.suffix}")

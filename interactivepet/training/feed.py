@@ -1,47 +1,117 @@
-"""Run a batch loader here or in worker processes, with `batchgenerators`' augmenters."""
+"""Draw the batches of all epochs in order, here or ahead of time in worker processes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from interactivepet.training.batches import PatchLoader
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
-__all__ = ["Feed", "open_feed"]
+from interactivepet.core.plan import Plan
+from interactivepet.training.augment import Augmentation
+from interactivepet.training.batches import PatchLoader, StoredCase
+
+__all__ = ["Batch", "EpochBatches", "Feed", "open_feed"]
 
 QUEUED_BATCHES = 3
 """Batches that a worker prepares ahead."""
 
+VALIDATION_SEED = 7
+"""Draws the same validation patches and clicks in every epoch, so that curves compare."""
 
-class Feed(Iterator[Any]):
-    """An endless iterator over batches, closed when training ends so that no worker outlives it."""
+Batch = dict[str, Tensor]
 
-    def __init__(self, augmenter: Any) -> None:
-        """Wrap one of the library's augmenters."""
-        self._augmenter = augmenter
 
-    def __next__(self) -> Any:
-        """Give the next batch."""
-        return next(self._augmenter)
+@dataclass(frozen=True, eq=False)
+class EpochBatches(Dataset[Any]):
+    """Every batch of a fold by its number: an epoch's training batches, then its validation batches.
+
+    A batch depends on its number and the seed alone, whoever draws it and after whatever else; so a continued fold
+    sees what an undisturbed one sees, with any number of workers.
+
+    Attributes:
+        training: cases of the training batches.
+        validation: cases of the validation batches, which are neither augmented nor different in another epoch.
+        plan: of the patches.
+        seed: of the training batches.
+        fold: index, which makes the batches of one fold different from another's.
+        n_training: batches an epoch.
+        n_validation: batches an epoch.
+        augmentation: of the training batches.
+    """
+
+    training: Sequence[StoredCase]
+    validation: Sequence[StoredCase]
+    plan: Plan
+    seed: int
+    fold: int
+    n_training: int
+    n_validation: int
+    augmentation: Augmentation
+
+    def __getitem__(self, number: int) -> Any:
+        """Draw one batch."""
+        epoch, step = divmod(number, self.n_training + self.n_validation)
+        seed: tuple[int, ...] = (self.seed, self.fold, epoch, step)
+        if step < self.n_training:
+            return next(PatchLoader(self.training, self.plan, seed=seed, augmentation=self.augmentation))
+        seed = (VALIDATION_SEED, self.fold, step - self.n_training)
+        return next(PatchLoader(self.validation, self.plan, seed=seed, augmentation=None))
+
+    def list_epochs(self, first: int, stop: int) -> range:
+        """Number the batches of the epochs from `first` to `stop`, exclusive."""
+        n_batches = self.n_training + self.n_validation
+        return range(first * n_batches, stop * n_batches)
+
+    def list_validation(self, epoch: int) -> range:
+        """Number the validation batches of one epoch."""
+        stop = (epoch + 1) * (self.n_training + self.n_validation)
+        return range(stop - self.n_validation, stop)
+
+
+class Feed(Iterator[Batch]):
+    """An iterator over batches, closed when training ends so that no worker outlives it."""
+
+    def __init__(self, batches: Iterator[Batch]) -> None:
+        """Wrap the iterator of a `DataLoader`."""
+        self._batches = batches
+
+    def __next__(self) -> Batch:
+        """Give the next batch: `data` (N, channels, I, J, K) float32 and `target` (N, I, J, K) uint8."""
+        return next(self._batches)
 
     def close(self) -> None:
-        """Stop the workers, if there are any."""
-        finish = getattr(self._augmenter, "_finish", None)
-        if finish is not None:
-            finish()
+        """Stop the workers, if there are any: the library does so when nothing refers to its iterator."""
+        self._batches = iter(())
 
 
-def open_feed(loader: PatchLoader, *, n_workers: int) -> Feed:
+def open_feed(batches: EpochBatches, numbers: range, *, n_workers: int, pin: bool = False) -> Feed:
     """Start drawing batches.
 
     Args:
-        loader: what draws them.
-        n_workers: 0 draws in this process, which on a CPU saves copying; a graphics card is fed by several.
+        batches: what draws them.
+        numbers: which, in this order.
+        n_workers: 0 draws in this process.
+        pin: keep batches where a graphics card can fetch them by itself.
     """
-    if n_workers == 0:
-        from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
+    loader = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=numbers,
+        num_workers=n_workers,
+        pin_memory=pin,
+        prefetch_factor=QUEUED_BATCHES if n_workers else None,
+        worker_init_fn=_prepare_worker,
+        generator=torch.Generator(),
+    )
+    return Feed(iter(loader))
 
-        return Feed(SingleThreadedAugmenter(loader, None))
-    from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAugmenter
 
-    return Feed(MultiThreadedAugmenter(loader, None, n_workers, num_cached_per_queue=QUEUED_BATCHES, seeds=None))
+def _prepare_worker(_: int) -> None:
+    """Leave it to the training process when to end: Ctrl-C and schedulers send their signal to all processes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
-from interactivepet.core.plan import Plan
+from interactivepet.core.plan import LossName, Plan
+from interactivepet.training.feed import Batch
 from interactivepet.training.loss import deep_supervision_loss
+from interactivepet.training.meter import WaitMeter
+from interactivepet.training.optimise import make_average, make_optimizer
 
-__all__ = ["Engine", "ValidationScore", "make_engine", "polynomial_rate", "train_epoch", "validate_epoch"]
+__all__ = ["Engine", "Prepare", "ValidationScore", "make_engine", "train_epoch", "validate_epoch"]
+
+logger = logging.getLogger(__name__)
 
 GRADIENT_NORM = 12.0
 """Larger gradients are scaled down to this norm (nnU-Net)."""
 
-DECAY_EXPONENT = 0.9
-"""Of the polynomial learning rate (nnU-Net, after DeepLab)."""
-
-Batch = dict[str, npt.NDArray[Any]]
+Prepare = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Changes `data` (N, channels, I, J, K) and `target` (N, I, J, K) of a batch on the device before its step."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,21 +36,37 @@ class Engine:
 
     Attributes:
         network: on `device`, in training mode.
-        optimizer: SGD with Nesterov momentum.
+        forward: the network, compiled if asked for.
+        average: moving average of the network's weights, if planned.
+        optimizer: of the network's weights.
         scaler: of gradients; active with float16 only.
         device: where it runs.
         precision: of autocast; None computes in float32.
+        loss: name of the loss.
     """
 
     network: nn.Module
-    optimizer: torch.optim.SGD
+    forward: Callable[[Tensor], Any]
+    average: AveragedModel | None
+    optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     device: torch.device
     precision: torch.dtype | None
+    loss: LossName
+
+    @property
+    def result(self) -> nn.Module:
+        """The network that is validated and kept."""
+        return self.network if self.average is None else self.average.module
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """Give the context of mixed precision."""
         return torch.autocast(self.device.type, self.precision, enabled=self.precision is not None)
+
+    def set_rate(self, rate: float) -> None:
+        """Set the learning rate of the steps to come."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,55 +82,84 @@ class ValidationScore:
     pseudo_dice: tuple[float | None, ...]
 
 
-def make_engine(network: nn.Module, plan: Plan, *, device: torch.device) -> Engine:
+def make_engine(network: nn.Module, plan: Plan, *, device: torch.device, compile_network: bool = False) -> Engine:
     """Put a network on its device, with optimiser and the fastest safe precision there."""
     from interactivepet.networks.precision import choose_precision
 
     network = network.to(device)
-    training = plan.training
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        lr=training.learning_rate,
-        momentum=training.momentum,
-        weight_decay=training.weight_decay,
-        nesterov=True,
+    engine = Engine(
+        network,
+        network,
+        make_average(network, plan.training),
+        make_optimizer(network, plan.training),
+        torch.amp.GradScaler(device.type, enabled=choose_precision(device) is torch.float16),
+        device,
+        choose_precision(device),
+        plan.training.loss,
     )
-    precision = choose_precision(device)
-    scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
-    return Engine(network, optimizer, scaler, device, precision)
+    return _compile(engine, plan) if compile_network else engine
 
 
-def polynomial_rate(initial: float, step: int, *, n_steps: int) -> float:
-    """Give the learning rate of a step, counted from 0: it falls to almost 0 at the last one."""
-    return initial * float((1.0 - step / n_steps) ** DECAY_EXPONENT)
+def _compile(engine: Engine, plan: Plan) -> Engine:
+    """Compile the network, or leave it as it is where torch cannot: without a compiler, or on a new platform."""
+
+    def run(data: Tensor) -> Any:
+        outputs = engine.network(data)
+        # the coarsest output has no gradient without compilation either, and the optimiser's state must be the same
+        return [*outputs[:-1], outputs[-1].detach()] if len(outputs) > 1 else outputs
+
+    compiled: Callable[[Tensor], Any] = torch.compile(run)
+    shape = (plan.training.batch_size, plan.network.input_channels, *plan.patch_size)
+    try:
+        with engine.autocast():
+            outputs = compiled(torch.zeros(shape, device=engine.device))
+        outputs[0].sum().backward()
+    except (RuntimeError, OSError, ImportError) as error:
+        logger.warning("the network is not compiled and runs as it is: %s", str(error).partition("\n")[0])
+        return engine
+    finally:
+        engine.network.zero_grad(set_to_none=True)
+    return replace(engine, forward=compiled)
 
 
-def train_epoch(engine: Engine, batches: Iterator[Batch], *, n_iterations: int) -> Iterator[float]:
-    """Train on `n_iterations` batches and give each one's loss as soon as it is known.
+def train_epoch(
+    engine: Engine,
+    batches: Iterator[Batch],
+    *,
+    n_iterations: int,
+    prepare: Prepare | None = None,
+    meter: WaitMeter | None = None,
+) -> Iterator[Tensor]:
+    """Train on `n_iterations` batches and give each one's loss, a scalar on the device.
 
-    Raises:
-        FloatingPointError: the loss is no longer finite.
+    Reading the loss waits for the device; a caller that wants it busy reads several at a time.
     """
+    meter = meter or WaitMeter(engine.device)
     engine.network.train()
     for _ in range(n_iterations):
-        loss = _train_step(engine, next(batches))
-        if not math.isfinite(loss):
-            raise FloatingPointError(f"the loss is {loss}")
+        batch = next(batches)
+        meter.mark()
+        loss = _train_step(engine, batch, prepare=prepare)
+        meter.mark()
         yield loss
 
 
-def _train_step(engine: Engine, batch: Batch) -> float:
+def _train_step(engine: Engine, batch: Batch, *, prepare: Prepare | None) -> Tensor:
     data, target = _to_device(batch, engine.device)
+    if prepare is not None:
+        data, target = prepare(data, target)
     engine.optimizer.zero_grad(set_to_none=True)
     with engine.autocast():
-        outputs = engine.network(data)
-    loss = deep_supervision_loss(outputs, target)
+        outputs = engine.forward(data)
+    loss = deep_supervision_loss(outputs, target, name=engine.loss)
     engine.scaler.scale(loss).backward()
     engine.scaler.unscale_(engine.optimizer)
     nn.utils.clip_grad_norm_(engine.network.parameters(), GRADIENT_NORM)
     engine.scaler.step(engine.optimizer)
     engine.scaler.update()
-    return float(loss.detach())
+    if engine.average is not None:
+        engine.average.update_parameters(engine.network)
+    return loss.detach()
 
 
 def validate_epoch(engine: Engine, batches: Iterator[Batch], *, n_iterations: int) -> ValidationScore:
@@ -120,33 +168,32 @@ def validate_epoch(engine: Engine, batches: Iterator[Batch], *, n_iterations: in
     Raises:
         FloatingPointError: the loss is not finite: the last steps broke the weights, or an image is broken.
     """
-    losses = []
-    overlap, total = np.zeros(0), np.zeros(0)
+    losses, counts = [], []
     with torch.inference_mode():
         for _ in range(n_iterations):
             data, target = _to_device(next(batches), engine.device)
             with engine.autocast():
-                outputs = engine.network(data)
-            losses.append(float(deep_supervision_loss(outputs, target)))
-            hit, size = _count(outputs[0], target)
-            overlap, total = (hit, size) if overlap.size == 0 else (overlap + hit, total + size)
-    loss = float(np.mean(losses))
+                outputs = engine.result(data)
+            losses.append(deep_supervision_loss(outputs, target, name=engine.loss))
+            counts.append(_count(outputs[0], target))
+        loss = float(torch.stack(losses).mean())
+        totals = torch.stack(counts).sum(0).tolist()
     if not math.isfinite(loss):
         raise FloatingPointError(f"the validation loss is {loss}")
-    dice = tuple(float(2 * o / t) if t else None for o, t in zip(overlap, total, strict=True))
-    return ValidationScore(loss, dice)
+    return ValidationScore(loss, tuple(2 * common / both if both else None for common, both in totals))
 
 
-def _count(logits: Tensor, target: Tensor) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Count per label the voxels common to output and target, and the sum of both sizes."""
-    n_classes = logits.shape[1]
+def _count(logits: Tensor, target: Tensor) -> Tensor:
+    """Count per label (L, 2) the voxels common to output and target, and the sum of both sizes."""
     guess = logits.argmax(1)
-    common = torch.bincount(target[guess == target], minlength=n_classes)
-    both = torch.bincount(target.flatten(), minlength=n_classes) + torch.bincount(guess.flatten(), minlength=n_classes)
-    return common[1:].cpu().numpy().astype(np.float64), both[1:].cpu().numpy().astype(np.float64)
+    counts = []
+    for label in range(1, logits.shape[1]):
+        found, true = guess == label, target == label
+        counts.append(torch.stack(((found & true).sum(), found.sum() + true.sum())))
+    return torch.stack(counts)
 
 
 def _to_device(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
     data = torch.as_tensor(batch["data"]).to(device, non_blocking=True)
-    target = torch.as_tensor(batch["target"]).to(device, non_blocking=True).long()
+    target = torch.as_tensor(batch["target"]).to(device, non_blocking=True)
     return data, target

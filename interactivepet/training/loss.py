@@ -1,4 +1,4 @@
-"""Dice and cross-entropy with deep supervision."""
+"""Dice with cross-entropy, focal or binary cross-entropy, under deep supervision."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["deep_supervision_loss", "dice_cross_entropy", "soft_dice"]
+from interactivepet.core.plan import LossName
+
+__all__ = ["combined_loss", "deep_supervision_loss", "soft_dice"]
 
 SMOOTH = 1e-5
 """Keeps the Dice of an empty label in an empty patch at one instead of 0 / 0."""
 
+FOCUS = 2.0
+"""Exponent of the focal loss (Lin 2017, arXiv 1708.02002)."""
 
-def soft_dice(probabilities: Tensor, target: Tensor) -> Tensor:
+
+def soft_dice(probabilities: Tensor, truth: Tensor) -> Tensor:
     """Soft Dice of each label, the batch taken as one volume.
 
     Over the batch rather than a sample (nnU-Net's batch Dice): a patch without lesion alone would punish one
@@ -22,37 +27,50 @@ def soft_dice(probabilities: Tensor, target: Tensor) -> Tensor:
 
     Args:
         probabilities: (N, 1 + L, I, J, K), background first.
-        target: (N, I, J, K) int64.
+        truth: (N, 1 + L, I, J, K), 1 where the voxel is of the class, else 0.
 
     Returns:
         (L,) in [0, 1].
     """
-    truth = functional.one_hot(target, probabilities.shape[1]).movedim(-1, 1)[:, 1:].to(probabilities.dtype)
-    guess = probabilities[:, 1:]
     axes = (0, 2, 3, 4)
-    overlap = (guess * truth).sum(axes)
-    total = guess.sum(axes) + truth.sum(axes)
+    overlap = (probabilities * truth).sum(axes)[1:]
+    total = (probabilities.sum(axes) + truth.sum(axes))[1:]
     return (2 * overlap + SMOOTH) / (total + SMOOTH)
 
 
-def dice_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy plus one minus the mean soft Dice, in float32 whatever the logits are.
+def combined_loss(logits: Tensor, target: Tensor, *, name: LossName = "dice_ce") -> Tensor:
+    """One minus the mean soft Dice plus a mean over voxels, in float32 whatever the logits are.
+
+    Sums of products with the classes' masks take the place of torch's own cross-entropy, which has no
+    deterministic form for volumes on a graphics card.
 
     Args:
         logits: (N, 1 + L, I, J, K).
-        target: (N, I, J, K) int64.
+        target: (N, I, J, K), integers of any kind.
+        name: of the mean over voxels: cross-entropy, focal loss, or the classes' binary cross-entropies.
     """
+    classes = torch.arange(logits.shape[1], device=target.device).view(1, -1, 1, 1, 1)
+    truth = (target[:, None] == classes).float()
     logits = logits.float()
-    dice = soft_dice(logits.softmax(1), target).mean()
-    return functional.cross_entropy(logits, target) + 1.0 - dice
+    logarithms = logits.log_softmax(1)
+    probabilities = logarithms.exp()
+    if name == "dice_bce":
+        voxels = functional.binary_cross_entropy_with_logits(logits, truth)
+    else:
+        likelihoods = (logarithms * truth).sum(1)
+        if name == "dice_focal":
+            likelihoods = likelihoods * (1.0 - likelihoods.exp()) ** FOCUS
+        voxels = -likelihoods.mean()
+    return voxels + 1.0 - soft_dice(probabilities, truth).mean()
 
 
-def deep_supervision_loss(outputs: Sequence[Tensor], target: Tensor) -> Tensor:
+def deep_supervision_loss(outputs: Sequence[Tensor], target: Tensor, *, name: LossName = "dice_ce") -> Tensor:
     """Weigh the losses of all resolutions: each coarser one counts half, the coarsest nothing (nnU-Net).
 
     Args:
-        outputs: logits, finest first.
-        target: (N, I, J, K) int64 at the finest resolution; coarser targets take the nearest voxel.
+        outputs: logits, finest first; each edge divides the finest one's.
+        target: (N, I, J, K) at the finest resolution; coarser targets take the nearest voxel.
+        name: of the loss.
     """
     weights = [0.5**level for level in range(len(outputs))]
     if len(weights) > 1:
@@ -60,6 +78,11 @@ def deep_supervision_loss(outputs: Sequence[Tensor], target: Tensor) -> Tensor:
     loss = torch.zeros((), device=target.device)
     for weight, logits in zip(weights, outputs, strict=True):
         if weight:
-            coarse = functional.interpolate(target[:, None].float(), size=logits.shape[2:], mode="nearest-exact")
-            loss = loss + weight * dice_cross_entropy(logits, coarse[:, 0].long())
+            loss = loss + weight * combined_loss(logits, _coarsen(target, logits), name=name)
     return loss / sum(weights)
+
+
+def _coarsen(target: Tensor, logits: Tensor) -> Tensor:
+    """Take the voxel at the middle of each of the coarser voxels."""
+    i, j, k = (fine // coarse for fine, coarse in zip(target.shape[1:], logits.shape[2:], strict=True))
+    return target[:, i // 2 :: i, j // 2 :: j, k // 2 :: k]

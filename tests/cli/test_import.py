@@ -15,19 +15,12 @@ from interactivepet.cli import import_task, verify
 from interactivepet.core.imported import ImportSource
 from interactivepet.dataset.dicom import source as dicom
 from interactivepet.dataset.dicom.source import DicomOptions
+from interactivepet.dataset.interactions import read_clicks
 from interactivepet.dataset.manifest import read_manifest
+from interactivepet.dataset.read import read_geometry
 from tests.tiny import make_volume
 
 TASK = "Task903_Cli"
-
-
-@pytest.fixture
-def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    for name in ("raw", "processed", "results"):
-        monkeypatch.setenv(f"interactivepet_{name}", str(tmp_path / name))
-    monkeypatch.setenv("interactivepet_n_proc", "1")
-    return tmp_path / "raw"
 
 
 @pytest.fixture
@@ -51,7 +44,7 @@ def test_a_folder_becomes_a_verified_task(source: Path, raw: Path, capsys: pytes
         "recognised: volumes beside their masks",
         "channels: PET; labels: tumour",
         "passed over: readme.txt: no volume",
-        "test cases: c",
+        "without a mask, so test cases: c",
         "0 problems and 1 notes in 3 cases",
         "2 training and 1 test cases",
     ):
@@ -83,6 +76,45 @@ def test_problems_stop_the_import_unless_it_is_not_verified(
     assert not (raw / TASK).exists()
     assert import_task.main([*arguments, "--no-verify"]) == 0
     assert verify.main(["-t", TASK]) == 1
+
+
+def test_every_case_becomes_a_test_case(source: Path, raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert import_task.main(["folder", str(source), "-t", TASK, "-m", "PET", "--test"]) == 0
+    assert "0 training and 3 test cases" in capsys.readouterr().out
+    manifest = read_manifest(raw / TASK)
+    assert {entry.id: entry.label for entry in manifest.test} == {
+        "a": "labelsTs/a.nii.gz",
+        "b": "labelsTs/b.nii.gz",
+        "c": None,
+    }
+    assert verify.main(["-t", TASK]) == 0
+    for path in source.glob("*_mask.nii.gz"):
+        path.unlink()
+    bare = ["folder", str(source), "-t", "Task904_Bare", "-m", "PET"]
+    assert import_task.main(bare) == 1
+    assert "import volumes that have no masks with --test" in capsys.readouterr().err
+    assert import_task.main([*bare, "--test"]) == 0
+    assert "without a mask, so test cases: a, b, c" in capsys.readouterr().out
+
+
+def test_clicks_of_another_tool(source: Path, raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert import_task.main(["folder", str(source), "-t", TASK, "-m", "PET"]) == 0
+    clicks = source.parent / "clicks"
+    clicks.mkdir()
+    (clicks / "c_clicks.json").write_text('{"lesion": [[1, 2, 3]], "background": []}')
+    (clicks / "z.json").write_text("{}")
+    arguments = ["clicks", str(clicks), "-t", TASK, "--frame", "voxel"]
+    assert import_task.main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert "passed over: z.json: no case has this name" in shown
+    assert "clicks of 0 training and 1 test cases" in shown
+    path = raw / TASK / "interactionsTs" / "c.mrk.json"
+    geometry = read_geometry(raw / TASK / "imagesTs" / "c_0000.nii.gz")
+    (click,) = read_clicks(path, geometry=geometry)
+    assert geometry.to_voxel(click.position_mm) == pytest.approx([1, 2, 3])
+    assert verify.main(["-t", TASK]) == 0
+    assert import_task.main(arguments) == 1
+    assert "replace them with --overwrite" in capsys.readouterr().err
 
 
 def test_projections_become_a_task_of_one_slice(tmp_path: Path, raw: Path) -> None:

@@ -124,3 +124,18 @@ def test_a_grown_box_stops_at_the_borders() -> None:
     box = BoundingBox((1, 4, 0), (3, 6, 1))
     assert box.grown((2, 2, 5), (10, 7, 1)) == BoundingBox((0, 2, 0), (5, 7, 1))
     assert box.grown((0, 0, 0), (10, 10, 10)) == box
+
+
+@pytest.mark.parametrize(
+    ("box", "minimum", "expected"),
+    [
+        (((5, 5, 5), (7, 7, 7)), (4, 4, 4), ((4, 4, 4), (8, 8, 8))),
+        (((0, 9, 4), (1, 10, 6)), (6, 6, 2), ((0, 4, 4), (6, 10, 6))),
+        (((2, 3, 4), (3, 4, 5)), (50, 1, 10), ((0, 3, 0), (10, 4, 10))),
+    ],
+)
+def test_a_box_is_widened_within_the_grid(
+    box: tuple[Shape, Shape], minimum: Shape, expected: tuple[Shape, Shape]
+) -> None:
+    found = BoundingBox(*box).widened(minimum, within=(10, 10, 10))
+    assert (found.start, found.stop) == expected

@@ -6,55 +6,83 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from interactivepet.core.plan import (
-    ClickSampling,
-    GuidancePlan,
-    NetworkPlan,
-    Normalisation,
-    Plan,
-    TrainingPlan,
-)
+from interactivepet.core.artefact import explain_refusal
+from interactivepet.core.plan import ConfigurationPlan, Normalisation, Plan, Plans, TransformerPlan, UNetPlan
+
+NETWORK = {
+    "architecture": "plain",
+    "input_channels": 4,
+    "output_channels": 2,
+    "features_per_stage": [4, 8],
+    "kernel_sizes": [[3, 3, 3], [3, 3, 3]],
+    "strides": [[1, 1, 1], [2, 2, 2]],
+    "n_conv_per_stage": [2, 2],
+    "n_conv_per_stage_decoder": [2],
+}
+
+
+def edit_configuration(**changes: object) -> dict[str, Any]:
+    """The fields of a sound configuration of one channel and label, as a person may edit them."""
+    content: dict[str, Any] = {
+        "spacing_mm": [4.0, 4.0, 3.3333333333333335],
+        "median_shape": [16, 16, 16],
+        "patch_size": [16, 16, 16],
+        "normalisation": [{"scheme": "suv", "clip": [0.0, 21.7], "std": 3.1}],
+        "network": json.loads(json.dumps(NETWORK)),
+        "guidance": {"scale_mm": 6.0},
+        "training": {"batch_size": 2, "epochs": 1, "iterations_per_epoch": 1, "clicks": {"noise_mm": 1.0}},
+        "memory": {"float32_gb": 0.1, "mixed_gb": 0.05},
+    }
+    for path, value in changes.items():
+        *folders, name = path.split("__")
+        place = content
+        for folder in folders:
+            place = place[folder]
+        place[name] = value
+    return content
+
+
+def edit_plans(configurations: dict[str, Any] | None = None, **changes: object) -> dict[str, Any]:
+    return {
+        "made_from": "0123",
+        "task": "Task001",
+        "budget": "cpu",
+        "channels": ["PET"],
+        "labels": {"tumour": 1},
+        "configurations": configurations or {"3d_fullres": edit_configuration()},
+        **changes,
+    }
 
 
 @pytest.fixture
-def plan() -> Plan:
-    return Plan(
-        made_from="0123",
-        task="Task001",
-        budget="cpu",
-        channels=("PET", "CT"),
-        labels={"b": 2, "a": 1},
-        spacing_mm=(4.0, 4.0, 3.3333333333333335),
-        median_shape=(40, 41, 42),
-        patch_size=(16, 16, 16),
-        normalisation=(
-            Normalisation(scheme="suv", clip=(0.0, 21.7), std=3.1),
-            Normalisation(scheme="ct", clip=(-1000.0, 300.1), mean=12.5, std=99.0),
-        ),
-        network=NetworkPlan(
-            input_channels=6,
-            output_channels=3,
-            features_per_stage=(4, 8),
-            kernel_sizes=((3, 3, 3), (3, 3, 3)),
-            strides=((1, 1, 1), (2, 2, 2)),
-            n_conv_per_stage=(2, 2),
-            n_conv_per_stage_decoder=(2,),
-        ),
-        guidance=GuidancePlan(scale_mm=6.0),
-        training=TrainingPlan(batch_size=2, epochs=3, iterations_per_epoch=4, clicks=ClickSampling(noise_mm=1.9)),
-        estimated_memory_gb=0.25,
-        reasons={"spacing_mm": "median"},
-    )
+def plans() -> Plans:
+    configurations = {name: edit_configuration() for name in ("3d_fullres", "3d_lowres", "3d_cascade")}
+    return Plans.model_validate(edit_plans(configurations))
 
 
-def test_a_plan_survives_json(plan: Plan) -> None:
-    again = Plan.model_validate_json(plan.model_dump_json(indent=2))
-    assert again == plan
-    assert again.content_hash() == plan.content_hash()
-    assert again.preprocessing_hash() == plan.preprocessing_hash()
+@pytest.fixture
+def plan(plans: Plans) -> Plan:
+    return plans.plan("3d_fullres")
 
 
-@pytest.mark.parametrize("part", [None, "network", "guidance", "training"])
+def test_plans_survive_json(plans: Plans) -> None:
+    again = Plans.model_validate_json(plans.model_dump_json(indent=2))
+    assert again == plans
+    assert again.content_hash() == plans.content_hash()
+    assert list(again.configurations) == list(plans.configurations)
+    assert again.plan("3d_lowres").preprocessing_hash() == plans.plan("3d_lowres").preprocessing_hash()
+
+
+def test_a_configuration_is_joined_with_what_all_share(plans: Plans) -> None:
+    assert plans.default == "3d_fullres"
+    plan = plans.plan("3d_lowres")
+    assert (plan.configuration, plan.task, plan.made_from) == ("3d_lowres", "Task001", "0123")
+    assert plan.patch_size == plans.configurations["3d_lowres"].patch_size
+    with pytest.raises(KeyError):
+        plans.plan("2d")
+
+
+@pytest.mark.parametrize("part", [None, "network", "guidance", "training", "memory", "crop"])
 def test_a_plan_refuses_keys_that_it_does_not_know(plan: Plan, part: str | None) -> None:
     content: dict[str, Any] = json.loads(plan.model_dump_json())
     (content if part is None else content[part])["dropout"] = 0.5
@@ -62,8 +90,34 @@ def test_a_plan_refuses_keys_that_it_does_not_know(plan: Plan, part: str | None)
         Plan.model_validate(content)
 
 
+@pytest.mark.parametrize(
+    ("place", "wrong", "right"),
+    [((), "patchsize", "patch_size"), (("training",), "bacth_size", "batch_size"), (("network",), "stride", "strides")],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_known_one(place: tuple[str, ...], wrong: str, right: str) -> None:
+    content = edit_configuration()
+    inner = content
+    for part in place:
+        inner = inner[part]
+    inner[wrong] = 1
+    with pytest.raises(ValidationError) as refused:
+        Plans.model_validate(edit_plans({"3d_fullres": content}))
+    message = explain_refusal(refused.value, Plans)
+    assert message.startswith("configurations.3d_fullres.")
+    assert message.endswith(f"{wrong}: no such key, did you mean {right}?")
+
+
+def test_a_key_near_to_none_is_to_be_removed() -> None:
+    with pytest.raises(ValidationError) as refused:
+        Plans.model_validate(edit_plans(qqq=1))
+    assert explain_refusal(refused.value, Plans) == "qqq: no such key, remove it"
+
+
 def test_label_values_are_in_the_order_of_the_outputs(plan: Plan) -> None:
-    assert plan.label_values == (1, 2)
+    network = plan.network.model_copy(update={"input_channels": 7, "output_channels": 3})
+    labels = {"b": 2, "a": 1}
+    both = Plan.model_validate({**plan.model_dump(), "labels": labels, "network": network.model_dump()})
+    assert both.label_values == (1, 2)
 
 
 def test_editing_the_training_keeps_preprocessed_cases_valid(plan: Plan) -> None:
@@ -77,73 +131,78 @@ def test_editing_the_training_keeps_preprocessed_cases_valid(plan: Plan) -> None
     "change",
     [
         {"spacing_mm": (4.0, 4.0, 4.0)},
+        {"target_shape": (16, 16, 16)},
         {"normalisation": ()},
-        {"channels": ("PET", "MR")},
-        {"labels": {"a": 1, "b": 3}},
+        {"channels": ("MR",)},
+        {"labels": {"tumour": 3}},
     ],
 )
 def test_what_preprocessing_follows_changes_its_hash(plan: Plan, change: dict[str, object]) -> None:
     assert plan.model_copy(update=change).preprocessing_hash() != plan.preprocessing_hash()
 
 
-def test_an_unknown_budget_or_scheme_is_refused(plan: Plan) -> None:
+def test_a_crop_is_preprocessing_too(plan: Plan) -> None:
+    crop = plan.crop.model_copy(update={"margin_mm": 5.0})
+    assert plan.model_copy(update={"crop": crop}).preprocessing_hash() != plan.preprocessing_hash()
+
+
+def test_an_unknown_budget_or_scheme_is_refused() -> None:
     with pytest.raises(ValidationError, match="budget"):
-        Plan.model_validate({**plan.model_dump(), "budget": "12gb"})
+        Plans.model_validate(edit_plans(budget="12gb"))
     with pytest.raises(ValidationError, match="scheme"):
-        Normalisation.model_validate({"scheme": "minmax"})
+        Normalisation.model_validate({"scheme": "histogram"})
 
 
-def edit_plan(**changes: object) -> dict[str, object]:
-    """The fields of a sound plan of one channel and label, as a person may edit them."""
-    network = {
-        "input_channels": 3,
-        "output_channels": 2,
-        "features_per_stage": [4, 8],
-        "kernel_sizes": [[3, 3, 3], [3, 3, 3]],
-        "strides": [[1, 1, 1], [2, 2, 2]],
-        "n_conv_per_stage": [2, 2],
-        "n_conv_per_stage_decoder": [2],
-    }
-    training = {"batch_size": 2, "epochs": 1, "iterations_per_epoch": 1, "clicks": {"noise_mm": 1.0}}
-    plan = {
-        "task": "Task001",
-        "budget": "cpu",
-        "channels": ["PET"],
-        "labels": {"tumour": 1},
-        "spacing_mm": [4.0, 4.0, 4.0],
-        "median_shape": [16, 16, 16],
-        "patch_size": [16, 16, 16],
-        "normalisation": [{"scheme": "suv"}],
-        "network": network,
-        "guidance": {"scale_mm": 6.0},
-        "training": training,
-        "estimated_memory_gb": 0.1,
-    }
-    for path, value in changes.items():
-        *folders, name = path.split("__")
-        place = plan
-        for folder in folders:
-            place = place[folder]
-        place[name] = value
-    return plan
-
-
-def test_a_sound_plan_is_accepted() -> None:
-    assert Plan.model_validate(edit_plan()).label_values == (1,)
+@pytest.mark.parametrize(
+    ("configurations", "message"),
+    [({"3d_cascade": edit_configuration()}, "3d_lowres, which is missing"), ({"4d": edit_configuration()}, "4d")],
+)
+def test_configurations_must_make_sense_together(configurations: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Plans.model_validate(edit_plans(configurations))
+    with pytest.raises(ValidationError, match="at least one"):
+        Plans.model_validate({**edit_plans(), "configurations": {}})
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"patch_size": [16, 15, 16]}, "multiples of the product of strides"),
+        ({"patch_size": [16, 15, 16]}, r"must be multiples of \(2, 2, 2\)"),
         ({"network__features_per_stage": [4]}, "the same stages"),
-        ({"network__input_channels": 7}, r"must be \(3, 2\)"),
+        ({"network__input_channels": 7}, r"must be \(4, 2\)"),
         ({"training__batch_size": 0}, "batch_size"),
         ({"training__learning_rate": -1.0}, "learning_rate"),
         ({"training__clicks__none": 0.9}, "1 together"),
-        ({"patchsize": [16, 16, 16]}, "patchsize"),
+        ({"crop": {"margin_mm": -1.0}}, "margin_mm"),
+        ({"network__architecture": "dense"}, "architecture"),
     ],
 )
 def test_an_edit_that_cannot_work_is_refused_by_name(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        Plan.model_validate(edit_plan(**changes))
+        Plans.model_validate(edit_plans({"3d_fullres": edit_configuration(**changes)}))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "size", "divisor"),
+    [("unetr", (32, 48, 1), (16, 16, 1)), ("swinunetr", (64, 96, 64), (32, 32, 32))],
+)
+def test_a_transformer_belongs_to_its_patch(
+    architecture: str, size: tuple[int, int, int], divisor: tuple[int, int, int]
+) -> None:
+    network = {
+        "architecture": architecture,
+        "input_channels": 4,
+        "output_channels": 2,
+        "image_size": size,
+        "feature_size": 12,
+    }
+    own = ConfigurationPlan.model_validate(edit_configuration(network=network, patch_size=size))
+    assert isinstance(own.network, TransformerPlan)
+    assert own.network.divisor == divisor
+    with pytest.raises(ValidationError, match="image_size"):
+        ConfigurationPlan.model_validate(edit_configuration(network=network, patch_size=(64, 64, 32 * divisor[2])))
+
+
+def test_a_u_net_divides_by_its_strides() -> None:
+    network = UNetPlan.model_validate({**NETWORK, "strides": [[1, 1, 1], [4, 2, 1]]})
+    assert network.divisor == (4, 2, 1)

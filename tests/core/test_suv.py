@@ -22,7 +22,7 @@ def test_a_record_survives_json() -> None:
         slice_factors=(0.25, 0.5),
         warnings=("odd",),
     )
-    record = SuvRecord(pet=PET, suv=rule, masks={"a.dcm": ("GTV",)})
+    record = SuvRecord(pet=PET, suv=rule, masks={"a.dcm": {"gtv*": ("GTV_1", "GTV_2")}})
     assert SuvRecord.model_validate_json(record.model_dump_json()) == record
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from interactivepet.dataset.arrays import CHUNK_EDGE, open_array, read_array, write_array
+from interactivepet.dataset.arrays import CHUNK_EDGE, open_array, read_array, write_array, write_channels
 from interactivepet.errors import ArtefactError, MissingArtefactError
 
 COMMAND = "interactivepet_plan_and_process"
@@ -94,3 +94,20 @@ def test_damage_behind_the_header_is_reported(tmp_path: Path) -> None:
     path.write_bytes(content[:first] + np.random.default_rng(0).bytes(last - first) + content[last:])
     with pytest.raises(ArtefactError, match="cannot be read"):
         read_array(path, command=COMMAND)
+
+
+@pytest.mark.parametrize("shape", [(70, 9, 33), (32, 5, 6), (1, 1, 1), (40, 50, 1)])
+def test_channels_are_joined_in_one_array(tmp_path: Path, shape: tuple[int, int, int]) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(2, *shape)).astype(np.float32)
+    label = rng.integers(3, size=(1, *shape), dtype=np.uint8)
+
+    digest = write_channels(tmp_path / "A.b2nd", (image[:, ::-1], label))
+
+    found = read_array(tmp_path / "A.b2nd", command=COMMAND)
+    assert found.dtype == np.float32
+    assert np.array_equal(found[:2], image[:, ::-1])
+    assert np.array_equal(found[2:], label)
+    assert digest == write_channels(tmp_path / "B.b2nd", (image[:, ::-1].copy(), label))
+    assert digest != write_channels(tmp_path / "B.b2nd", (image[:, ::-1], 2 - label))
+    assert open_array(tmp_path / "A.b2nd", command=COMMAND).chunks == (3, *(min(CHUNK_EDGE, n) for n in shape))

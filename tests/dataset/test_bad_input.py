@@ -52,16 +52,6 @@ def source(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of raw tasks that the command writes to."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("raw", "processed", "results"):
-        (tmp_path / name).mkdir()
-        monkeypatch.setenv(f"interactivepet_{name}", str(tmp_path / name))
-    return tmp_path / "raw"
-
-
-@pytest.fixture
 def attempt(raw: Path, capsys: pytest.CaptureFixture[str]) -> Attempt:
     """Try to import; give the only error, after checking that nothing was left behind."""
 

@@ -142,7 +142,7 @@ def test_points_that_are_not_placed_are_no_clicks(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("frame", "expected"),
-    [("mm", [(-4, -5, 6), (-1, -2, 3)]), ("voxel", [(42, -45, 31), (48, -54, 19)])],
+    [("lps", [(-4, -5, 6), (-1, -2, 3)]), ("ras", [(4, 5, 6), (1, 2, 3)]), ("voxel", [(42, -45, 31), (48, -54, 19)])],
 )
 @pytest.mark.parametrize(
     "content",
@@ -151,7 +151,7 @@ def test_points_that_are_not_placed_are_no_clicks(tmp_path: Path) -> None:
         {"tumor": [[4, 5, 6]], "background": [[1, 2, 3]]},
     ],
 )
-def test_challenge_files_are_read_in_both_frames(
+def test_challenge_files_are_read_in_every_frame(
     tmp_path: Path, frame: PointFrame, expected: list[tuple[float, ...]], content: object
 ) -> None:
     path = _write(tmp_path / "a.json", content)

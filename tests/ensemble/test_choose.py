@@ -7,11 +7,14 @@ import pytest
 
 from interactivepet.core.ensemble import FusionRule, PostprocessingRule
 from interactivepet.core.geometry import Geometry
+from interactivepet.core.plan import Configuration
 from interactivepet.core.prediction import Prediction
 from interactivepet.ensemble.choose import THRESHOLDS, WEIGHTS, OutOfFoldCase, choose_rule
 from interactivepet.errors import FusionError
 
 SHAPE = (12, 10, 8)
+ONE: tuple[Configuration, ...] = ("3d_fullres",)
+TWO: tuple[Configuration, ...] = ("3d_fullres", "3d_cascade")
 GEOMETRY = Geometry(SHAPE, np.diag([10.0, 10.0, 10.0, 1.0]))
 """One voxel is 1 ml."""
 
@@ -22,9 +25,9 @@ def make_label() -> np.ndarray:
     return label
 
 
-def predict(case_id: str, foreground: np.ndarray) -> Callable[[], Prediction]:
+def predict(case_id: str, foreground: np.ndarray) -> Callable[..., Prediction]:
     share = foreground.astype(np.float32)
-    return lambda: Prediction(case_id, np.stack([1 - share, share]), GEOMETRY, (1,))
+    return lambda *_: Prediction(case_id, np.stack([1 - share, share]), GEOMETRY, (1,))
 
 
 def make_cases(
@@ -46,8 +49,8 @@ def make_cases(
 
 def test_a_perfect_fold_prediction_needs_nothing_else() -> None:
     label = make_label().astype(float)
-    choice = choose_rule(make_cases(label, label), labels=(1,), with_clicks=True)
-    assert choice.fusion == FusionRule()
+    choice = choose_rule(make_cases(label, label), labels=(1,), configurations=ONE, with_clicks=True)
+    assert choice.fusion == FusionRule(configurations=ONE)
     assert choice.postprocessing == PostprocessingRule()
     assert choice.dice == choice.nested_dice == 1.0
     assert choice.nested_fold_dice == (1.0, 1.0, 1.0)
@@ -55,7 +58,7 @@ def test_a_perfect_fold_prediction_needs_nothing_else() -> None:
 
 def test_the_promptable_model_is_chosen_when_it_is_better() -> None:
     label = make_label().astype(float)
-    choice = choose_rule(make_cases(np.roll(label, 2, axis=0), label), labels=(1,), with_clicks=True)
+    choice = choose_rule(make_cases(np.roll(label, 2, axis=0), label), labels=(1,), configurations=ONE, with_clicks=True)
     assert choice.fusion.nninteractive_weight == 1.0
     assert choice.dice == 1.0
 
@@ -64,7 +67,7 @@ def test_without_clicks_or_promptable_model_only_the_folds_are_tried() -> None:
     label = make_label().astype(float)
     worse = np.roll(label, 2, axis=0)
     for cases, with_clicks in ((make_cases(worse, label), False), (make_cases(worse), True)):
-        choice = choose_rule(cases, labels=(1,), with_clicks=with_clicks)
+        choice = choose_rule(cases, labels=(1,), configurations=ONE, with_clicks=with_clicks)
         tried = {candidate.fusion.nninteractive_weight for candidate in choice.candidates}
         assert tried == {0.0}
         assert choice.dice == pytest.approx(0.5)
@@ -73,7 +76,7 @@ def test_without_clicks_or_promptable_model_only_the_folds_are_tried() -> None:
 def test_threshold_and_postprocessing_repair_what_they_can() -> None:
     faint = 0.45 * make_label()
     faint[10, 8, 6] = 0.45
-    choice = choose_rule(make_cases(faint), labels=(1,), with_clicks=False)
+    choice = choose_rule(make_cases(faint), labels=(1,), configurations=ONE, with_clicks=False)
     assert choice.fusion.threshold == 0.4
     assert choice.postprocessing != PostprocessingRule()
     assert choice.dice == choice.nested_dice == 1.0
@@ -81,7 +84,7 @@ def test_threshold_and_postprocessing_repair_what_they_can() -> None:
 
 def test_every_candidate_is_recorded_with_its_folds() -> None:
     label = make_label().astype(float)
-    choice = choose_rule(make_cases(label, np.roll(label, 1, axis=1)), labels=(1,), with_clicks=True)
+    choice = choose_rule(make_cases(label, np.roll(label, 1, axis=1)), labels=(1,), configurations=ONE, with_clicks=True)
     by_stage = {
         stage: [candidate for candidate in choice.candidates if candidate.stage == stage]
         for stage in ("blend", "threshold", "postprocessing")
@@ -103,7 +106,7 @@ def test_the_nested_estimate_is_blind_to_the_fold_it_scores() -> None:
     faint, spilled = 0.45 * label, label.copy()
     spilled[6:8, 2:6, 2:6] = 0.45
     cases = [*make_cases(faint, n=3, n_folds=1), *make_cases(spilled, n=6, n_folds=2)[1::2]]
-    choice = choose_rule(cases, labels=(1,), with_clicks=False)
+    choice = choose_rule(cases, labels=(1,), configurations=ONE, with_clicks=False)
     assert [case.fold for case in cases] == [0, 0, 0, 1, 1, 1]
     # With threshold 0.4 the faint cases are perfect and the others are 64 of 64 + 32 voxels: 0.8.
     assert choice.fusion.threshold == 0.4
@@ -115,7 +118,7 @@ def test_the_nested_estimate_is_blind_to_the_fold_it_scores() -> None:
 
 def test_with_one_fold_each_case_is_left_out_in_turn() -> None:
     label = make_label().astype(float)
-    choice = choose_rule(make_cases(label, n=4, n_folds=1), labels=(1,), with_clicks=False)
+    choice = choose_rule(make_cases(label, n=4, n_folds=1), labels=(1,), configurations=ONE, with_clicks=False)
     assert choice.nested_fold_dice == (1.0, 1.0, 1.0, 1.0)
 
 
@@ -128,19 +131,54 @@ def test_predictions_are_loaded_one_case_after_the_other_and_once_a_stage() -> N
         return predict(case_id, label)()
 
     cases = [
-        OutOfFoldCase(name, number, GEOMETRY, (), make_label, lambda name=name: load(name))  # type: ignore[misc]
+        OutOfFoldCase(name, number, GEOMETRY, (), make_label, lambda _, name=name: load(name))  # type: ignore[misc]
         for number, name in enumerate(("A", "B", "C"))
     ]
     steps: list[tuple[int, int]] = []
-    choose_rule(cases, labels=(1,), with_clicks=False, progress=lambda done, total: steps.append((done, total)))
+    choose_rule(cases, labels=(1,), configurations=ONE, with_clicks=False, progress=lambda done, total: steps.append((done, total)))
     assert loaded == ["A", "B", "C"] * 3
-    assert steps == [(1, 3), (2, 3), (3, 3)] * 3
+    assert steps == [(1, 3), (2, 3), (3, 3)] * 4
 
 
 def test_cases_that_give_no_basis_for_a_choice_are_refused() -> None:
     label = make_label().astype(float)
     with pytest.raises(FusionError, match="at least two"):
-        choose_rule(make_cases(label, n=1), labels=(1,), with_clicks=False)
+        choose_rule(make_cases(label, n=1), labels=(1,), configurations=ONE, with_clicks=False)
     mixed = [*make_cases(label, label, n=2)[:1], *make_cases(label, n=2)[1:]]
     with pytest.raises(FusionError, match="C1: no nnInteractive prediction"):
-        choose_rule(mixed, labels=(1,), with_clicks=True)
+        choose_rule(mixed, labels=(1,), configurations=ONE, with_clicks=True)
+
+
+def make_case(number: int, predictions: dict[Configuration, np.ndarray]) -> OutOfFoldCase:
+    name = f"C{number}"
+    loaders = {key: predict(name, found) for key, found in predictions.items()}
+    return OutOfFoldCase(name, number % 3, GEOMETRY, (), make_label, lambda key: loaders[key]())
+
+
+def test_the_second_step_is_chosen_when_it_is_better() -> None:
+    label = make_label().astype(float)
+    cases = [make_case(n, {"3d_fullres": np.roll(label, 1, axis=0), "3d_cascade": label}) for n in range(6)]
+    choice = choose_rule(cases, labels=(1,), configurations=TWO, with_clicks=False)
+    assert choice.fusion.configurations == ("3d_cascade",)
+    assert choice.dice == choice.nested_dice == 1.0
+    tried = [c.fusion.configurations for c in choice.candidates if c.stage == "configuration"]
+    assert tried == [("3d_fullres",), ("3d_cascade",), TWO]
+
+
+def test_the_second_step_is_not_chosen_when_it_gains_nothing() -> None:
+    label = make_label().astype(float)
+    cases = [make_case(n, {"3d_fullres": label, "3d_cascade": label}) for n in range(6)]
+    choice = choose_rule(cases, labels=(1,), configurations=TWO, with_clicks=False)
+    assert choice.fusion.configurations == ("3d_fullres",)
+
+
+def test_two_configurations_are_averaged_when_they_complete_each_other() -> None:
+    label = make_label().astype(float)
+    left, right = label.copy(), label.copy()
+    left[10, 8, 6], right[0, 0, 0] = 0.9, 0.9
+    left[4:6] *= 0.2
+    right[2:4] *= 0.2
+    cases = [make_case(n, {"3d_fullres": left, "3d_cascade": right}) for n in range(6)]
+    choice = choose_rule(cases, labels=(1,), configurations=TWO, with_clicks=False)
+    assert choice.fusion.configurations == TWO
+    assert choice.dice == 1.0

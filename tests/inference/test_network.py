@@ -8,18 +8,19 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import nn
 
-from interactivepet.core.case import Case
-from interactivepet.core.geometry import Geometry, Shape
+from interactivepet.core.case import Case, PreprocessedCase
+from interactivepet.core.geometry import BoundingBox, Geometry, Shape, SpatialTrace
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import (
     ClickSampling,
     GuidancePlan,
-    NetworkPlan,
+    MemoryEstimate,
     Normalisation,
     Plan,
     TrainingPlan,
+    UNetPlan,
 )
-from interactivepet.errors import InteractionError
+from interactivepet.errors import InteractionError, PlanError
 from interactivepet.inference.network import NetworkSegmenter, open_network
 from interactivepet.networks import precision
 from interactivepet.networks.build import build_network
@@ -43,8 +44,8 @@ def make_plan(patch: Shape = (16, 16, 16), spacing_mm: tuple[float, float, float
         median_shape=patch,
         patch_size=patch,
         normalisation=(Normalisation(scheme="suv", clip=(0.0, 10.0), std=2.0),),
-        network=NetworkPlan(
-            input_channels=5,
+        network=UNetPlan(
+            input_channels=7,
             output_channels=3,
             features_per_stage=(4, 8),
             kernel_sizes=(kernel, kernel),
@@ -54,7 +55,7 @@ def make_plan(patch: Shape = (16, 16, 16), spacing_mm: tuple[float, float, float
         ),
         guidance=GuidancePlan(scale_mm=5.0),
         training=TrainingPlan(batch_size=2, epochs=1, iterations_per_epoch=1, clicks=ClickSampling(noise_mm=1.0)),
-        estimated_memory_gb=0.1,
+        memory=MemoryEstimate(float32_gb=0.1, mixed_gb=0.1),
     )
 
 
@@ -187,3 +188,45 @@ def test_the_image_given_is_not_changed() -> None:
     before = image.copy()
     make_segmenter(make_plan()).segment(Case("A", image, Geometry((18, 17, 16), np.eye(4) * 3)), [])
     assert np.array_equal(image, before)
+
+
+class Copy(nn.Module):
+    """Finds as the first label what the previous mask says."""
+
+    def forward(self, tile: torch.Tensor) -> torch.Tensor:
+        first = tile[:, 5:6]
+        return torch.cat((torch.zeros_like(first), 20 * (first - 0.5), torch.full_like(first, -20.0)), 1)
+
+
+def make_ready(shape: Shape) -> PreprocessedCase:
+    grid = Geometry(shape, np.diag([3.0, 3.0, 3.0, 1.0]))
+    trace = SpatialTrace(grid, BoundingBox((0, 0, 0), shape), grid)
+    return PreprocessedCase("A", np.full((1, *shape), 9.0, np.float32), None, trace)
+
+
+def test_the_mask_to_correct_is_seen() -> None:
+    previous = np.zeros((20, 18, 17), np.uint8)
+    previous[4:7, 5:9, 6:8] = 1
+    segmenter = make_segmenter(make_plan(), Copy())
+    found = segmenter.predict(make_ready(previous.shape), (), previous=previous)
+    assert np.array_equal(found.probabilities[1] > 0.5, previous == 1)
+    assert not (segmenter.predict(make_ready(previous.shape), ()).probabilities[1] > 0.5).any()
+
+
+def test_the_second_step_refines_near_the_first_ones_mask_only() -> None:
+    plan = make_plan().model_copy(update={"configuration": "3d_cascade"})
+    previous = np.zeros((60, 18, 17), np.uint8)
+    previous[4:7, 5:9, 6:8] = 1
+    found = make_segmenter(plan).predict(make_ready(previous.shape), (), previous=previous).probabilities
+    # 20 mm of 3 mm voxels beyond the mask there is uptake everywhere
+    assert (found[1, :14, :16, :15] > 0.5).all()
+    assert np.array_equal(found[0, 20:], np.ones((40, 18, 17)))
+    assert found.sum(0) == pytest.approx(np.ones(previous.shape), abs=1e-5)
+    empty = make_segmenter(plan).predict(make_ready(previous.shape), (), previous=np.zeros_like(previous))
+    assert np.array_equal(empty.probabilities[0], np.ones(previous.shape))
+
+
+def test_the_second_step_alone_is_refused() -> None:
+    plan = make_plan().model_copy(update={"configuration": "3d_cascade"})
+    with pytest.raises(PlanError, match="A: 3d_cascade refines the mask of 3d_lowres"):
+        make_segmenter(plan).predict(make_ready((16, 16, 16)), ())

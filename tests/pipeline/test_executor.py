@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from interactivepet.errors import CaseError
+from interactivepet.errors import CaseError, WorkerError
 from interactivepet.pipeline.executor import InlineExecutor, map_cases, open_executor
 
 ORPHAN = """
@@ -38,6 +38,28 @@ def double(value: int) -> int:
     return 2 * value
 
 
+def kill_myself() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_once(item: tuple[Path, int]) -> int:
+    folder, number = item
+    runs = folder / f"runs_{number}"
+    with runs.open("a") as stream:
+        stream.write("x")
+    if number == 2 and len(runs.read_text()) == 1:
+        kill_myself()
+    return number
+
+
+def die_always(item: tuple[Path, int]) -> int:
+    folder, number = item
+    if number == 2:
+        kill_myself()
+    (folder / f"runs_{number}").touch()
+    return number
+
+
 @pytest.mark.parametrize("n_proc", [1, 2])
 def test_results_keep_the_order_of_the_items(n_proc: int) -> None:
     with open_executor(n_proc) as executor:
@@ -51,10 +73,50 @@ def test_every_failed_case_is_named_and_the_others_are_done() -> None:
     assert "c: -2 is negative" in str(caught.value)
 
 
-def test_a_defect_keeps_its_traceback_and_names_the_case() -> None:
-    with pytest.raises(RuntimeError, match="b: double failed") as caught:
-        map_cases(InlineExecutor(), double, items=[1, 13], names=["a", "b"], description="double")
+@pytest.mark.parametrize("n_proc", [1, 2])
+def test_a_defect_keeps_its_traceback_and_the_others_go_on(n_proc: int, caplog: pytest.LogCaptureFixture) -> None:
+    with open_executor(n_proc) as executor, pytest.raises(RuntimeError, match="double failed for 2 of 4") as caught:
+        map_cases(executor, double, items=[1, 13, -4, 5], names=["a", "b", "c", "d"], description="double")
+    assert "b: ValueError: thirteen" in str(caught.value)
+    assert "c: -4 is negative" in str(caught.value)
     assert isinstance(caught.value.__cause__, ValueError)
+    (record,) = caplog.records
+    assert record.message == "b: double failed"
+    assert record.exc_info is not None
+
+
+def test_a_killed_case_is_tried_again_alone_and_the_rest_go_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_executor(2) as executor:
+        found = map_cases(
+            executor,
+            die_once,
+            items=[(tmp_path, number) for number in range(6)],
+            names=list("abcdef"),
+            description="work",
+            estimate_gb=lambda item: 1.5 + item[1],
+        )
+        assert found == list(range(6))
+        assert map_cases(executor, double, items=[4], names=["a"], description="double") == [8]
+    message = caplog.records[0].message
+    assert "a worker was killed, most likely for lack of memory, at" in message
+    assert "c (needs about 3.5 GB)" in message
+    assert all(len((tmp_path / f"runs_{number}").read_text()) <= 2 for number in range(6))
+
+
+def test_a_case_that_dies_alone_too_is_named_and_the_rest_are_done(tmp_path: Path) -> None:
+    items = [(tmp_path, number) for number in range(4)]
+    with open_executor(2) as executor, pytest.raises(WorkerError, match="work failed for 1 of 4 cases") as caught:
+        map_cases(executor, die_always, items=items, names=list("abcd"), description="work")
+    assert "c: its worker was killed twice, the second time alone: c." in str(caught.value)
+    assert [(tmp_path / f"runs_{number}").exists() for number in range(4)] == [True, True, False, True]
+
+
+def test_workers_that_cannot_start_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("interactivepet.pipeline.executor._end_with_parent", kill_myself)
+    with open_executor(2) as executor, pytest.raises(WorkerError, match="failed for 2 of 2 cases"):
+        map_cases(executor, double, items=[1, 2], names=["a", "b"], description="double")
 
 
 def test_threads_are_limited_in_workers_and_restored_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from interactivepet.dataset.write import write_image, write_mask
 from interactivepet.errors import CaseError
 from interactivepet.pipeline.executor import InlineExecutor
 from interactivepet.pipeline.exporting import ExportRequest, run_export
-from tests.drawn_series import OBLIQUE, draw_masks, write_series
+from tests.dicom_series import OBLIQUE, draw_masks, write_grid
 
 LABELS = {"tumour": 1, "node": 2, "core": 3}
 
@@ -28,7 +28,7 @@ def ask(root: Path, *formats: str) -> ExportRequest:
 
 
 def write_patient(root: Path, patient: str, *, z: float = -812.5, study: str = "PT") -> tuple[Path, Geometry]:
-    paths, geometry = write_series(
+    paths, geometry = write_grid(
         root / "dicom" / patient / study, origin_mm=(-71.3, 40.2, z), tilt=OBLIQUE, patient_id=patient
     )
     return paths[0], geometry
@@ -122,32 +122,15 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         run_export(without, executor=InlineExecutor())
 
 
-def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(tmp_path: Path, raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, geometry = write_patient(tmp_path, "P-07")
     mask = draw_masks(geometry.shape)["labels"]
     write_mask(tmp_path / "masks" / "A.nii.gz", mask, geometry=geometry)
-    task = tmp_path / "raw" / "Task902_Drawn"
+    task = raw / "Task902_Drawn"
     write_image(task / "imagesTr" / "A_0000.nii.gz", mask[None].astype(np.float32), geometry=geometry)
     write_mask(task / "labelsTr" / "A.nii.gz", mask, geometry=geometry)
     write_manifest(task, build_manifest(task, channels=["PET"], labels=list(LABELS)))
-    monkeypatch.chdir(tmp_path)
-    for name in ("raw", "processed", "results"):
-        monkeypatch.setenv(f"interactivepet_{name}", str(tmp_path / name))
-    given = [
-        "-t",
-        "Task902_Drawn",
-        "-p",
-        "masks",
-        "--series",
-        "dicom",
-        "-o",
-        "out",
-        "-f",
-        "seg",
-        "rtstruct",
-        "-np",
-        "1",
-    ]
+    given = ["-t", "Task902_Drawn", "-p", "masks", "--series", "dicom", "-o", "out", "-f", "seg", "rtstruct"]
     assert export.main(given) == 0
     assert "1 masks in out, each as seg, rtstruct" in capsys.readouterr().out
     assert np.array_equal(read_seg(tmp_path / "out" / "A.seg.dcm", geometry=geometry, segments=["node"]), mask == 2)

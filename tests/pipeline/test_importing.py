@@ -141,6 +141,30 @@ def test_nothing_to_import(workspace: Workspace) -> None:
         run_import(workspace.raw.parent, TASK, source=make_source(), executor=InlineExecutor())
 
 
+def test_without_any_mask_there_is_nothing_to_train_on(workspace: Workspace) -> None:
+    source = make_source(test=(Job("t", has_label=False), Job("u", 1, has_label=False)))
+    with pytest.raises(ManifestError, match=r"2 cases, none of them with a mask.*import them with --test"):
+        run_import(workspace.raw.parent, TASK, source=source, executor=InlineExecutor())
+    assert not workspace.raw.parent.exists()
+    result = run_verified_import(workspace, InlineExecutor(), source=source, show_issues=never, test_only=True)
+    assert [(issue.kind, issue.severity) for issue in result.issues] == [("missing-file", "note")]
+    manifest = read_manifest(workspace.raw)
+    assert ([e.id for e in manifest.test], manifest.training) == (["t", "u"], ())
+
+
+def test_cases_with_masks_become_test_cases_too(workspace: Workspace) -> None:
+    source = make_source(Job("a", patient="P"), Job("b", 1), test=(Job("t", 2, has_label=False),))
+    folder = run_import(workspace.raw.parent, TASK, source=source, executor=InlineExecutor(), test_only=True)
+    manifest = read_manifest(folder)
+    assert manifest.training == ()
+    assert [(e.id, e.label, e.patient) for e in manifest.test] == [
+        ("a", "labelsTs/a.nii.gz", "P"),
+        ("b", "labelsTs/b.nii.gz", None),
+        ("t", None, None),
+    ]
+    assert [path.name for path in (folder / "interactionsTs").iterdir()] == ["b.mrk.json"]
+
+
 def test_a_sound_task_is_verified_once(workspace: Workspace) -> None:
     source = make_source(Job("a"), Job("b", 1), Job("healthy", 2, is_lesion_free=True))
     result = run_verified_import(workspace, InlineExecutor(), source=source, show_issues=never)

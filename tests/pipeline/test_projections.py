@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from interactivepet.core.plan import Plan
+from interactivepet.core.plan import Plans
 from interactivepet.core.report import Report
 from interactivepet.dataset.folders.mip import MipOptions, find_mip_source
 from interactivepet.dataset.write import read_artefact
 from interactivepet.errors import CaseError
 from interactivepet.pipeline.executor import InlineExecutor
 from interactivepet.pipeline.importing import run_import
-from interactivepet.pipeline.predict import PredictionOptions, run_prediction
+from interactivepet.pipeline.models import PredictionOptions
+from interactivepet.pipeline.predict import run_prediction
+from interactivepet.pipeline.requests import make_folder_request
 from interactivepet.pipeline.runs import TrackerSpec
-from interactivepet.pipeline.stages import PlanningOptions, RunOptions, make_folder_request, run_all
+from interactivepet.pipeline.stages import PlanningOptions, RunOptions, run_all
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.training.fold import TrainingOptions
 
@@ -64,7 +66,9 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Workspace, d
 
 
 def test_the_plan_is_flat_in_every_respect(walked: tuple[Path, Workspace, dict[str, Report]]) -> None:
-    plan = read_artefact(walked[1].plans, Plan, command="")
+    plans = read_artefact(walked[1].plans, Plans, command="")
+    assert list(plans.configurations) == ["2d"]
+    plan = plans.plan("2d")
     assert plan.patch_size[2] == 1
     assert all(kernel[2] == 1 for kernel in plan.network.kernel_sizes)
     assert all(stride[2] == 1 for stride in plan.network.strides)

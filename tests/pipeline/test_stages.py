@@ -11,15 +11,18 @@ import pytest
 
 from interactivepet.core.checkpoint import CheckpointCard
 from interactivepet.core.ensemble import EnsembleRule
-from interactivepet.core.plan import FoldList, Plan
+from interactivepet.core.plan import Configuration, FoldList, Plans
 from interactivepet.core.report import Report
 from interactivepet.dataset.write import read_artefact, write_artefact
 from interactivepet.errors import MissingArtefactError, StaleArtefactError, VerificationError
-from interactivepet.pipeline.predict import PredictionOptions, run_prediction
-from interactivepet.pipeline.stages import PlanningOptions, make_test_request, run_plan_and_process
+from interactivepet.pipeline.models import PredictionOptions
+from interactivepet.pipeline.predict import run_prediction
+from interactivepet.pipeline.requests import make_test_request
+from interactivepet.pipeline.stages import PlanningOptions, run_plan_and_process
 from tests.tiny import TASK, make_options, open_tiny, walk
 
 Finished = tuple[Path, dict[str, Report]]
+FULL: Configuration = "3d_fullres"
 
 
 def list_files(root: Path) -> dict[str, int]:
@@ -40,7 +43,7 @@ def test_every_promised_file_is_there_and_no_half_written_one(finished: Finished
         f"raw/{TASK}/interactionsTs/TINY_006.mrk.json",
         *(f"{processed}/{name}.json" for name in ("issues", "fingerprint", "folds", "plans")),
         *(f"{processed}/3d_fullres/TINY_{i:03d}{end}" for i in range(6) for end in (".b2nd", ".json")),
-        *(f"{results}/fold_{k}/{name}" for k in range(3) for name in ("weights.pt", "card.json")),
+        *(f"{results}/3d_fullres/fold_{k}/{name}" for k in range(3) for name in ("weights.pt", "card.json")),
         f"{results}/ensemble.json",
         *(f"{results}/crossvalidation/{m}/report.{end}" for m in ("none", "extreme") for end in ("json", "html")),
         f"{results}/predictionsTs/TINY_006.nii.gz",
@@ -53,13 +56,13 @@ def test_every_promised_file_is_there_and_no_half_written_one(finished: Finished
 def test_each_case_is_predicted_out_of_fold_exactly_once_and_patients_stay_together(finished: Finished) -> None:
     workspace = open_tiny(finished[0])
     folds = read_artefact(workspace.folds, FoldList, command="").folds
-    cards = [read_artefact(workspace.card(fold.index), CheckpointCard, command="") for fold in folds]
+    cards = [read_artefact(workspace.card(FULL, fold.index), CheckpointCard, command="") for fold in folds]
     for card, fold in zip(cards, folds, strict=True):
         assert card.validation == fold.validation
         assert not set(card.training) & set(card.validation)
         for mode in ("none", "extreme"):
             assert set(card.validation_dice[mode]) == set(fold.validation)
-            names = {path.name for path in workspace.out_of_fold(fold.index, mode).iterdir()}
+            names = {path.name for path in workspace.out_of_fold(FULL, fold.index, mode=mode).iterdir()}
             assert names == {f"{name}.b2nd" for name in fold.validation}
     held = {case: fold.index for fold in folds for case in fold.validation}
     assert sorted(held) == [f"TINY_{i:03d}" for i in range(6)]
@@ -90,14 +93,14 @@ def test_reports_say_how_the_masks_came_about(finished: Finished) -> None:
 
 def test_the_chain_of_hashes_holds(finished: Finished) -> None:
     workspace = open_tiny(finished[0])
-    plan = read_artefact(workspace.plans, Plan, command="")
-    card = read_artefact(workspace.card(0), CheckpointCard, command="", made_from=plan.content_hash())
+    plan = read_artefact(workspace.plans, Plans, command="").plan(FULL)
+    card = read_artefact(workspace.card(FULL, 0), CheckpointCard, command="", made_from=plan.content_hash())
     assert len(card.epochs) == 2
     rule = read_artefact(workspace.ensemble, EnsembleRule, command="")
     for choice in rule.choices.values():
         stages = {candidate.stage for candidate in choice.candidates}
-        assert stages == {"blend", "threshold", "postprocessing"}
-        assert sum(candidate.chosen for candidate in choice.candidates) == 3
+        assert stages == {"configuration", "blend", "threshold", "postprocessing"}
+        assert sum(candidate.chosen for candidate in choice.candidates) == 4
         assert len(choice.nested_fold_dice) == 3
 
 
@@ -125,27 +128,29 @@ def test_a_lost_preprocessed_case_is_made_again_and_nothing_else(copied: Path) -
 
 def test_an_edited_plan_is_kept_and_makes_the_folds_stale(copied: Path) -> None:
     workspace = open_tiny(copied)
-    plan = read_artefact(workspace.plans, Plan, command="")
-    edited = plan.model_copy(update={"training": plan.training.model_copy(update={"learning_rate": 0.003})})
+    plans = read_artefact(workspace.plans, Plans, command="")
+    own = plans.configurations[FULL]
+    own = own.model_copy(update={"training": own.training.model_copy(update={"learning_rate": 0.003})})
+    edited = plans.model_copy(update={"configurations": {FULL: own}})
     write_artefact(workspace.plans, edited)
     run_plan_and_process(workspace, options=PlanningOptions(n_folds=3), show_issues=lambda issues: None)
-    assert read_artefact(workspace.plans, Plan, command="") == edited
+    assert read_artefact(workspace.plans, Plans, command="") == edited
     with pytest.raises(StaleArtefactError, match="interactivepet_train"):
         run_prediction(workspace, make_test_request(workspace), options=PredictionOptions(device="cpu"))
 
 
 def test_another_budget_keeps_the_plan_before(copied: Path) -> None:
     workspace = open_tiny(copied)
-    before = read_artefact(workspace.plans, Plan, command="")
+    before = read_artefact(workspace.plans, Plans, command="")
     run_plan_and_process(workspace, options=PlanningOptions(n_folds=3, budget="8gb"), show_issues=lambda issues: None)
-    assert read_artefact(workspace.plans, Plan, command="").budget == "8gb"
-    assert read_artefact(workspace.plans.with_name("plans.previous.json"), Plan, command="") == before
+    assert read_artefact(workspace.plans, Plans, command="").budget == "8gb"
+    assert read_artefact(workspace.plans.with_name("plans.previous.json"), Plans, command="") == before
 
 
 def test_a_choice_made_on_other_folds_is_refused(copied: Path) -> None:
     workspace = open_tiny(copied)
-    card = read_artefact(workspace.card(1), CheckpointCard, command="")
-    write_artefact(workspace.card(1), card.model_copy(update={"tta": True}))
+    card = read_artefact(workspace.card(FULL, 1), CheckpointCard, command="")
+    write_artefact(workspace.card(FULL, 1), card.model_copy(update={"tta": True}))
     with pytest.raises(StaleArtefactError, match="interactivepet_postprocessing"):
         run_prediction(workspace, make_test_request(workspace), options=PredictionOptions(device="cpu"))
 

@@ -49,5 +49,5 @@ def test_a_stamp_follows_size_time_name_and_salt(tmp_path: Path) -> None:
 def test_paths_lie_in_the_three_folders(tmp_path: Path) -> None:
     workspace = Workspace.of("T", raw=tmp_path / "a", processed=tmp_path / "b", results=tmp_path / "c")
     assert workspace.plans == tmp_path / "b" / "T" / "plans.json"
-    assert workspace.card(3) == tmp_path / "c" / "T" / "fold_3" / "card.json"
+    assert workspace.card("2d", 3) == tmp_path / "c" / "T" / "2d" / "fold_3" / "card.json"
     assert workspace.clicks_folder(test=True) == tmp_path / "a" / "T" / "interactionsTs"

@@ -3,12 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from interactivepet.core.case import Case
+from interactivepet.core.case import Case, find_body_box
 from interactivepet.core.geometry import BoundingBox, Geometry
 from interactivepet.planning.fingerprint import (
     SAMPLES_PER_CASE,
     extract_fingerprint,
-    find_body_box,
     measure_case,
 )
 

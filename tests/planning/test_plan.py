@@ -1,245 +1,171 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from interactivepet.core.fingerprint import CaseFingerprint, ChannelStatistics, Fingerprint, ObjectStatistics
+from interactivepet.core.fingerprint import Fingerprint
 from interactivepet.core.geometry import Shape, Spacing
-from interactivepet.core.plan import Budget
+from interactivepet.core.plan import Architecture, Budget, ConfigurationPlan, TransformerPlan, UNetPlan
 from interactivepet.errors import PlanError
-from interactivepet.planning import plan as planning
-from interactivepet.planning.plan import (
-    BUDGETS,
-    MAXIMUM_BATCH_SHARE,
-    MemoryBudget,
-    choose_guidance,
-    choose_normalisation,
-    choose_spacing,
-    make_plan,
-)
-from interactivepet.planning.topology import Topology, estimate_cost, find_topology
+from interactivepet.planning.budgets import BUDGETS, MemoryBudget, fits
+from interactivepet.planning.cost import estimate_cost
+from interactivepet.planning.plan import PlanOptions, make_plans
+from interactivepet.planning.sizing import MAXIMUM_BATCH_SHARE
+from interactivepet.planning.topology import find_topology
+from tests.planning.factory import make_fingerprint
 
-MakeFingerprint = Callable[..., Fingerprint]
-
-
-def describe(mean: float, *, std: float = 1.0) -> ChannelStatistics:
-    return ChannelStatistics(
-        mean=mean,
-        std=std,
-        minimum=mean - 3 * std,
-        percentile_00_5=mean - 2 * std,
-        median=mean,
-        percentile_99_5=mean + 2 * std,
-        maximum=mean + 3 * std,
-    )
+GRIDS: list[tuple[Shape, Spacing]] = [
+    ((200, 200, 300), (4.0, 4.0, 3.0)),
+    ((35, 50, 35), (1.0, 1.0, 1.0)),
+    ((320, 320, 20), (0.6, 0.6, 3.6)),
+    ((512, 512, 1), (0.8, 0.8, 5.0)),
+    ((1, 512, 384), (5.0, 0.8, 0.8)),
+    ((9, 3, 2), (4.0, 4.0, 4.0)),
+]
 
 
-def make_fingerprint(
-    *,
-    shape: Shape = (80, 80, 60),
-    spacings: tuple[Spacing, ...] = ((4.0, 4.0, 4.0),) * 10,
-    channels: tuple[str, ...] = ("PET",),
-    n_labels: int = 1,
-    volumes_ml: tuple[float, ...] = (50.0,),
-    extent_mm: Spacing = (200.0, 200.0, 200.0),
-    body_means: tuple[float, ...] = (1.0,),
-    foreground: ChannelStatistics | None = None,
-) -> Fingerprint:
-    objects = tuple(
-        ObjectStatistics(label=1, volume_ml=v, extent_mm=extent_mm, uptake_mean=5, uptake_max=9) for v in volumes_ml
-    )
-    statistics = (foreground or describe(5.0, std=2.0),) * len(channels)
-    cases = tuple(
-        CaseFingerprint(
-            id=f"c{index}",
-            shape=shape,
-            spacing_mm=spacing,
-            crop_shape=shape,
-            foreground=statistics if objects else (),
-            body=(describe(body_means[index % len(body_means)]),) * len(channels),
-            objects=objects,
-        )
-        for index, spacing in enumerate(spacings)
-    )
-    return Fingerprint(
-        task="Task001",
-        channels=channels,
-        labels={f"l{value}": value for value in range(1, n_labels + 1)},
-        cases=cases,
-        foreground=statistics if objects else (),
-        body=(describe(1.0),) * len(channels),
-    )
+def plan_default(
+    fingerprint: Fingerprint, budget: Budget, *, architecture: Architecture = "plain"
+) -> ConfigurationPlan:
+    plans = make_plans(fingerprint, budget, architecture=architecture)
+    return plans.configurations[plans.default]
 
 
-def test_the_spacing_is_the_median() -> None:
-    assert choose_spacing([(1.0, 2.0, 3.0), (2.0, 2.0, 3.0), (9.0, 4.0, 3.0)]) == (2.0, 2.0, 3.0)
-
-
-def test_the_coarse_axis_of_an_anisotropic_task_takes_its_tenth_percentile() -> None:
-    slices = [float(mm) for mm in range(3, 14)]
-    chosen = choose_spacing([(1.0, 1.0, mm) for mm in slices])
-    assert chosen == pytest.approx((1.0, 1.0, np.percentile(slices, 10)))
-
-
-def test_three_times_coarser_is_not_yet_anisotropic() -> None:
-    assert choose_spacing([(1.0, 1.0, mm) for mm in (1.0, 3.0, 3.0)]) == (1.0, 1.0, 3.0)
-
-
-def test_the_coarse_axis_never_becomes_finer_than_the_others() -> None:
-    assert choose_spacing([(2.0, 1.0, mm) for mm in (0.5, 0.5, 8.0, 8.0, 8.0)]) == (2.0, 1.0, 2.0)
-
-
-def check_network(fingerprint: Fingerprint, budget: Budget) -> None:
-    plan = make_plan(fingerprint, budget)
-    network, limit = plan.network, BUDGETS[budget]
-    topology = Topology(network.strides, network.kernel_sizes)
-    assert topology == find_topology(plan.patch_size, plan.spacing_mm)
-    assert all(n % d == 0 for n, d in zip(plan.patch_size, topology.divisor, strict=True))
-    cost = estimate_cost(
-        plan.patch_size,
-        topology,
-        batch_size=plan.training.batch_size,
-        features=network.features_per_stage,
-        n_inputs=network.input_channels,
-        n_outputs=network.output_channels,
-    )
-    assert cost.memory_gb <= limit.memory_gb
-    assert cost.gigaflops <= limit.gigaflops
-    assert plan.estimated_memory_gb == pytest.approx(cost.memory_gb)
+def check_configuration(plan: ConfigurationPlan, budget: Budget) -> None:
+    limit = BUDGETS[budget]
+    assert all(n % d == 0 for n, d in zip(plan.patch_size, plan.network.divisor, strict=True))
+    cost = estimate_cost(plan.patch_size, plan.network, batch_size=plan.training.batch_size)
+    assert fits(cost, limit)
+    assert plan.memory == cost.memory
     assert plan.training.batch_size >= 2
-    assert network.features_per_stage[0] == limit.base_features
-    assert max(network.features_per_stage) <= limit.maximum_features
     assert (plan.training.epochs, plan.training.iterations_per_epoch) == (limit.epochs, limit.iterations_per_epoch)
 
 
 @pytest.mark.parametrize("budget", list(BUDGETS))
-@pytest.mark.parametrize(
-    ("shape", "spacing"),
-    [
-        ((200, 200, 300), (4.0, 4.0, 3.0)),
-        ((35, 50, 35), (1.0, 1.0, 1.0)),
-        ((320, 320, 20), (0.6, 0.6, 3.6)),
-        ((512, 512, 1), (0.8, 0.8, 5.0)),
-        ((9, 3, 2), (4.0, 4.0, 4.0)),
-    ],
-)
-def test_every_budget_is_respected(shape: Shape, spacing: Spacing, budget: Budget) -> None:
-    check_network(make_fingerprint(shape=shape, spacings=(spacing,) * 4, n_labels=2), budget)
+@pytest.mark.parametrize(("shape", "spacing"), GRIDS)
+@pytest.mark.parametrize("architecture", ["plain", "residual"])
+def test_every_configuration_respects_the_budget(
+    shape: Shape, spacing: Spacing, budget: Budget, architecture: Architecture
+) -> None:
+    fingerprint = make_fingerprint(shape=shape, spacings=(spacing,) * 4, n_labels=2)
+    for plan in make_plans(fingerprint, budget, architecture=architecture).configurations.values():
+        check_configuration(plan, budget)
+        network, limit = plan.network, BUDGETS[budget]
+        assert isinstance(network, UNetPlan)
+        topology = find_topology(plan.patch_size, plan.spacing_mm)
+        assert (network.strides, network.kernel_sizes) == (topology.strides, topology.kernel_sizes)
+        assert network.features_per_stage[0] == limit.base_features
+        assert max(network.features_per_stage) <= limit.maximum_features
+
+
+@pytest.mark.parametrize("budget", list(BUDGETS))
+@pytest.mark.parametrize("shape", [(200, 200, 300), (35, 50, 35), (320, 320, 1)])
+@pytest.mark.parametrize("architecture", ["unetr", "swinunetr"])
+def test_transformers_respect_the_budget(shape: Shape, budget: Budget, architecture: Architecture) -> None:
+    fingerprint = make_fingerprint(shape=shape)
+    plan = plan_default(fingerprint, budget, architecture=architecture)
+    check_configuration(plan, budget)
+    assert isinstance(plan.network, TransformerPlan)
+    assert plan.network.image_size == plan.patch_size
+    assert plan.network.hidden_size == 64 * plan.network.n_heads
+    assert (plan.training.optimizer, plan.training.learning_rate) == ("adamw", 1e-4)
+    shortest = 32 if architecture == "unetr" else 64
+    assert all(edge == 1 or edge >= shortest for edge in plan.patch_size)
+
+
+def test_residual_encoders_have_more_blocks_in_deep_stages() -> None:
+    network = plan_default(make_fingerprint(shape=(200, 200, 300)), "8gb", architecture="residual").network
+    assert isinstance(network, UNetPlan)
+    assert network.n_conv_per_stage == (1, 3, 4, 6, 6, 6)[: len(network.strides)]
+    assert set(network.n_conv_per_stage_decoder) == {1}
 
 
 def test_a_larger_budget_gives_a_larger_patch_or_batch() -> None:
     fingerprint = make_fingerprint(shape=(200, 200, 300))
     work = []
     for budget in BUDGETS:
-        plan = make_plan(fingerprint, budget)
+        plan = plan_default(fingerprint, budget)
         work.append(plan.training.batch_size * int(np.prod(plan.patch_size)))
-    assert work[0] < work[2] < work[3]
+    assert work[0] < work[1] < work[2] < work[3]
 
 
 def test_on_a_cpu_a_patch_reaches_little_beyond_its_objects() -> None:
     small = make_fingerprint(shape=(200, 200, 200), extent_mm=(8.0, 20.0, 12.0))
     large = make_fingerprint(shape=(200, 200, 200))
-    assert make_plan(small, "cpu").patch_size == (20, 20, 20)
-    assert min(make_plan(large, "cpu").patch_size) > 20
-    assert make_plan(small, "8gb").patch_size == make_plan(large, "8gb").patch_size
+    assert plan_default(small, "cpu").patch_size == (20, 20, 20)
+    assert min(plan_default(large, "cpu").patch_size) > 20
+    assert plan_default(small, "8gb").patch_size == plan_default(large, "8gb").patch_size
 
 
 def test_channels_follow_from_images_and_labels() -> None:
-    plan = make_plan(make_fingerprint(channels=("PET", "CT"), n_labels=3), "cpu")
-    assert plan.network.input_channels == 2 + 2 * 3
+    fingerprint = make_fingerprint(channels=("PET", "CT"), n_labels=3)
+    plans = make_plans(fingerprint, "cpu")
+    plan = plans.plan(plans.default)
+    assert plan.network.input_channels == 2 + 3 * 3
     assert plan.network.output_channels == 4
     assert len(plan.normalisation) == 2
-    assert plan.labels == {"l1": 1, "l2": 2, "l3": 3}
-    assert plan.made_from == make_fingerprint(channels=("PET", "CT"), n_labels=3).content_hash()
+    assert plans.labels == {"l1": 1, "l2": 2, "l3": 3}
+    assert plans.made_from == fingerprint.content_hash()
 
 
 def test_the_median_shape_is_counted_in_the_plans_voxels() -> None:
-    plan = make_plan(make_fingerprint(shape=(80, 80, 60), spacings=((4.0, 4.0, 2.0), (4.0, 4.0, 4.0)) * 2), "cpu")
+    fingerprint = make_fingerprint(shape=(80, 80, 60), spacings=((4.0, 4.0, 2.0), (4.0, 4.0, 4.0)) * 2)
+    plan = plan_default(fingerprint, "cpu")
     assert plan.spacing_mm == (4.0, 4.0, 3.0)
     assert plan.median_shape == (80, 80, 60)
 
 
 def test_a_batch_holds_a_small_share_of_a_small_task() -> None:
-    few = make_plan(make_fingerprint(shape=(40, 40, 40), spacings=((4.0, 4.0, 4.0),) * 5), "24gb")
-    many = make_plan(make_fingerprint(shape=(40, 40, 40), spacings=((4.0, 4.0, 4.0),) * 500), "24gb")
+    few = plan_default(make_fingerprint(shape=(40, 40, 40), spacings=((4.0, 4.0, 4.0),) * 5), "24gb")
+    many = plan_default(make_fingerprint(shape=(40, 40, 40), spacings=((4.0, 4.0, 4.0),) * 500), "24gb")
     assert few.training.batch_size == 2
     share = many.training.batch_size * np.prod(many.patch_size) / (500 * 40**3)
     assert many.training.batch_size > 2
     assert share <= MAXIMUM_BATCH_SHARE
 
 
-def test_a_task_without_objects_is_refused() -> None:
+@pytest.mark.parametrize("fingerprint", [make_fingerprint(volumes_ml=()), make_fingerprint(spacings=())])
+def test_a_task_without_objects_is_refused(fingerprint: Fingerprint) -> None:
+    if not fingerprint.cases:
+        fingerprint = fingerprint.model_copy(update={"foreground": ()})
     with pytest.raises(PlanError, match="Task001: no case holds a labelled voxel"):
-        make_plan(make_fingerprint(volumes_ml=()), "cpu")
+        make_plans(fingerprint, "cpu")
+
+
+def test_objects_that_were_not_measured_are_no_reason_to_refuse() -> None:
+    unknown = plan_default(make_fingerprint(shape=(200, 200, 200), volumes_ml=None), "cpu")
+    small = plan_default(make_fingerprint(shape=(200, 200, 200), extent_mm=(8.0, 8.0, 8.0)), "cpu")
+    assert np.prod(unknown.patch_size) > np.prod(small.patch_size)
 
 
 def test_a_budget_for_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny = MemoryBudget(0.001, np.inf, 32, 320, 1, 1)
-    monkeypatch.setitem(planning.BUDGETS, "cpu", tiny)
-    with pytest.raises(PlanError, match=r"the smallest patch \(8, 8, 8\) .* the budget allows 0.001 GB"):
-        make_plan(make_fingerprint(), "cpu")
+    tiny: MemoryBudget = replace(BUDGETS["cpu"], memory_gb=0.0001)
+    monkeypatch.setitem(BUDGETS, "cpu", tiny)
+    with pytest.raises(PlanError, match=r"the smallest patch \(8, 8, 8\) .* the budget allows 0.0001 GB"):
+        make_plans(make_fingerprint(), "cpu")
 
 
-def test_ct_is_clipped_and_scaled_by_its_foreground() -> None:
-    (ct,) = choose_normalisation(make_fingerprint(channels=("CT",), foreground=describe(40.0, std=30.0)))
-    assert (ct.scheme, ct.clip, ct.mean, ct.std) == ("ct", (-20.0, 100.0), 40.0, 30.0)
+def test_an_interactive_plan_is_cropped_to_clicks_and_never_goes_without() -> None:
+    fingerprint = make_fingerprint(shape=(200, 200, 200), extent_mm=(40.0, 80.0, 40.0))
+    plans = make_plans(fingerprint, "8gb", options=PlanOptions(interactive=True))
+    plan = plans.configurations["3d_fullres"]
+    assert list(plans.configurations) == ["3d_fullres"]
+    assert (plan.crop.region, plan.crop.margin_mm) == ("clicks", 40.0)
+    assert plan.median_shape == (30, 40, 30)
+    assert plan.training.clicks.none == 0.0
+    assert make_plans(fingerprint, "8gb").configurations["3d_fullres"].training.clicks.none > 0.0
 
 
-@pytest.mark.parametrize("name", ["PET", "suv", "FDG-PET", " PSMA"])
-def test_suv_in_one_unit_keeps_its_scale(name: str) -> None:
-    fingerprint = make_fingerprint(channels=(name,), body_means=(0.5, 1.0, 2.0))
-    (pet,) = choose_normalisation(fingerprint)
-    assert (pet.scheme, pet.clip, pet.mean, pet.std) == ("suv", (0.0, 9.0), 0.0, 2.0)
-
-
-@pytest.mark.parametrize(
-    ("name", "means"),
-    [("PET", (100.0, 9000.0)), ("PET", (0.0, 0.0)), ("PET", (-1.0, 2.0)), ("SPECT", (1.0,)), ("MR", (1.0,))],
-)
-def test_what_has_no_common_unit_is_scaled_case_by_case(name: str, means: tuple[float, ...]) -> None:
-    (chosen,) = choose_normalisation(make_fingerprint(channels=(name,), body_means=means))
-    assert (chosen.scheme, chosen.clip) == ("zscore", None)
-
-
-def test_a_constant_foreground_divides_by_one() -> None:
-    (ct,) = choose_normalisation(make_fingerprint(channels=("CT",), foreground=describe(40.0, std=0.0)))
-    assert ct.std == 1.0
-    (pet,) = choose_normalisation(make_fingerprint(channels=("PET",), foreground=describe(0.0, std=0.0)))
-    assert (pet.clip, pet.std) == ((0.0, 1.0), 1.0)
-
-
-def sphere_ml(radius_mm: float) -> float:
-    return 4 / 3 * np.pi * radius_mm**3 / 1000
-
-
-@pytest.mark.parametrize(
-    ("radius_mm", "scale_mm"),
-    [(100.0, 10.0), (40.0, 6.0), (12.0, 6.0), (10.0, 5.0), (8.0, 4.0), (2.0, 4.0)],
-)
-def test_a_click_spans_a_voxel_and_a_half_but_not_a_small_object(radius_mm: float, scale_mm: float) -> None:
-    fingerprint = make_fingerprint(volumes_ml=(sphere_ml(radius_mm),))
-    assert choose_guidance(fingerprint, (4.0, 4.0, 4.0), median_shape=(80, 80, 60)).scale_mm == pytest.approx(scale_mm)
-
-
-def test_small_objects_decide_by_their_share_of_the_volume_and_voxels_by_their_mean_edge() -> None:
-    specks = make_fingerprint(volumes_ml=(0.01,) * 50 + (sphere_ml(50.0),))
-    small = make_fingerprint(volumes_ml=(sphere_ml(10.0),) * 50 + (sphere_ml(50.0),))
-    assert choose_guidance(specks, (2.0, 4.0, 8.0), median_shape=(80, 80, 60)).scale_mm == pytest.approx(6.0)
-    assert choose_guidance(small, (2.0, 4.0, 8.0), median_shape=(80, 80, 60)).scale_mm == pytest.approx(5.0)
-
-
-def test_fine_voxels_say_nothing_about_large_objects() -> None:
-    fingerprint = make_fingerprint(volumes_ml=(sphere_ml(40.0),) * 3)
-    assert choose_guidance(fingerprint, (1.0, 1.0, 1.0), median_shape=(80, 80, 60)).scale_mm == pytest.approx(4.0)
-
-
-def test_a_projection_is_judged_by_its_area_and_by_the_voxels_of_its_plane() -> None:
-    area_mm2 = np.pi * 5.0**2
-    spacing = (2.0, 2.0, 50.0)
-    fingerprint = make_fingerprint(
-        shape=(80, 80, 1), spacings=(spacing,) * 3, volumes_ml=(area_mm2 * 50.0 / 1000.0,), extent_mm=(10.0, 10.0, 50.0)
-    )
-    guidance = choose_guidance(fingerprint, spacing, median_shape=(80, 80, 1))
-    assert guidance.scale_mm == pytest.approx(2.5)
+def test_a_fixed_grid_is_covered_by_the_patch() -> None:
+    options = PlanOptions(target_shape=(64, 64, 56), normalise="minmax", negatives="exclude")
+    plans = make_plans(make_fingerprint(shape=(128, 128, 56)), "8gb", options=options)
+    plan = plans.configurations["3d_fullres"]
+    assert plan.target_shape == plan.median_shape == plan.patch_size == (64, 64, 56)
+    assert plan.spacing_mm == (8.0, 8.0, 4.0)
+    assert [rule.scheme for rule in plan.normalisation] == ["minmax"]
+    assert plan.training.negatives == "exclude"
+    parts = make_plans(make_fingerprint(shape=(128, 128, 56)), "cpu", options=options).configurations["3d_fullres"]
+    assert parts.target_shape == (64, 64, 56)
+    assert np.prod(parts.patch_size) < 64 * 64 * 56

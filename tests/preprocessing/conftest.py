@@ -12,10 +12,11 @@ from interactivepet.core.geometry import Geometry, Shape, Spacing
 from interactivepet.core.plan import (
     ClickSampling,
     GuidancePlan,
-    NetworkPlan,
+    MemoryEstimate,
     Normalisation,
     Plan,
     TrainingPlan,
+    UNetPlan,
 )
 
 MakePlan = Callable[..., Plan]
@@ -35,8 +36,8 @@ def make_plan() -> MakePlan:
             median_shape=(16, 16, 16),
             patch_size=(16, 16, 16),
             normalisation=channels,
-            network=NetworkPlan(
-                input_channels=len(channels) + 2,
+            network=UNetPlan(
+                input_channels=len(channels) + 3,
                 output_channels=2,
                 features_per_stage=(4,),
                 kernel_sizes=((3, 3, 3),),
@@ -46,7 +47,7 @@ def make_plan() -> MakePlan:
             ),
             guidance=GuidancePlan(scale_mm=6.0),
             training=TrainingPlan(batch_size=2, epochs=1, iterations_per_epoch=1, clicks=ClickSampling(noise_mm=1.0)),
-            estimated_memory_gb=0.1,
+            memory=MemoryEstimate(float32_gb=0.1, mixed_gb=0.1),
         )
 
     return make

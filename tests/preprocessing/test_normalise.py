@@ -46,3 +46,19 @@ def test_a_constant_channel_becomes_zero(value: float) -> None:
 def test_a_number_of_plans_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="zip"):
         normalise(np.zeros((2, 2, 2, 2), np.float32), (Normalisation(scheme="zscore"),))
+
+
+def test_minmax_maps_the_image_to_0_and_1_after_its_clip() -> None:
+    image = np.array([[[[-5.0, 2.0, 4.0, 100.0]]]], np.float32)
+    assert normalise(image, (Normalisation(scheme="minmax"),))[0, 0, 0] == pytest.approx([0, 7 / 105, 9 / 105, 1])
+    clipped = normalise(image, (Normalisation(scheme="minmax", clip=(0.0, 8.0)),))
+    assert clipped[0, 0, 0].tolist() == [0.0, 0.25, 0.5, 1.0]
+    assert not normalise(np.full((1, 2, 2, 2), 7.5, np.float32), (Normalisation(scheme="minmax"),)).any()
+
+
+def test_an_array_can_be_normalised_in_place() -> None:
+    image = np.random.default_rng(0).normal(5.0, 3.0, size=(2, 6, 7, 8)).astype(np.float32)
+    rules = (Normalisation(scheme="zscore", clip=(0.0, 8.0)), Normalisation(scheme="ct", mean=2.0, std=4.0))
+    expected = normalise(image, rules)
+    assert normalise(image, rules, out=image) is image
+    assert np.array_equal(image, expected)

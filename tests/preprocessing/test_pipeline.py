@@ -29,7 +29,7 @@ def test_crop_resample_normalise_in_this_order(make_plan: MakePlan, make_grid: M
         (4.0, 3.0, 2.0), Normalisation(scheme="suv", clip=(0.0, 8.0), std=2.0), Normalisation(scheme="zscore")
     )
 
-    ready = preprocess(Case("A", image, grid, label), plan, body=BoundingBox((2, 3, 1), (10, 8, 9)))
+    ready = preprocess(Case("A", image, grid, label), plan, box=BoundingBox((2, 3, 1), (10, 8, 9)))
 
     assert ready.id == "A"
     assert ready.image.shape == (2, 4, 5, 16)
@@ -54,7 +54,7 @@ def test_nothing_moves_when_the_spacings_agree(make_plan: MakePlan, make_grid: M
     image = rng.normal(size=(1, 7, 6, 5)).astype(np.float32)
     label = rng.integers(2, size=(7, 6, 5), dtype=np.uint8)
 
-    ready = preprocess(Case("A", image, grid, label), make_plan((2.0, 3.0, 4.0)), body=whole((7, 6, 5)))
+    ready = preprocess(Case("A", image, grid, label), make_plan((2.0, 3.0, 4.0)), box=whole((7, 6, 5)))
 
     assert np.array_equal(ready.image, image)
     assert np.array_equal(ready.label, label)
@@ -70,7 +70,7 @@ def test_one_voxel_and_2d_images_are_preprocessed(
 ) -> None:
     case = Case("A", np.full((1, *shape), 3.0, np.float32), make_grid(shape, spacing))
 
-    ready = preprocess(case, make_plan((1.5, 1.5, 1.5 if shape[2] > 1 or shape[0] == 1 else 2.0)), body=whole(shape))
+    ready = preprocess(case, make_plan((1.5, 1.5, 1.5 if shape[2] > 1 or shape[0] == 1 else 2.0)), box=whole(shape))
 
     assert ready.image.shape == (1, *expected)
     assert ready.image == pytest.approx(np.full((1, *expected), 3.0))
@@ -94,3 +94,28 @@ def test_a_sample_of_the_foreground_holds_voxels_of_each_label() -> None:
 
 def test_an_empty_label_gives_no_sample() -> None:
     assert sample_foreground(np.zeros((3, 3, 3), np.uint8), np.random.default_rng(0)) == {}
+
+
+def test_a_fixed_grid_is_reached_whatever_the_spacing(make_plan: MakePlan, make_grid: MakeGrid) -> None:
+    grid = make_grid((12, 10, 9), (2.0, 3.0, 4.0))
+    image = np.random.default_rng(0).gamma(2.0, size=(1, 12, 10, 9)).astype(np.float32)
+    label = (image[0] > 3).astype(np.uint8)
+    plan = make_plan((4.0, 3.0, 2.0), Normalisation(scheme="minmax")).model_copy(update={"target_shape": (8, 8, 7)})
+
+    ready = preprocess(Case("A", image, grid, label), plan, box=BoundingBox((1, 0, 0), (12, 10, 9)))
+
+    assert ready.image.shape == (1, 8, 8, 7)
+    assert ready.label is not None
+    assert ready.label.shape == (8, 8, 7)
+    assert (ready.image.min(), ready.image.max()) == (0.0, 1.0)
+    assert ready.trace.resampled.shape == (8, 8, 7)
+    assert ready.trace.resampled.spacing_mm == pytest.approx((2.0 * 11 / 8, 3.0 * 10 / 8, 4.0 * 9 / 7))
+
+
+def test_the_raw_case_is_never_changed(make_plan: MakePlan, make_grid: MakeGrid) -> None:
+    image = np.random.default_rng(0).normal(size=(1, 6, 6, 6)).astype(np.float32)
+    before = image.copy()
+    case = Case("A", image, make_grid((6, 6, 6), (2.0, 2.0, 2.0)))
+    for spacing in ((2.0, 2.0, 2.0), (1.0, 2.0, 3.0)):
+        preprocess(case, make_plan(spacing, Normalisation(scheme="zscore")), box=whole((6, 6, 6)))
+    assert np.array_equal(image, before)

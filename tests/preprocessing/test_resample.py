@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from skimage.transform import resize
 
 from interactivepet.core.geometry import Shape
@@ -100,3 +101,42 @@ def test_a_label_at_the_border_reaches_the_border() -> None:
     label[0, :, 5] = 2
     out = resample_label(label, (12, 9, 12))
     assert (out[0, :, -1] == 2).all()
+
+
+@pytest.mark.parametrize(("shape", "target"), [*SHAPES, ((70, 33, 20), (81, 33, 14)), ((40, 8, 9), (130, 8, 9))])
+@pytest.mark.parametrize("order", [CUBIC, LINEAR])
+def test_an_axis_at_a_time_gives_what_the_whole_spline_gives(shape: Shape, target: Shape, order: int) -> None:
+    volume = np.random.default_rng(1).gamma(2.0, size=shape).astype(np.float32)
+    factors = [new / old for new, old in zip(target, shape, strict=True)]
+    expected = ndimage.zoom(volume, factors, order=order, mode="nearest", grid_mode=True).clip(
+        volume.min(), volume.max()
+    )
+
+    out = resample(volume[None], target, order=order)[0]
+
+    assert np.abs(out - expected).max() < 1e-5 * np.ptp(volume)
+
+
+def test_a_result_can_be_written_into_a_box_of_a_larger_array() -> None:
+    volume = np.random.default_rng(1).random((2, 9, 8, 7), np.float32)
+    larger = np.full((2, 20, 20, 20), -7.0, np.float32)
+    box = larger[:, 3:14, 5:13, 2:12]
+
+    assert resample(volume, (11, 8, 10), order=LINEAR, out=box) is box
+
+    assert np.array_equal(box, resample(volume, (11, 8, 10), order=LINEAR))
+    box[...] = -7.0
+    assert (larger == -7.0).all()
+
+
+@pytest.mark.parametrize(("shape", "target"), [*SHAPES, ((70, 33, 20), (81, 33, 14))])
+def test_the_likeliest_label_wins(shape: Shape, target: Shape) -> None:
+    label = np.random.default_rng(4).integers(4, size=shape, dtype=np.uint8) * 2
+    factors = [new / old for new, old in zip(target, shape, strict=True)]
+    indicators = [(label == value).astype(np.float32) for value in (6, 4, 2, 0)]
+    shares = [ndimage.zoom(one, factors, order=1, mode="nearest", grid_mode=True) for one in indicators]
+
+    # of equal shares the larger value wins: the first in this order
+    expected = np.array([6, 4, 2, 0])[np.argmax(np.round(shares, 5), axis=0)]
+
+    assert (resample_label(label, target) == expected).mean() > 0.999

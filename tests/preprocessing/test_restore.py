@@ -5,10 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from interactivepet.core.case import Case
+from interactivepet.core.case import Case, find_body_box
 from interactivepet.core.geometry import BoundingBox, Geometry, Shape, SpatialTrace
 from interactivepet.core.plan import Plan
-from interactivepet.planning.fingerprint import find_body_box
 from interactivepet.preprocessing.pipeline import preprocess
 from interactivepet.preprocessing.restore import restore
 
@@ -50,7 +49,7 @@ def test_what_a_network_sees_comes_back_to_its_place(
     case = Case("A", image, grid, inside.astype(np.uint8))
     body = find_body_box(image)
 
-    ready = preprocess(case, make_plan((target, target, target)), body=body)
+    ready = preprocess(case, make_plan((target, target, target)), box=body)
     on_grid = draw_ball(
         ready.trace.resampled, tuple(ready.trace.resampled.to_voxel(grid.to_mm((17.3, 16.1, 11.6)))), 19.0
     )

@@ -14,10 +14,11 @@ from interactivepet.core.interaction import Click
 from interactivepet.core.plan import (
     ClickSampling,
     GuidancePlan,
-    NetworkPlan,
+    MemoryEstimate,
     Normalisation,
     Plan,
     TrainingPlan,
+    UNetPlan,
 )
 from interactivepet.core.preprocessed import CaseRecord, GridRecord
 from interactivepet.dataset.arrays import write_array
@@ -52,8 +53,8 @@ def make_plan() -> MakePlan:
             median_shape=(24, 24, 24),
             patch_size=patch,
             normalisation=(Normalisation(scheme="suv"),),
-            network=NetworkPlan(
-                input_channels=1 + 2 * len(known),
+            network=UNetPlan(
+                input_channels=1 + 3 * len(known),
                 output_channels=1 + len(known),
                 features_per_stage=(4, 8),
                 kernel_sizes=(kernel, kernel),
@@ -63,7 +64,7 @@ def make_plan() -> MakePlan:
             ),
             guidance=GuidancePlan(scale_mm=6.0),
             training=TrainingPlan(clicks=clicks or ClickSampling(noise_mm=0.0), **settings),
-            estimated_memory_gb=0.01,
+            memory=MemoryEstimate(float32_gb=0.01, mixed_gb=0.01),
         )
 
     return make

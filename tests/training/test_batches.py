@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from interactivepet.core.geometry import Shape
 from interactivepet.core.plan import ClickSampling, Plan
+from interactivepet.dataset.arrays import write_array
 from interactivepet.errors import MissingArtefactError
 from interactivepet.guidance.encode import encode_clicks
 from interactivepet.training import augment
@@ -84,11 +86,60 @@ def test_a_batch_has_the_plans_shape(
 
     for _ in range(4):
         batch = next(loader)
-        assert batch["data"].shape == (3, 1 + 4, *patch)
+        assert batch["data"].shape == (3, 1 + 6, *patch)
         assert batch["data"].dtype == np.float32
         assert batch["target"].shape == (3, *patch)
         assert batch["target"].dtype == np.uint8
-        assert set(np.unique(batch["target"])) <= {0, 1, 3}
+        # the label of value 3 is the network's second
+        assert set(np.unique(batch["target"])) <= {0, 1, 2}
+
+
+def store_coarse(case: StoredCase, folder: Path, **masks: np.ndarray) -> StoredCase:
+    """Add the first step's masks to a case."""
+    paths = {}
+    for mode, mask in masks.items():
+        paths[mode] = folder / f"{mode}.b2nd"
+        write_array(paths[mode], mask[None].astype(np.float32))
+    return replace(case, coarse_paths=paths)
+
+
+def test_the_second_step_sees_the_first_ones_mask_of_the_same_clicks(
+    make_plan: MakePlan, store_case: StoreCase, tmp_path: Path
+) -> None:
+    image, label = make_volume((24, 24, 24))
+    none, extreme = np.roll(label, 3, axis=0), np.roll(label, 2, axis=1)
+    case = store_coarse(store_case(image, label, click_voxels=[(13, 13, 13)]), tmp_path, none=none, extreme=extreme)
+    for clicks, expected in ((NONE, none), (EXTREME, extreme)):
+        plan = make_plan((24, 24, 24), clicks=clicks, foreground_share=0.0)
+        data = next(PatchLoader([case], plan, seed=(0,), augmentation=None))["data"]
+        assert np.array_equal(data[0, -1], expected)
+
+
+def test_the_second_step_looks_near_the_first_ones_mask(
+    make_plan: MakePlan, store_case: StoreCase, tmp_path: Path
+) -> None:
+    image, label = make_volume((80, 24, 24))
+    mask = np.zeros_like(label)
+    mask[70:72, 10:12, 10:12] = 1
+    case = store_coarse(store_case(image, label), tmp_path, none=mask, extreme=mask)
+    plan = make_plan((8, 8, 8), foreground_share=0.0, batch_size=4)
+    loader = PatchLoader([case], plan, seed=(0,), augmentation=None)
+    seen = np.concatenate([next(loader)["data"][:, 0].reshape(4, -1) for _ in range(20)])
+    rows = (seen[seen > 0] - 1) // (24 * 24)
+    # 20 mm of 4 mm voxels on each side
+    assert rows.min() >= 65
+    assert rows.max() <= 76
+
+
+def test_augmentation_moves_image_and_mask_alike(make_plan: MakePlan, store_case: StoreCase, tmp_path: Path) -> None:
+    _, label = make_volume((24, 24, 24))
+    case = store_coarse(store_case(label[None].astype(np.float32), label), tmp_path, none=label, extreme=label)
+    plan = make_plan((16, 16, 16), clicks=NONE)
+    patches = PatchLoader([case], plan, seed=(3,), augmentation=make_augmentation((16, 16, 16)))
+    for _ in range(6):
+        batch = next(patches)
+        overlap = (batch["data"][:, -1] > 0.5) & (batch["target"] > 0)
+        assert overlap.sum() > 0.6 * (batch["target"] > 0).sum() > 0
 
 
 def test_half_of_a_batch_is_centred_on_the_foreground(make_plan: MakePlan, store_case: StoreCase) -> None:
@@ -259,7 +310,8 @@ def test_training_and_prediction_encode_clicks_alike(make_plan: MakePlan, store_
     whole = encode_clicks(case.record.clicks, grid, labels=plan.label_values, scale_mm=plan.guidance.scale_mm)
     free = batch["data"][0]
     assert np.array_equal(free[0], make_volume((24, 20, 20))[0][0])
-    assert free[1:] == pytest.approx(whole, abs=1e-6)
+    assert free[1:-1] == pytest.approx(whole, abs=1e-6)
+    assert not free[-1].any()
 
 
 def test_without_clicks_the_guidance_is_empty(make_plan: MakePlan, store_case: StoreCase) -> None:

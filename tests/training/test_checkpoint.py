@@ -11,7 +11,15 @@ from torch import nn
 
 from interactivepet.core.checkpoint import EpochRecord
 from interactivepet.errors import StaleArtefactError, TrainingError
-from interactivepet.training.checkpoint import TrainingState, load_state, load_weights, save_state, save_weights
+from interactivepet.training.checkpoint import (
+    TrainingState,
+    has_state,
+    load_state,
+    load_weights,
+    remove_state,
+    save_state,
+    save_weights,
+)
 
 
 def make_record(epoch: int, *, validation_loss: float = 0.7) -> EpochRecord:
@@ -42,6 +50,7 @@ def make_state(network: nn.Module, optimizer: torch.optim.SGD, *, run_id: str | 
         made_from="cafe",
         epochs=(make_record(0), make_record(1)),
         network=network.state_dict(),
+        average={},
         optimizer=optimizer.state_dict(),
         scaler=torch.amp.GradScaler("cpu", enabled=False).state_dict(),
         run_id=run_id,
@@ -82,6 +91,7 @@ def test_a_loss_that_is_not_finite_survives(tmp_path: Path) -> None:
         state.made_from,
         (make_record(0, validation_loss=math.inf),),
         state.network,
+        {},
         state.optimizer,
         state.scaler,
         None,
@@ -170,6 +180,60 @@ def test_an_interrupted_write_leaves_the_last_state(tmp_path: Path, monkeypatch:
         save_state(path, make_state(network, make_optimizer(network), run_id="other"))
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["c.pt"]
+
+
+def save_twice(path: Path) -> None:
+    """Leave the states of run `first` and, over it, `second`."""
+    network = make_network()
+    for run_id in ("first", "second"):
+        save_state(path, make_state(network, make_optimizer(network), run_id=run_id))
+
+
+def damage(path: Path, *, share: float) -> None:
+    """Flip one bit of a tensor's content."""
+    content = bytearray(path.read_bytes())
+    content[int(share * len(content))] ^= 1
+    path.write_bytes(content)
+
+
+def test_the_state_before_is_kept_and_used_when_the_last_is_damaged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "c.pt"
+    save_twice(path)
+    assert load_state(path, made_from="cafe").run_id == "second"
+    path.write_bytes(path.read_bytes()[:500])
+    assert load_state(path, made_from="cafe").run_id == "first"
+    assert "going on with the state before it, c.previous.pt" in caplog.text
+    # the next state must not push the whole one out
+    assert not path.exists()
+    assert load_state(path, made_from="cafe").run_id == "first"
+
+
+def test_a_kill_between_the_two_renames_costs_nothing_more(tmp_path: Path) -> None:
+    path = tmp_path / "c.pt"
+    save_twice(path)
+    path.unlink()
+    assert has_state(path)
+    assert load_state(path, made_from="cafe").run_id == "first"
+
+
+def test_a_flipped_bit_of_a_tensor_is_recognised(tmp_path: Path) -> None:
+    network = nn.Linear(200, 200)
+    path = tmp_path / "c.pt"
+    save_state(path, make_state(network, make_optimizer(network)))
+    damage(path, share=0.5)
+    with pytest.raises(TrainingError, match="is damaged"):
+        load_state(path, made_from="cafe")
+
+
+def test_both_states_are_removed(tmp_path: Path) -> None:
+    path = tmp_path / "c.pt"
+    save_twice(path)
+    assert len(list(tmp_path.iterdir())) == 2
+    remove_state(path)
+    assert list(tmp_path.iterdir()) == []
+    assert not has_state(path)
 
 
 def test_a_state_of_an_older_version_is_stale(tmp_path: Path) -> None:

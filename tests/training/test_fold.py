@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,12 @@ import torch
 from interactivepet.core.plan import Plan
 from interactivepet.errors import SettingsError, StaleArtefactError, TrainingError
 from interactivepet.networks.build import build_network
-from interactivepet.tracking.tracker import NullTracker
-from interactivepet.training import fold
+from interactivepet.training import epochs, fold
 from interactivepet.training.batches import StoredCase
-from interactivepet.training.checkpoint import load_state, load_weights
+from interactivepet.training.checkpoint import load_state, load_weights, read_tensors
 from interactivepet.training.fold import FoldData, TrainingOptions, train_fold
-from interactivepet.training.loop import Engine
+from interactivepet.training.loop import Engine, ValidationScore
+from tests.null_tracker import NullTracker
 
 MakePlan = Callable[..., Plan]
 StoreCase = Callable[..., StoredCase]
@@ -148,17 +149,17 @@ def test_an_interrupted_fold_continues_to_the_same_number_of_epochs(plan: Plan, 
 def test_an_epoch_starts_with_the_rate_weights_and_momentum_of_its_time(
     plan: Plan, data: FoldData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = fold.train_epoch
+    real = epochs.train_epoch
     seen: list[tuple[float, torch.Tensor, torch.Tensor | None]] = []
 
-    def look(engine: Engine, batches: Iterator[Any], *, n_iterations: int) -> Iterator[float]:
+    def look(engine: Engine, batches: Iterator[Any], **settings: Any) -> Iterator[torch.Tensor]:
         (group,) = engine.optimizer.param_groups
         weight = group["params"][0]
         momentum = engine.optimizer.state[weight].get("momentum_buffer")
         seen.append((group["lr"], weight.detach().clone(), None if momentum is None else momentum.clone()))
-        return real(engine, batches, n_iterations=n_iterations)
+        return real(engine, batches, **settings)
 
-    monkeypatch.setattr(fold, "train_epoch", look)
+    monkeypatch.setattr(epochs, "train_epoch", look)
     with pytest.raises(KeyboardInterrupt):
         train_fold(plan, data, tracker=StubTracker(fail_at=0), options=OPTIONS)
     state = load_state(data.checkpoint, made_from=made_from(plan, data))
@@ -189,10 +190,10 @@ def test_a_fold_continues_on_a_card_that_scales_gradients(
 
 
 def test_an_epoch_under_way_is_repeated(plan: Plan, data: FoldData, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = fold.train_epoch
+    real = epochs.train_epoch
     n_epochs = 0
 
-    def stop_in_the_second(*args: Any, **kwargs: Any) -> Iterator[float]:
+    def stop_in_the_second(*args: Any, **kwargs: Any) -> Iterator[torch.Tensor]:
         nonlocal n_epochs
         n_epochs += 1
         losses = real(*args, **kwargs)
@@ -201,10 +202,10 @@ def test_an_epoch_under_way_is_repeated(plan: Plan, data: FoldData, monkeypatch:
             raise KeyboardInterrupt
         yield from losses
 
-    monkeypatch.setattr(fold, "train_epoch", stop_in_the_second)
+    monkeypatch.setattr(epochs, "train_epoch", stop_in_the_second)
     with pytest.raises(KeyboardInterrupt):
         train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
-    monkeypatch.setattr(fold, "train_epoch", real)
+    monkeypatch.setattr(epochs, "train_epoch", real)
 
     trained = train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
     assert [record.epoch for record in trained.epochs] == [0, 1]
@@ -274,7 +275,8 @@ def test_who_is_trained_on_is_part_of_the_hash(data: FoldData) -> None:
 
 def test_a_damaged_checkpoint_is_refused(plan: Plan, data: FoldData) -> None:
     train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
-    data.checkpoint.write_bytes(data.checkpoint.read_bytes()[:1000])
+    for path in data.folder.glob("checkpoint*.pt"):
+        path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(TrainingError, match="is damaged"):
         train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
 
@@ -299,14 +301,14 @@ def test_a_loss_that_is_not_finite_ends_the_fold(plan: Plan, data: FoldData, sto
     ],
     ids=["cuda", "cpu", "python"],
 )
-def test_lack_of_memory_names_the_budget(
+def test_lack_of_memory_is_explained(
     plan: Plan, data: FoldData, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def run_out(*args: Any, **kwargs: Any) -> Iterator[float]:
         raise error
 
-    monkeypatch.setattr(fold, "train_epoch", run_out)
-    with pytest.raises(TrainingError, match=r"patch \(16, 16, 16\) and batch 2 .* smaller --budget"):
+    monkeypatch.setattr(epochs, "train_epoch", run_out)
+    with pytest.raises(TrainingError, match=r"fold 3: out of memory with patch \(16, 16, 16\) and batch 2"):
         train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
 
 
@@ -327,3 +329,144 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_written(plan: 
         train_fold(plan, data, tracker=tracker, options=replace(OPTIONS, device="abacus"))
     assert tracker.calls == []
     assert not data.folder.exists()
+
+
+def read_weights(data: FoldData) -> dict[str, torch.Tensor]:
+    return read_tensors(data.weights)
+
+
+def same(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> bool:
+    return all(torch.equal(first[name], tensor) for name, tensor in second.items())
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_an_interrupted_deterministic_run_ends_with_the_weights_of_an_undisturbed_one(
+    plan: Plan, data: FoldData, ema: float | None
+) -> None:
+    plan = plan.model_copy(update={"training": plan.training.model_copy(update={"ema": ema})})
+    options = replace(OPTIONS, epochs=3, deterministic=True)
+    calm = train_fold(plan, data, tracker=NullTracker(), options=replace(options, resume=False))
+    expected = read_weights(data)
+
+    with pytest.raises(KeyboardInterrupt):
+        train_fold(plan, data, tracker=StubTracker(fail_at=1), options=replace(options, resume=False))
+    continued = train_fold(plan, data, tracker=NullTracker(), options=options)
+
+    assert same(read_weights(data), expected)
+    assert [r.loss for r in continued.epochs] == [r.loss for r in calm.epochs]
+    other = train_fold(plan, data, tracker=NullTracker(), options=replace(options, seed=1, resume=False))
+    assert other.weights_sha256 != calm.weights_sha256
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_the_rate_falls_with_every_iteration(plan: Plan, data: FoldData, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    real = Engine.set_rate
+    monkeypatch.setattr(Engine, "set_rate", lambda engine, rate: (seen.append(rate), real(engine, rate))[1])
+    train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
+    # each epoch of two iterations sets the rate before, between and after its steps
+    shares = [0.0, 0.25, 0.5, 0.5, 0.75, 1.0]
+    assert seen == pytest.approx([0.01 * (1 - share) ** 0.9 for share in shares])
+
+
+@pytest.mark.parametrize(
+    ("options", "n_epochs"), [({"until_dice": 1e-9}, 1), ({"patience": 2}, 3), ({"patience": 2, "until_dice": 1.0}, 3)]
+)
+def test_a_run_ends_early(
+    plan: Plan, data: FoldData, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], n_epochs: int
+) -> None:
+    monkeypatch.setattr(epochs, "validate_epoch", lambda *args, **kwargs: ValidationScore(0.5, (0.4,)))
+    trained = train_fold(plan, data, tracker=NullTracker(), options=replace(OPTIONS, epochs=9, **options))
+    assert len(trained.epochs) == n_epochs
+    assert data.weights.is_file()
+
+
+def test_the_time_limit_cuts_the_epoch_and_the_rate_falls_with_it(
+    plan: Plan, data: FoldData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = []
+    real = Engine.set_rate
+    monkeypatch.setattr(Engine, "set_rate", lambda engine, rate: (rates.append(rate), real(engine, rate))[1])
+    options = replace(OPTIONS, epochs=1000, iterations=1000, time_limit_s=1.0)
+    trained = train_fold(plan, data, tracker=NullTracker(), options=options)
+    (record,) = trained.epochs
+    assert 1.0 <= record.seconds < 20.0
+    assert math.isfinite(record.validation_loss)
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 0.009
+    again = train_fold(plan, data, tracker=NullTracker(), options=options)
+    assert again.epochs == trained.epochs
+
+
+def test_a_signal_ends_the_run_after_an_iteration(
+    plan: Plan, data: FoldData, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = epochs.train_epoch
+    steps = []
+
+    def send(*args: Any, **kwargs: Any) -> Iterator[torch.Tensor]:
+        for loss in real(*args, **kwargs):
+            steps.append(loss)
+            if len(steps) == 3:
+                signal.raise_signal(signal.SIGTERM)
+            yield loss
+
+    monkeypatch.setattr(epochs, "train_epoch", send)
+    tracker = StubTracker()
+    with pytest.raises(SystemExit) as info:
+        train_fold(plan, data, tracker=tracker, options=OPTIONS)
+    assert info.value.code == 143
+    assert len(steps) == 3
+    assert tracker.told("end") == [True]
+    assert "its 1 whole epochs are in" in caplog.text
+    assert len(load_state(data.checkpoint, made_from=made_from(plan, data)).epochs) == 1
+    assert not data.weights.exists()
+
+
+def test_the_best_weights_are_kept_when_asked_for(plan: Plan, data: FoldData, monkeypatch: pytest.MonkeyPatch) -> None:
+    dice = iter([0.5, 0.9, 0.1])
+    monkeypatch.setattr(epochs, "validate_epoch", lambda *args, **kwargs: ValidationScore(0.5, (next(dice),)))
+    weights = []
+
+    class Watcher(StubTracker):
+        def log_metrics(self, metrics: Mapping[str, float], *, step: int | None = None) -> None:
+            weights.append(load_state(data.checkpoint, made_from=made_from(plan, data)).network)
+
+    options = replace(OPTIONS, epochs=3)
+    train_fold(plan, data, tracker=Watcher(), options=replace(options, keep="best"))
+    assert same(read_weights(data), weights[1])
+    assert not same(read_weights(data), weights[2])
+    train_fold(plan, data, tracker=NullTracker(), options=options)
+    assert same(read_weights(data), weights[2])
+    assert same(read_tensors(data.best_weights), weights[1])
+
+
+def test_a_fold_starts_from_given_weights(plan: Plan, data: FoldData, tmp_path: Path) -> None:
+    train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
+    source = tmp_path / "given.pt"
+    source.write_bytes(data.weights.read_bytes())
+    training = plan.training.model_copy(update={"learning_rate": 1e-12, "weight_decay": 0.0})
+    still = plan.model_copy(update={"training": training})
+    options = replace(OPTIONS, epochs=1, iterations=1, pretrained=source, resume=False, seed=5)
+    train_fold(still, data, tracker=NullTracker(), options=options)
+    for name, tensor in read_weights(data).items():
+        assert torch.allclose(tensor, read_tensors(source)[name], atol=1e-6)
+
+
+def test_more_epochs_continue_from_the_state(plan: Plan, data: FoldData) -> None:
+    first = train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
+    second = train_fold(plan, data, tracker=NullTracker(), options=replace(OPTIONS, epochs=4))
+    assert second.epochs[:2] == first.epochs
+    assert [record.learning_rate for record in second.epochs[2:]] == pytest.approx([0.01 * 0.5**0.9, 0.01 * 0.25**0.9])
+
+
+def test_speed_and_waiting_are_measured(plan: Plan, data: FoldData) -> None:
+    tracker = StubTracker()
+    trained = train_fold(plan, data, tracker=tracker, options=OPTIONS)
+    for record, (_, logged) in zip(trained.epochs, tracker.told("metrics"), strict=True):
+        assert record.iterations_per_second > 1 / record.seconds
+        assert 0.0 < record.wait_share < 1.0
+        assert (logged["iterations_per_second"], logged["wait_share"]) == (
+            record.iterations_per_second,
+            record.wait_share,
+        )

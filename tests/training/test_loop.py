@@ -15,7 +15,6 @@ from interactivepet.networks.build import build_network
 from interactivepet.training.loop import (
     Engine,
     make_engine,
-    polynomial_rate,
     train_epoch,
     validate_epoch,
 )
@@ -35,7 +34,7 @@ def make_batch(seed: int = 0) -> Batch:
     rng = np.random.default_rng(seed)
     target = np.zeros((2, 8, 8, 8), np.uint8)
     target[:, 2:6, 2:6, 2:6] = 1
-    data = rng.normal(size=(2, 3, 8, 8, 8)).astype(np.float32)
+    data = rng.normal(size=(2, 4, 8, 8, 8)).astype(np.float32)
     data[:, 0] += 3.0 * target
     return {"data": data, "target": target}
 
@@ -62,11 +61,6 @@ class Constant(nn.Module):
         return [self.logits]
 
 
-def test_the_learning_rate_falls_as_a_polynomial() -> None:
-    rates = [polynomial_rate(0.01, step, n_steps=4) for step in range(4)]
-    assert rates == pytest.approx([0.01, 0.01 * 0.75**0.9, 0.01 * 0.5**0.9, 0.01 * 0.25**0.9])
-
-
 def test_the_plan_decides_on_the_optimiser(make_plan: MakePlan) -> None:
     engine = make_small_engine(make_plan, learning_rate=0.02, momentum=0.8, weight_decay=1e-3)
     (group,) = engine.optimizer.param_groups
@@ -86,7 +80,7 @@ def test_bfloat16_needs_no_scaler(make_plan: MakePlan, monkeypatch: pytest.Monke
 
 def test_training_lowers_the_loss(make_plan: MakePlan) -> None:
     engine = make_small_engine(make_plan, momentum=0.9)
-    losses = list(train_epoch(engine, repeat(make_batch()), n_iterations=25))
+    losses = [float(loss) for loss in train_epoch(engine, repeat(make_batch()), n_iterations=25)]
     assert len(losses) == 25
     assert losses[-1] < 0.7 * losses[0]
     assert validate_epoch(engine, repeat(make_batch(1)), n_iterations=1).loss < losses[0]
@@ -110,12 +104,76 @@ def test_large_gradients_are_scaled_down(make_plan: MakePlan) -> None:
     assert 0 < float((after - before).norm()) < 12.1
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_stops_the_epoch(make_plan: MakePlan, value: float) -> None:
+def test_a_step_may_change_its_batch(make_plan: MakePlan) -> None:
+    engine = make_small_engine(make_plan)
     batch = make_batch()
-    batch["data"][0, 0, 4, 4, 4] = value
-    with pytest.raises(FloatingPointError, match="the loss is nan"):
-        list(train_epoch(make_small_engine(make_plan), repeat(batch), n_iterations=2))
+    seen = []
+
+    def prepare(data: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        seen.append((tuple(data.shape), tuple(target.shape)))
+        return torch.zeros_like(data), torch.zeros_like(target)
+
+    (changed,) = train_epoch(engine, repeat(batch), n_iterations=1, prepare=prepare)
+
+    empty = {name: np.zeros_like(array) for name, array in batch.items()}
+    (expected,) = train_epoch(make_small_engine(make_plan), repeat(empty), n_iterations=1)
+    assert seen == [((2, 4, 8, 8, 8), (2, 8, 8, 8))]
+    assert torch.equal(changed, expected)
+
+
+def test_the_average_is_what_is_validated(make_plan: MakePlan) -> None:
+    engine = make_small_engine(make_plan, ema=0.9)
+    start = next(engine.network.parameters()).detach().clone()
+    list(train_epoch(engine, repeat(make_batch()), n_iterations=3))
+    last, mean = (next(network.parameters()).detach() for network in (engine.network, engine.result))
+    assert engine.result is not engine.network
+    assert 0 < float((mean - start).norm()) < float((last - start).norm())
+    with torch.no_grad():
+        for parameter in engine.network.parameters():
+            parameter.fill_(math.nan)
+    assert math.isfinite(validate_epoch(engine, repeat(make_batch()), n_iterations=1).loss)
+
+
+def test_without_an_average_the_network_itself_is_validated(make_plan: MakePlan) -> None:
+    engine = make_small_engine(make_plan)
+    assert engine.result is engine.network
+
+
+def test_a_network_that_cannot_be_compiled_runs_as_it_is(
+    make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def compile_nothing(run: Callable[..., Any]) -> Callable[..., Any]:
+        def fail(data: torch.Tensor) -> None:
+            raise RuntimeError("no compiler\nand more")
+
+        return fail
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    plan = make_plan((8, 8, 8))
+    network = build_network(plan.network, deep_supervision=True)
+    engine = make_engine(network, plan, device=CPU, compile_network=True)
+    assert engine.forward is engine.network
+    assert caplog.messages == ["the network is not compiled and runs as it is: no compiler"]
+
+
+def test_a_compiled_network_is_what_steps_run(make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = []
+
+    def compile_and_count(run: Callable[..., Any]) -> Callable[..., Any]:
+        def call(data: torch.Tensor) -> Any:
+            runs.append(tuple(data.shape))
+            return run(data)
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", compile_and_count)
+    plan = make_plan((8, 8, 8))
+    torch.manual_seed(0)
+    compiled = make_engine(build_network(plan.network, deep_supervision=True), plan, device=CPU, compile_network=True)
+    (loss,) = train_epoch(compiled, repeat(make_batch()), n_iterations=1)
+    (expected,) = train_epoch(make_small_engine(make_plan), repeat(make_batch()), n_iterations=1)
+    assert runs == [(2, 4, 8, 8, 8)] * 2
+    assert torch.equal(loss, expected)
 
 
 def test_pseudo_dice_counts_all_patches_together(make_plan: MakePlan) -> None:

@@ -14,7 +14,7 @@ from interactivepet.core.case import Case
 from interactivepet.core.geometry import Geometry
 from interactivepet.core.imported import ImportedCase
 from interactivepet.core.suv import DicomSource, SuvRecord, SuvRule, SuvVariant
-from interactivepet.dataset.dicom.masks import MaskFile, read_label
+from interactivepet.dataset.dicom.masks import MaskFile, UsedRegions, read_label
 from interactivepet.dataset.dicom.tree import FoundSeries
 from interactivepet.errors import CaseError
 
@@ -79,8 +79,8 @@ class DicomJob:
         note = record.model_dump_json(indent=2) + "\n"
         return ImportedCase(Case(self.id, image, geometry, label), {SUV_JSON: note})
 
-    def _load_label(self, geometry: Geometry) -> tuple[npt.NDArray[np.uint8] | None, dict[str, tuple[str, ...]]]:
-        """Give the label on the PET grid, None for a case without masks; and file -> regions that were used."""
+    def _load_label(self, geometry: Geometry) -> tuple[npt.NDArray[np.uint8] | None, UsedRegions]:
+        """Give the label on the PET grid, None for a case without masks; and the regions that were used."""
         if not self.masks:
             return None, {}
         return read_label(self.masks, self.entries, union=self.union, geometry=geometry)

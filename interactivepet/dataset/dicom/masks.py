@@ -5,23 +5,35 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.geometry import Geometry
+from interactivepet.dataset.dicom.selection import find_regions
 from interactivepet.dataset.dicom.tree import FoundSeries
 from interactivepet.errors import CaseError
 
-__all__ = ["MASK_MODALITIES", "MaskFile", "assign_masks", "list_entries", "name_label", "read_label", "read_mask_files"]
+__all__ = [
+    "MASK_MODALITIES",
+    "MaskFile",
+    "UsedRegions",
+    "assign_masks",
+    "list_entries",
+    "name_label",
+    "read_label",
+    "read_mask_files",
+]
 
 logger = logging.getLogger(__name__)
 
 MASK_MODALITIES = ("RTSTRUCT", "SEG")
+
+UsedRegions = dict[str, dict[str, tuple[str, ...]]]
+"""File -> name or pattern that was asked for -> names of the regions that it means there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +52,9 @@ class MaskFile:
     regions: tuple[str, ...]
     referenced: str | None
 
-    def has(self, entry: str) -> bool:
-        """Whether a name or pattern, without regard to case, means any of the regions."""
-        wanted = entry.strip().casefold()
-        names = [region.strip().casefold() for region in self.regions]
-        return wanted in names or any(fnmatchcase(name, wanted) for name in names)
+    def find(self, entry: str) -> tuple[str, ...]:
+        """Give the regions that a name or pattern means, without regard to case."""
+        return tuple(self.regions[index].strip() for index in find_regions(self.regions, entry))
 
 
 def read_mask_files(series: Iterable[FoundSeries]) -> tuple[MaskFile, ...]:
@@ -122,7 +132,7 @@ def name_label(entry: str) -> str:
 
 def read_label(
     masks: Sequence[MaskFile], entries: Sequence[str], *, union: bool, geometry: Geometry
-) -> tuple[npt.NDArray[np.uint8], dict[str, tuple[str, ...]]]:
+) -> tuple[npt.NDArray[np.uint8], UsedRegions]:
     """Make a case's label of its files.
 
     Args:
@@ -132,17 +142,17 @@ def read_label(
         geometry: the grid of the PET.
 
     Returns:
-        Label (I, J, K); and file -> entries used. Where regions overlap, a voxel belongs to the smaller one, so
+        Label (I, J, K); and the regions used. Where regions overlap, a voxel belongs to the smaller one, so
         that a tumour stays visible in the oedema or organ around it.
 
     Raises:
         CaseError: no file has any of the regions, two files have the same one, or one disappears in others.
     """
-    used = {mask: tuple(entry for entry in entries if mask.has(entry)) for mask in masks}
+    used = {mask: {entry: names for entry in entries if (names := mask.find(entry))} for mask in masks}
     if not any(used.values()):
         there = ", ".join(region for mask in masks for region in mask.regions) or "none"
         raise CaseError(f"no region is named {' or '.join(entries)}, found {there}; choose of these")
-    _refuse_twins(masks, entries)
+    _refuse_twins(used)
     label = np.zeros(geometry.shape, dtype=np.uint8)
     regions: dict[int, npt.NDArray[np.bool_]] = {}
     for value, entry in enumerate(entries, start=1):
@@ -189,14 +199,12 @@ def _read(mask: MaskFile, entries: Sequence[str], *, geometry: Geometry) -> npt.
     return rtstruct.read_rtstruct(mask.path, geometry=geometry, rois=entries, union=True) > 0
 
 
-def _refuse_twins(masks: Sequence[MaskFile], entries: Sequence[str]) -> None:
+def _refuse_twins(used: Mapping[MaskFile, Mapping[str, tuple[str, ...]]]) -> None:
     """Two files with the same region are two versions of it, and it is open which one holds."""
     files: dict[str, list[str]] = defaultdict(list)
-    for mask in masks:
-        for region in {region.strip().casefold() for region in mask.regions}:
-            alone = MaskFile(mask.path, mask.series, (region,), mask.referenced)
-            if any(alone.has(entry) for entry in entries):
-                files[region].append(str(mask.path))
+    for mask, chosen in used.items():
+        for region in sorted({name.casefold() for names in chosen.values() for name in names}):
+            files[region].append(str(mask.path))
     for region, paths in files.items():
         if len(paths) > 1:
             raise CaseError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +13,21 @@ import pydicom
 from pydicom import Dataset
 
 from interactivepet.core.geometry import Geometry
+from interactivepet.dataset.dicom.selection import order_labels
 from interactivepet.dataset.dicom.series import RAS_FROM_LPS, arrange_slices, read_headers
 from interactivepet.dataset.volume import describe_mismatch
 from interactivepet.errors import CaseError
 
-__all__ = ["SERIES_TOLERANCE_MM", "SourceSeries", "is_part_of", "place_mask", "read_dicom", "read_source"]
+__all__ = [
+    "SERIES_TOLERANCE_MM",
+    "DrawnMask",
+    "SourceSeries",
+    "draw_on_series",
+    "is_part_of",
+    "place_mask",
+    "read_dicom",
+    "read_source",
+]
 
 SERIES_TOLERANCE_MM = 0.1
 """A mask's grid may be this far from its series': slice positions are stored with few digits."""
@@ -55,6 +65,46 @@ class SourceSeries:
         origin = np.array([float(x) for x in self.headers[k].ImagePositionPatient])
         place: npt.NDArray[np.float64] = points @ steps.T + origin
         return place
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DrawnMask:
+    """A mask on the slices of a series, ready to be written as DICOM.
+
+    Attributes:
+        mask: (columns, rows, slices), 0 is background.
+        regions: name and value of every label in rising order of the values.
+        source: the series.
+    """
+
+    mask: npt.NDArray[np.uint8]
+    regions: tuple[tuple[str, int], ...]
+    source: SourceSeries
+
+
+def draw_on_series(
+    mask: npt.NDArray[np.uint8],
+    geometry: Geometry,
+    *,
+    labels: Mapping[str, int],
+    series: Sequence[Path],
+    name: str,
+) -> DrawnMask:
+    """Bring a mask onto the slices of its series.
+
+    Args:
+        mask: (I, J, K), 0 is background.
+        geometry: its grid: the series' own or a part of it, axes in any order and direction.
+        labels: name -> value of every label, with voxels in this mask or not.
+        series: the slices that the image was made of, in any order.
+        name: of the mask, for messages.
+
+    Raises:
+        CaseError: the series cannot be read, the mask does not fit it, or it holds values without a name.
+    """
+    source = read_source(series)
+    regions = order_labels(mask, labels, name=name)
+    return DrawnMask(place_mask(mask, geometry, whole=source.geometry, name=name), regions, source)
 
 
 def read_dicom(path: Path, *, classes: Sequence[str], kind: str) -> Dataset:

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from pydicom import Dataset
 
 from interactivepet.core.geometry import Geometry
-from interactivepet.dataset.dicom.reference import place_mask, read_dicom, read_source
+from interactivepet.dataset.dicom.reference import draw_on_series, read_dicom
 from interactivepet.dataset.dicom.rois import Roi, find_contour_spacing_mm, rasterise_roi
-from interactivepet.dataset.dicom.selection import join_labels, order_labels, select_regions
+from interactivepet.dataset.dicom.selection import join_labels, select_regions
 from interactivepet.dataset.dicom.structure_set import build_structure_set
 from interactivepet.dataset.volume import naming_file
 from interactivepet.dataset.write import atomic_path
@@ -115,10 +115,8 @@ def write_rtstruct(
     Raises:
         CaseError: the mask does not fit the series, or holds values without a name.
     """
-    source = read_source(series)
-    regions = order_labels(mask, labels, name=str(path))
-    placed = place_mask(mask, geometry, whole=source.geometry, name=str(path))
-    dataset = build_structure_set(placed, regions, series=source)
+    drawn = draw_on_series(mask, geometry, labels=labels, series=series, name=str(path))
+    dataset = build_structure_set(drawn.mask, drawn.regions, series=drawn.source)
     with atomic_path(path) as partial:
         dataset.save_as(partial, enforce_file_format=True)
 

@@ -14,9 +14,9 @@ from pydicom.uid import generate_uid
 
 from interactivepet.core.geometry import Geometry
 from interactivepet.dataset.dicom.planes import check_inside
-from interactivepet.dataset.dicom.reference import place_mask, read_dicom, read_source
+from interactivepet.dataset.dicom.reference import draw_on_series, read_dicom
 from interactivepet.dataset.dicom.seg_frames import read_frames
-from interactivepet.dataset.dicom.selection import join_labels, order_labels, select_regions
+from interactivepet.dataset.dicom.selection import join_labels, select_regions
 from interactivepet.dataset.dicom.structure_set import COLOURS, MANUFACTURER, SERIES_NUMBER
 from interactivepet.dataset.volume import naming_file
 from interactivepet.dataset.write import atomic_path
@@ -116,13 +116,11 @@ def write_seg(
     Raises:
         CaseError: the mask does not fit the series, or holds values without a name.
     """
-    source = read_source(series)
-    segments = order_labels(mask, labels, name=str(path))
-    placed = place_mask(mask, geometry, whole=source.geometry, name=str(path))
-    values = np.zeros(256, dtype=np.uint8)
-    values[[value for _, value in segments]] = np.arange(1, len(segments) + 1)
-    frames = values[placed].transpose(2, 1, 0)
-    dataset = _build(frames, [name for name, _ in segments], headers=source.headers)
+    drawn = draw_on_series(mask, geometry, labels=labels, series=series, name=str(path))
+    numbers = np.zeros(256, dtype=np.uint8)
+    numbers[[value for _, value in drawn.regions]] = np.arange(1, len(drawn.regions) + 1)
+    frames = numbers[drawn.mask].transpose(2, 1, 0)
+    dataset = _build(frames, [name for name, _ in drawn.regions], headers=drawn.source.headers)
     # The source's character set may not have the labels' letters.
     dataset.SpecificCharacterSet = "ISO_IR 192"
     with atomic_path(path) as partial:

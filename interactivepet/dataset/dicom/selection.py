@@ -12,7 +12,7 @@ from interactivepet.core.geometry import Shape
 from interactivepet.dataset.read import LARGEST_LABEL
 from interactivepet.errors import CaseError
 
-__all__ = ["join_labels", "order_labels", "select_regions"]
+__all__ = ["find_regions", "join_labels", "order_labels", "select_regions"]
 
 LONGEST_NAME = 64
 """Characters, of a region in DICOM."""
@@ -44,6 +44,16 @@ def select_regions(
     if len(groups) > LARGEST_LABEL:
         raise CaseError(f"{source}: {len(groups)} found, expected at most {LARGEST_LABEL}; choose some by name")
     return tuple(groups)
+
+
+def find_regions(names: Sequence[str], entry: str) -> tuple[int, ...]:
+    """Give the indices of the regions that a name or pattern means, without regard to case; perhaps none.
+
+    The exact name wins: it may hold characters that a pattern reads otherwise.
+    """
+    folded, text = [name.strip().casefold() for name in names], entry.strip().casefold()
+    exact = tuple(index for index, name in enumerate(folded) if name == text)
+    return exact or tuple(index for index, name in enumerate(folded) if fnmatchcase(name, text))
 
 
 def join_labels(masks: Sequence[npt.NDArray[np.bool_]], shape: Shape) -> npt.NDArray[np.uint8]:
@@ -81,10 +91,7 @@ def order_labels(mask: npt.NDArray[np.uint8], labels: Mapping[str, int], *, name
 
 
 def _match(names: Sequence[str], entry: str, *, source: str) -> tuple[int, ...]:
-    """Prefer the exact name, which may hold characters that a pattern reads otherwise."""
-    folded, text = [name.strip().casefold() for name in names], entry.strip().casefold()
-    found = [index for index, name in enumerate(folded) if name == text]
-    found = found or [index for index, name in enumerate(folded) if fnmatchcase(name, text)]
+    found = find_regions(names, entry)
     if not found:
         raise CaseError(f"{source}: none is named {entry}, found {', '.join(names)}; choose of these")
-    return tuple(found)
+    return found

@@ -44,6 +44,7 @@ class DicomOptions:
         union: every region that was chosen is part of one label.
         with_ct: the CT in the PET's frame of reference becomes a second channel on the PET grid.
         labels: names of the labels, in place of those of the regions.
+        read_masks: without, masks are passed over.
     """
 
     variant: SuvVariant = "bw"
@@ -51,6 +52,7 @@ class DicomOptions:
     union: bool = False
     with_ct: bool = False
     labels: tuple[str, ...] = ()
+    read_masks: bool = True
 
 
 def find_dicom_source(folder: Path, *, options: DicomOptions) -> ImportSource:
@@ -68,7 +70,8 @@ def find_dicom_source(folder: Path, *, options: DicomOptions) -> ImportSource:
     """
     series, files_over = find_series(folder)
     pets, doubtful = _choose_pets(series)
-    masks, masks_over = assign_masks(read_mask_files(series), pets, others=[one for one in series if one not in pets])
+    found_masks = read_mask_files(series) if options.read_masks else ()
+    masks, masks_over = assign_masks(found_masks, pets, others=[one for one in series if one not in pets])
     cts = {pet: ct for pet in pets if options.with_ct and (ct := _find_ct(pet, series))}
     for one in series:
         if one not in pets and one not in cts.values() and one.modality not in MASK_MODALITIES:

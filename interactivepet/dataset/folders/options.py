@@ -23,6 +23,7 @@ class FolderOptions:
         grid: which grid a case gets when its channels have several.
         layout: None finds out.
         allow_mask_as_volume: take a mask for a volume, for debugging.
+        needs_masks: refuse a folder in which no volume has a mask.
     """
 
     channels: tuple[str, ...] = ()
@@ -30,3 +31,4 @@ class FolderOptions:
     grid: GridChoice = "pet"
     layout: FolderLayout | None = None
     allow_mask_as_volume: bool = False
+    needs_masks: bool = True

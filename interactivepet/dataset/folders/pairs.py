@@ -137,7 +137,8 @@ def _group(named: Mapping[str, Path], options: FolderOptions) -> tuple[dict[str,
             cases[base].images[_NO_CHANNEL] = cases[base].masks[None] = path
         else:
             orphans.add(path)
-    _refuse_no_masks(cases, named, orphans=orphans)
+    if options.needs_masks:
+        _refuse_no_masks(cases, named, orphans=orphans)
     return dict(cases), orphans
 
 
@@ -151,7 +152,7 @@ def _refuse_no_masks(cases: Mapping[str, _CaseFiles], named: Mapping[str, Path],
         )
     raise ManifestError(
         f"{len(named)} volumes, none of them with a mask; expected BASE.nii.gz with BASE_mask.nii.gz, or "
-        "BASE_PET_image.nii.gz with BASE_PET_mask.nii.gz"
+        "BASE_PET_image.nii.gz with BASE_PET_mask.nii.gz; import volumes that have no masks with --test"
     )
 
 

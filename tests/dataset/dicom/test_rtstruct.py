@@ -17,7 +17,7 @@ from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_
 from interactivepet.core.geometry import BoundingBox, Geometry
 from interactivepet.dataset.dicom.rtstruct import find_referenced_series, list_rois, read_rtstruct, write_rtstruct
 from interactivepet.errors import CaseError
-from tests.drawn_series import LPS_TO_RAS, OBLIQUE, UPRIGHT, dice, draw_masks, turn_by, write_series
+from tests.dicom_series import LPS_TO_RAS, OBLIQUE, UPRIGHT, dice, draw_masks, turn_by, write_grid
 
 GRID = Geometry((40, 36, 20), LPS_TO_RAS @ np.array([[4, 0, 0, -80], [0, 4, 0, -70], [0, 0, 3, 100], [0, 0, 0, 1.0]]))
 LABELS = {"tumour": 1, "node": 2, "core": 3}
@@ -97,7 +97,7 @@ def test_the_published_mask_survives_on_the_real_series(real_data: Path, tmp_pat
 
 @pytest.mark.parametrize("tilt", [UPRIGHT, OBLIQUE], ids=["axial", "oblique"])
 def test_masks_survive_the_round_trip(tmp_path: Path, tilt: tuple[float, float, float]) -> None:
-    series, geometry = write_series(tmp_path / "PT", tilt=tilt)
+    series, geometry = write_grid(tmp_path / "PT", tilt=tilt)
     for name, mask in draw_masks(geometry.shape).items():
         path = tmp_path / f"{name}.dcm"
         write_rtstruct(path, mask, geometry=geometry, labels=LABELS, series=series)
@@ -107,7 +107,7 @@ def test_masks_survive_the_round_trip(tmp_path: Path, tilt: tuple[float, float, 
 
 
 def test_flipped_and_permuted_grids_are_placed_on_the_slices(tmp_path: Path) -> None:
-    series, geometry = write_series(tmp_path / "PT", tilt=OBLIQUE)
+    series, geometry = write_grid(tmp_path / "PT", tilt=OBLIQUE)
     mask = draw_masks(geometry.shape)["labels"]
     turn = np.array([[0, -1, 0, 33], [0, 0, 1, 0], [-1, 0, 0, 11], [0, 0, 0, 1.0]])
     turned = mask[::-1, :, ::-1].transpose(2, 0, 1)
@@ -118,7 +118,7 @@ def test_flipped_and_permuted_grids_are_placed_on_the_slices(tmp_path: Path) -> 
 
 
 def test_a_written_set_refers_to_its_images(tmp_path: Path) -> None:
-    series, geometry = write_series(tmp_path / "PT", tilt=OBLIQUE)
+    series, geometry = write_grid(tmp_path / "PT", tilt=OBLIQUE)
     mask = draw_masks(geometry.shape)["ring"]
     write_rtstruct(tmp_path / "a.dcm", mask, geometry=geometry, labels={"Läsion 腫瘍": 1, "node": 2}, series=series)
     dataset = pydicom.dcmread(tmp_path / "a.dcm")
@@ -149,7 +149,7 @@ def test_a_written_set_refers_to_its_images(tmp_path: Path) -> None:
 
 
 def test_long_contours_are_written_whole(tmp_path: Path) -> None:
-    series, geometry = write_series(tmp_path / "PT", shape=(160, 120, 2))
+    series, geometry = write_grid(tmp_path / "PT", shape=(160, 120, 2))
     mask = np.zeros(geometry.shape, np.uint8)
     mask[1:-1:2, 1:-1, 0] = mask[:, 1, 0] = 1
     write_rtstruct(tmp_path / "a.dcm", mask, geometry=geometry, labels={"comb": 1}, series=series)
@@ -159,14 +159,14 @@ def test_long_contours_are_written_whole(tmp_path: Path) -> None:
 
 
 def test_a_mask_of_another_series_or_without_names_leaves_no_file(tmp_path: Path) -> None:
-    series, geometry = write_series(tmp_path / "PT")
+    series, geometry = write_grid(tmp_path / "PT")
     mask = draw_masks(geometry.shape)["labels"]
     moved = Geometry(geometry.shape, geometry.affine + np.pad([[0.7], [0], [0]], ((0, 1), (3, 0))))
     with pytest.raises(CaseError, match=r"a\.dcm: mask grid .* but series grid .*resample"):
         write_rtstruct(tmp_path / "a.dcm", mask, geometry=moved, labels=LABELS, series=series)
     with pytest.raises(CaseError, match=r"a\.dcm: the mask holds 2, 3, but named are tumour = 1"):
         write_rtstruct(tmp_path / "a.dcm", mask, geometry=geometry, labels={"tumour": 1}, series=series)
-    holey = [path for path in series if not path.name.endswith("-5.dcm")]
+    holey = [path for path in series if not path.name.endswith("-5")]
     with pytest.raises(CaseError, match="missing slices"):
         write_rtstruct(tmp_path / "a.dcm", mask, geometry=geometry, labels=LABELS, series=holey)
     assert [path.name for path in tmp_path.iterdir()] == ["PT"]
@@ -294,7 +294,7 @@ def test_contours_that_leave_their_plane_are_refused(tmp_path: Path) -> None:
 
 
 def test_files_that_are_no_structure_set_are_refused(tmp_path: Path) -> None:
-    (image, *_), _ = write_series(tmp_path / "PT", shape=(4, 4, 2))
+    (image, *_), _ = write_grid(tmp_path / "PT", shape=(4, 4, 2))
     with pytest.raises(CaseError, match="Positron Emission Tomography Image Storage, expected an RT structure set"):
         list_rois(image)
     (tmp_path / "empty.dcm").touch()

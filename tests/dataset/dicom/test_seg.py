@@ -12,7 +12,7 @@ import pytest
 from interactivepet.core.geometry import Geometry
 from interactivepet.dataset.dicom.seg import find_referenced_series, list_segments, read_seg, write_seg
 from interactivepet.errors import CaseError
-from tests.drawn_series import OBLIQUE, UPRIGHT, dice, draw_masks, write_series
+from tests.dicom_series import OBLIQUE, UPRIGHT, dice, draw_masks, write_grid
 
 LABELS = {"tumour": 1, "spleen": 2, "core": 3}
 
@@ -59,7 +59,7 @@ def test_the_published_mask_survives_on_the_real_series(real_data: Path, tmp_pat
 
 @pytest.mark.parametrize("tilt", [UPRIGHT, OBLIQUE], ids=["axial", "oblique"])
 def test_masks_survive_the_round_trip(tmp_path: Path, tilt: tuple[float, float, float]) -> None:
-    series, geometry = write_series(tmp_path / "PT", tilt=tilt)
+    series, geometry = write_grid(tmp_path / "PT", tilt=tilt)
     for name, mask in draw_masks(geometry.shape).items():
         path = tmp_path / f"{name}.dcm"
         write_seg(path, mask, geometry=geometry, labels=LABELS, series=series)
@@ -69,7 +69,7 @@ def test_masks_survive_the_round_trip(tmp_path: Path, tilt: tuple[float, float, 
 
 
 def test_flipped_and_permuted_grids_are_placed_on_the_frames(tmp_path: Path) -> None:
-    series, geometry = write_series(tmp_path / "PT", tilt=OBLIQUE)
+    series, geometry = write_grid(tmp_path / "PT", tilt=OBLIQUE)
     mask = draw_masks(geometry.shape)["labels"]
     turn = np.array([[0, -1, 0, 33], [0, 0, 1, 0], [-1, 0, 0, 11], [0, 0, 0, 1.0]])
     turned = mask[::-1, :, ::-1].transpose(2, 0, 1)
@@ -82,7 +82,7 @@ def test_flipped_and_permuted_grids_are_placed_on_the_frames(tmp_path: Path) -> 
 def test_another_reader_finds_the_segments_over_the_images(tmp_path: Path) -> None:
     from highdicom.seg import segread
 
-    series, geometry = write_series(tmp_path / "PT", tilt=OBLIQUE)
+    series, geometry = write_grid(tmp_path / "PT", tilt=OBLIQUE)
     mask = draw_masks(geometry.shape)["labels"]
     labels = {"GTV 腫瘍": 1, "spleen": 2, "empty": 4, "Läsion": 3}
     write_seg(tmp_path / "a.dcm", mask, geometry=geometry, labels=labels, series=series)
@@ -111,7 +111,7 @@ def test_another_reader_finds_the_segments_over_the_images(tmp_path: Path) -> No
 
 
 def test_segments_are_chosen_and_overlaps_go_to_the_first(tmp_path: Path) -> None:
-    series, geometry = write_series(tmp_path / "PT")
+    series, geometry = write_grid(tmp_path / "PT")
     masks = draw_masks(geometry.shape)
     stack = np.stack([masks["blob"], masks["sieve"]], axis=-1).transpose(2, 1, 0, 3)
     path = write_other(tmp_path / "a.dcm", stack, series, kind="BINARY", names=["Liver met", "Liver"])
@@ -128,7 +128,7 @@ def test_segments_are_chosen_and_overlaps_go_to_the_first(tmp_path: Path) -> Non
 
 
 def test_label_maps_and_fractions_are_read(tmp_path: Path) -> None:
-    series, geometry = write_series(tmp_path / "PT")
+    series, geometry = write_grid(tmp_path / "PT")
     mask = draw_masks(geometry.shape)["labels"]
     path = write_other(
         tmp_path / "map.dcm", mask.transpose(2, 1, 0), series, kind="LABELMAP", names=["one", "two", "three"]
@@ -143,7 +143,7 @@ def test_label_maps_and_fractions_are_read(tmp_path: Path) -> None:
 
 
 def test_segments_are_brought_to_another_grid(tmp_path: Path) -> None:
-    series, geometry = write_series(tmp_path / "PT")
+    series, geometry = write_grid(tmp_path / "PT")
     mask = draw_masks(geometry.shape)["sieve"]
     write_seg(tmp_path / "a.dcm", mask, geometry=geometry, labels={"tumour": 1}, series=series)
     fine = geometry.resampled((68, 60, 24))
@@ -161,7 +161,7 @@ def test_segments_are_brought_to_another_grid(tmp_path: Path) -> None:
 
 
 def test_a_single_slice_keeps_its_depth(tmp_path: Path) -> None:
-    series, geometry = write_series(tmp_path / "PT")
+    series, geometry = write_grid(tmp_path / "PT")
     mask = np.zeros(geometry.shape, np.uint8)
     mask[4:9, 5:7, 3] = 1
     write_seg(tmp_path / "a.dcm", mask, geometry=geometry, labels={"tumour": 1}, series=series)
@@ -170,7 +170,7 @@ def test_a_single_slice_keeps_its_depth(tmp_path: Path) -> None:
 
 
 def test_a_mask_of_another_series_or_without_names_leaves_no_file(tmp_path: Path) -> None:
-    series, geometry = write_series(tmp_path / "PT")
+    series, geometry = write_grid(tmp_path / "PT")
     mask = draw_masks(geometry.shape)["labels"]
     finer = geometry.resampled((68, 30, 12))
     with pytest.raises(CaseError, match=r"a\.dcm: mask grid 68x30x12 but series grid 34x30x12"):
@@ -179,7 +179,7 @@ def test_a_mask_of_another_series_or_without_names_leaves_no_file(tmp_path: Path
         write_seg(tmp_path / "a.dcm", mask, geometry=geometry, labels={}, series=series)
     with pytest.raises(CaseError, match="of at most 64 characters"):
         write_seg(tmp_path / "a.dcm", mask, geometry=geometry, labels={**LABELS, "x" * 65: 4}, series=series)
-    _, other = series[0], write_series(tmp_path / "PT2")[0]
+    _, other = series[0], write_grid(tmp_path / "PT2")[0]
     with pytest.raises(CaseError, match="slices of 2 series"):
         write_seg(tmp_path / "a.dcm", mask, geometry=geometry, labels=LABELS, series=(*series[1:], other[0]))
     with pytest.raises(CaseError, match="no DICOM file was given"):
@@ -188,7 +188,7 @@ def test_a_mask_of_another_series_or_without_names_leaves_no_file(tmp_path: Path
 
 
 def test_damaged_segmentations_are_refused(tmp_path: Path) -> None:
-    series, geometry = write_series(tmp_path / "PT")
+    series, geometry = write_grid(tmp_path / "PT")
     mask = draw_masks(geometry.shape)["blob"]
     write_seg(tmp_path / "a.dcm", mask, geometry=geometry, labels={"tumour": 1}, series=series)
     with pytest.raises(CaseError, match="Positron Emission Tomography Image Storage, expected a DICOM segmentation"):

@@ -311,14 +311,16 @@ def test_masks_of_the_series(tmp_path: Path) -> None:
     case, note = load_only(tmp_path)
     assert case.label is not None
     assert case.label[:, 0, 0].tolist() == [2, 2, 1, 1, 1]
-    assert note["masks"] == {str(path): ["GTV", "Node 1"]}
-    chosen, _ = load_only(tmp_path, rois=("node*",), labels=("node",))
+    assert note["masks"] == {str(path): {"GTV": ["GTV"], "Node 1": ["Node 1"]}}
+    chosen, note = load_only(tmp_path, rois=("node*",), labels=("node",))
+    assert note["masks"] == {str(path): {"node*": ["Node 1"]}}
     assert chosen.label is not None
     assert chosen.label[:, 0, 0].tolist() == [1, 1, 0, 0, 0]
     joined, _ = load_only(tmp_path, union=True)
     assert joined.label is not None
     assert joined.label.all()
     assert find(tmp_path, union=True).labels == ("lesion",)
+    assert [job.id for job in find(tmp_path, read_masks=False).test] == ["PAT_1"]
     assert find(tmp_path, union=True, labels=("tumour",)).labels == ("tumour",)
 
 
@@ -331,6 +333,16 @@ def test_label_values_mean_the_same_in_every_case(tmp_path: Path) -> None:
     assert source.labels == ("A", "B")
     labels = [job.load().case.label for job in source.training]
     assert [sorted(np.unique(label).tolist()) for label in labels if label is not None] == [[0, 2], [1, 2]]
+
+
+def test_patients_with_and_without_masks(tmp_path: Path) -> None:
+    for patient in ("A", "B"):
+        names = {"PatientID": patient, "FrameOfReferenceUID": f"1.5.{ord(patient)}"}
+        write_series(tmp_path / patient, SeriesInstanceUID=f"1.1.{ord(patient)}", **names)
+    write_masks(tmp_path / "rt", ["GTV"], series="1.1.66", boxes=[LEFT], PatientID="B", FrameOfReferenceUID="1.5.66")
+    source = find(tmp_path)
+    assert ([job.id for job in source.training], [job.id for job in source.test]) == (["B"], ["A"])
+    assert find(tmp_path, read_masks=False).training == ()
 
 
 def test_a_mask_drawn_on_the_ct(tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""`interactivepet_compare_plans`: two plans side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from interactivepet.cli.common import make_parser, report_errors
+from interactivepet.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from interactivepet.core.plan import Plans
+
+__all__ = ["main"]
+
+DIFFERS = "*"
+
+
+@report_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    parser = make_parser("compare_plans", "Show two plans side by side, and mark the rows that differ.")
+    parser.add_argument("first", type=Path, metavar="A", help="a plans.json, also nnU-Net's")
+    parser.add_argument("second", type=Path, metavar="B", help="another")
+    parser.add_argument("-c", "--configuration", help="show this one only (default: all)")
+    parser.add_argument("--differences", action="store_true", help="leave out rows that are the same")
+    arguments = parser.parse_args(argv)
+
+    from interactivepet.errors import PlanError
+    from interactivepet.planning.compare import compare_rows
+
+    plans = [_describe(path) for path in (arguments.first, arguments.second)]
+    names = [name for name in dict.fromkeys((*plans[0], *plans[1])) if arguments.configuration in (None, name)]
+    if not names:
+        known = ", ".join(dict.fromkeys((*plans[0], *plans[1])))
+        raise PlanError(f"neither plan has the configuration {arguments.configuration}; there is {known}")
+    for name in names:
+        rows = [
+            (DIFFERS if differs else "", row, here, there)
+            for row, here, there, differs in compare_rows(plans[0].get(name, {}), plans[1].get(name, {}))
+            if differs or not arguments.differences
+        ]
+        print_table(name, ["", "decision", str(arguments.first), str(arguments.second)], rows)
+    return 0
+
+
+def _describe(path: Path) -> dict[str, dict[str, str]]:
+    from interactivepet.planning.compare import describe_nnunet_plans, describe_plans
+    from interactivepet.planning.nnunet import is_nnunet_plans
+
+    content = _read_json(path)
+    if is_nnunet_plans(content):
+        return describe_nnunet_plans(content, channels=_read_channels(path.with_name("dataset.json")))
+    return describe_plans(_read_plans(path))
+
+
+def _read_plans(path: Path) -> Plans:
+    from interactivepet.core.plan import Plans
+    from interactivepet.dataset.write import read_artefact
+
+    return read_artefact(path, Plans, command="interactivepet_plan_and_process")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    from interactivepet.errors import ArtefactError
+
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ArtefactError(f"{path} is no JSON ({error}); give a plans.json") from error
+    if not isinstance(content, dict):
+        raise ArtefactError(f"{path} holds no plan; give a plans.json")
+    return content
+
+
+def _read_channels(path: Path) -> tuple[str, ...]:
+    """Read the channels' names from the `dataset.json` beside nnU-Net's plans, if it is there."""
+    from interactivepet.dataset.decathlon import parse_channels
+
+    return parse_channels(_read_json(path), source=str(path)) if path.is_file() else ()

@@ -1,0 +1,90 @@
+"""DICOM images without masks: the cases that a trained model is to segment, in SUV on the PET grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from interactivepet.core.case import Case
+from interactivepet.core.suv import SuvVariant
+from interactivepet.dataset.checks import is_pet
+from interactivepet.dataset.dicom.case import DicomJob
+from interactivepet.dataset.dicom.source import DicomOptions, find_dicom_source
+from interactivepet.errors import CaseError
+
+__all__ = ["find_dicom_images", "read_dicom_case", "read_dicom_image"]
+
+
+def find_dicom_images(folder: Path, *, channels: Sequence[str], variant: SuvVariant = "bw") -> tuple[DicomJob, ...]:
+    """Find every PET series in a tree of mixed files; no pixel is read, and masks are passed over.
+
+    Args:
+        folder: anything, such as a PACS export.
+        channels: of the model, in its order: one PET, and perhaps a CT.
+        variant: of the SUV that the model was trained on.
+
+    Returns:
+        One a series, named as `interactivepet_import dicom` names cases: by PatientID.
+
+    Raises:
+        CaseError: files cannot be read, there is no PET series, or the model wants other channels.
+    """
+    _find_order(channels)
+    source = find_dicom_source(
+        folder, options=DicomOptions(variant=variant, with_ct=len(channels) > 1, read_masks=False)
+    )
+    return tuple(job for job in source.test if isinstance(job, DicomJob))
+
+
+def read_dicom_image(job: DicomJob, *, channels: Sequence[str]) -> Case:
+    """Read one series as SUV, with the CT resampled onto its grid when the channels name one.
+
+    Args:
+        job: of `find_dicom_images`.
+        channels: as there.
+
+    Returns:
+        Image (C, I, J, K) in the order of `channels`, without a label.
+
+    Raises:
+        CaseError: tags are missing, slices do not make a volume, or there is no CT in the PET's frame of reference.
+    """
+    case = job.load().case
+    return replace(case, image=np.ascontiguousarray(case.image[_find_order(channels)]))
+
+
+def read_dicom_case(folder: Path, *, channels: Sequence[str] = ("PET",), variant: SuvVariant = "bw") -> Case:
+    """Read the only PET series of a folder as one case.
+
+    Args:
+        folder: as `find_dicom_images`.
+        channels: as `find_dicom_images`.
+        variant: as `find_dicom_images`.
+
+    Raises:
+        CaseError: as `find_dicom_images` and `read_dicom_image`, or there are several PET series.
+    """
+    jobs = find_dicom_images(folder, channels=channels, variant=variant)
+    if len(jobs) > 1:
+        named = ", ".join(f"{job.id} ({job.pet.description or job.pet.uid})" for job in jobs[:5])
+        raise CaseError(f"{folder}: {len(jobs)} PET series ({named}), expected one; name the folder of one of them")
+    return read_dicom_image(jobs[0], channels=channels)
+
+
+def _find_order(channels: Sequence[str]) -> list[int]:
+    """Give the place of every channel in an image of PET and CT.
+
+    Raises:
+        CaseError: DICOM does not give these channels.
+    """
+    order = [0 if is_pet(channel) else 1 for channel in channels]
+    are_known = all(is_pet(channel) or channel.strip().casefold() == "ct" for channel in channels)
+    if not are_known or sorted(order) not in ([0], [0, 1]):
+        raise CaseError(
+            f"the model's channels are {', '.join(channels)}, expected PET, or PET and CT, to read DICOM; convert the "
+            "images, one file a channel"
+        )
+    return order

@@ -1,0 +1,70 @@
+"""All folds of one configuration as one segmenter, with the second step of a cascade."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from interactivepet.core.case import Case
+from interactivepet.core.geometry import SpatialTrace
+from interactivepet.core.interaction import Click
+from interactivepet.core.plan import Plan
+from interactivepet.core.prediction import Prediction
+from interactivepet.ensemble.fuse import average, to_segmentation
+from interactivepet.inference.network import NetworkSegmenter, return_to_scanner
+from interactivepet.preprocessing.crop import find_crop
+from interactivepet.preprocessing.pipeline import preprocess
+from interactivepet.preprocessing.resample import LINEAR, resample
+
+__all__ = ["FoldEnsemble", "to_coarse_mask"]
+
+COARSE_THRESHOLD = 0.5
+"""Of the low-resolution step's mask, in training and in use alike."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoldEnsemble:
+    """The folds of one configuration.
+
+    Attributes:
+        plan: that they were trained with.
+        folds: at least one.
+    """
+
+    plan: Plan
+    folds: tuple[NetworkSegmenter, ...]
+
+    @property
+    def name(self) -> str:
+        """Which folds of which configuration."""
+        return f"{self.plan.configuration} {' '.join(fold.name for fold in self.folds)}"
+
+    @property
+    def licence(self) -> str:
+        """Every different licence of the folds' weights."""
+        return "; ".join(dict.fromkeys(fold.licence for fold in self.folds))
+
+    def segment(self, case: Case, clicks: Sequence[Click], *, coarse: Prediction | None = None) -> Prediction:
+        """Average the folds on the network's grid and return to the scanner's.
+
+        Args:
+            case: image (C, I, J, K) in the units of its files.
+            clicks: in RAS+ mm; may be empty.
+            coarse: of `3d_lowres` on the case's own grid, which `3d_cascade` refines.
+        """
+        ready = preprocess(case, self.plan, box=find_crop(case, self.plan, clicks=clicks))
+        previous = None if coarse is None else to_coarse_mask(coarse, ready.trace)
+        found = average(fold.predict(ready, clicks, previous=previous) for fold in self.folds)
+        return return_to_scanner(found, ready.trace)
+
+
+def to_coarse_mask(coarse: Prediction, trace: SpatialTrace) -> npt.NDArray[np.uint8]:
+    """Bring the first step's prediction onto the second step's grid, as a mask (I, J, K) of label values."""
+    inside = coarse.probabilities[(slice(None), *trace.crop.slices)]
+    shown = Prediction(
+        coarse.case_id, resample(inside, trace.resampled.shape, order=LINEAR), trace.resampled, coarse.labels
+    )
+    return to_segmentation(shown, threshold=COARSE_THRESHOLD).mask

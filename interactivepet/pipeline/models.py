@@ -1,0 +1,185 @@
+"""Trained folds, nnInteractive and the chosen rules, loaded to predict new cases."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from interactivepet.core.ensemble import Choice, EnsembleRule, FusionRule, PostprocessingRule
+from interactivepet.core.interaction import Click
+from interactivepet.core.plan import Configuration, FoldList, Plan, Plans
+from interactivepet.dataset.write import read_artefact
+from interactivepet.ensemble.folds import FoldEnsemble
+from interactivepet.ensemble.nninteractive import NnInteractiveSegmenter, open_segmenter
+from interactivepet.errors import ArtefactError
+from interactivepet.inference.network import NetworkSegmenter, open_network
+from interactivepet.inference.segmenter import Segmenter
+from interactivepet.networks.precision import choose_device
+from interactivepet.pipeline.folds import read_card, read_rule
+from interactivepet.pipeline.workspace import Workspace, stamp_files
+from interactivepet.training.checkpoint import load_weights
+
+__all__ = ["Models", "PredictionOptions", "PromptableSource", "add_first_steps", "open_models"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptableSource:
+    """An nnInteractive model.
+
+    Attributes:
+        source: model folder, or URL of a running nninteractive-server.
+        api_key: of the server.
+    """
+
+    source: str
+    api_key: str | None = None
+
+    def stamp(self, labels: Sequence[int]) -> str:
+        """Hash which model this is, by the files of a folder, and the labels that it is asked for."""
+        folder = Path(self.source)
+        files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+        return stamp_files(files, salt=f"{self.source}|{tuple(labels)}")
+
+    def open(self, *, labels: Sequence[int], device: str, n_threads: int) -> NnInteractiveSegmenter:
+        """Load the model or reach the server."""
+        return open_segmenter(self.source, labels=labels, device=device, n_threads=n_threads, api_key=self.api_key)
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionOptions:
+    """How to predict.
+
+    Attributes:
+        folds: which to average; all complete ones when empty.
+        tta: average over mirrored inputs.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        n_threads: of torch.
+        promptable: nnInteractive; None leaves it out.
+        save_probabilities: also write each label's probability, as NIfTI.
+    """
+
+    folds: tuple[int, ...] = ()
+    tta: bool = True
+    device: str = "auto"
+    n_threads: int = 1
+    promptable: PromptableSource | None = None
+    save_probabilities: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Models:
+    """Everything that takes part in a prediction.
+
+    Attributes:
+        plans: of the folds.
+        folds: the trained networks by configuration, the first step of a cascade before the second.
+        promptable: nnInteractive, when it takes part.
+        rule: the choice from cross-validation; None uses the folds at threshold 0.5.
+    """
+
+    plans: Plans
+    folds: Mapping[Configuration, FoldEnsemble]
+    promptable: Segmenter | None
+    rule: EnsembleRule | None
+
+    @property
+    def labels(self) -> Mapping[str, int]:
+        """Label names and values."""
+        return self.plans.labels
+
+    @property
+    def description(self) -> str:
+        """Names and licences, for the log and the person who uses the masks."""
+        names = [f"{model.name} ({model.licence})" for model in self.folds.values()]
+        if self.promptable is not None:
+            names.append(f"nnInteractive {self.promptable.name} ({self.promptable.licence})")
+        return "; ".join(names)
+
+    def choice(self, clicks: Sequence[Click]) -> tuple[FusionRule, PostprocessingRule]:
+        """Give the rules for a case with these clicks."""
+        chosen: Choice | None = None
+        if self.rule is not None:
+            chosen = self.rule.choices["extreme" if clicks else "none"]
+        if chosen is None:
+            return FusionRule(configurations=(self.plans.default,)), PostprocessingRule()
+        return chosen.fusion, chosen.postprocessing
+
+
+def add_first_steps(names: Iterable[Configuration]) -> list[Configuration]:
+    """Put the first step of a cascade before the second."""
+    ordered: dict[Configuration, None] = {}
+    for name in names:
+        if name == "3d_cascade":
+            ordered["3d_lowres"] = None
+        ordered[name] = None
+    return list(ordered)
+
+
+@contextmanager
+def open_models(workspace: Workspace, options: PredictionOptions) -> Iterator[Models]:
+    """Load what the choice from cross-validation asks for, or the default configuration's folds without one.
+
+    Raises:
+        MissingArtefactError: no fold is trained.
+        StaleArtefactError: plan, split, folds and choice do not belong together.
+    """
+    plans = read_artefact(workspace.plans, Plans, command=f"interactivepet_plan_and_process -t {workspace.task}")
+    split = read_artefact(workspace.folds, FoldList, command="interactivepet_plan_and_process")
+    rule = _read_rule(workspace, plans, split)
+    wanted = [name for c in rule.choices.values() for name in c.fusion.configurations] if rule else [plans.default]
+    folds = {name: _open_folds(workspace, plans.plan(name), split, options=options) for name in add_first_steps(wanted)}
+    source = options.promptable if _has_share(rule, options) else None
+    if source is None:
+        yield Models(plans, folds, None, rule)
+        return
+    labels, device = plans.plan(plans.default).label_values, str(choose_device(options.device))
+    with source.open(labels=labels, device=device, n_threads=options.n_threads) as promptable:
+        yield Models(plans, folds, promptable, rule)
+
+
+def _open_folds(workspace: Workspace, plan: Plan, split: FoldList, *, options: PredictionOptions) -> FoldEnsemble:
+    """Load the folds that were asked for, or all that are complete."""
+    complete = [fold.index for fold in split.folds if workspace.card(plan.configuration, fold.index).is_file()]
+    indices = options.folds or tuple(complete) or (0,)
+    return FoldEnsemble(plan, tuple(_open_fold(workspace, plan, split, index=i, options=options) for i in indices))
+
+
+def _has_share(rule: EnsembleRule | None, options: PredictionOptions) -> bool:
+    """Whether nnInteractive is there and has a share in the choice; says so when the two disagree."""
+    weight = rule.choices["extreme"].fusion.nninteractive_weight if rule is not None else 0.0
+    if weight == 0 and options.promptable is not None:
+        logger.info("nnInteractive takes no part: the choice from cross-validation gave it no weight")
+    if weight > 0 and options.promptable is None:
+        name = rule.nninteractive if rule is not None else ""
+        logger.warning("the ensemble was chosen with nnInteractive (%s), which is off: folds only", name)
+    return weight > 0 and options.promptable is not None
+
+
+def _read_rule(workspace: Workspace, plans: Plans, split: FoldList) -> EnsembleRule | None:
+    """Read the choice and check that it was made on the folds as they are now."""
+    if not workspace.ensemble.is_file():
+        logger.warning("no ensemble.json: run interactivepet_postprocessing to choose threshold and postprocessing")
+        return None
+    return read_rule(workspace, plans, split=split)
+
+
+def _open_fold(
+    workspace: Workspace, plan: Plan, split: FoldList, *, index: int, options: PredictionOptions
+) -> NetworkSegmenter:
+    if not 0 <= index < len(split.folds):
+        raise ArtefactError(f"fold {index} does not exist; folds.json has {len(split.folds)}")
+    card = read_card(workspace, plan, fold=split.folds[index])
+    weights = load_weights(workspace.fold(plan.configuration, index) / "weights.pt", sha256=card.weights_sha256)
+    return open_network(
+        plan,
+        weights,
+        name=f"fold_{index}",
+        licence=card.licence,
+        device=choose_device(options.device),
+        tta=options.tta,
+    )

@@ -1,0 +1,133 @@
+"""What is to be predicted: a task's test cases, a folder of images, or a tree of DICOM files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from interactivepet.core.case import Case
+from interactivepet.core.dataset import CaseEntry
+from interactivepet.dataset.checks import check_image
+from interactivepet.dataset.dicom.case import DicomJob
+from interactivepet.dataset.folders.mip import is_projection, read_projection
+from interactivepet.dataset.layout import list_files
+from interactivepet.dataset.manifest import read_manifest
+from interactivepet.dataset.read import read_case
+from interactivepet.dataset.scan import scan_folder
+from interactivepet.errors import CaseError, ManifestError
+from interactivepet.pipeline.workspace import Workspace
+
+__all__ = ["FILE_ENDING", "PICTURE_ENDING", "PredictionRequest", "make_folder_request", "make_test_request"]
+
+logger = logging.getLogger(__name__)
+
+FILE_ENDING = ".nii.gz"
+PICTURE_ENDING = ".png"
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionRequest:
+    """What to predict and where to put it.
+
+    Attributes:
+        entries: the cases, their files relative to `images_root`.
+        images_root: folder that the entries' paths start from.
+        clicks_folder: holds the cases' click files; a case without one is predicted without clicks.
+        out: folder of the masks.
+        file_ending: format of the masks, such as `.nii.gz` or `.nrrd`.
+        is_projected: PNG images are projections on which dark is hot, as `interactivepet_import mip` reads them.
+        series: the cases that are DICOM series, by name.
+    """
+
+    entries: tuple[CaseEntry, ...]
+    images_root: Path
+    clicks_folder: Path | None
+    out: Path
+    file_ending: str = FILE_ENDING
+    is_projected: bool = False
+    series: Mapping[str, DicomJob] = field(default_factory=dict)
+
+    def read(self, entry: CaseEntry, *, channels: Sequence[str]) -> Case:
+        """Read a case's image without its label, and check it as `interactivepet_verify` checks training images.
+
+        Raises:
+            CaseError: the image cannot be read, or cannot be what the model was trained on.
+        """
+        case = self._read(entry, channels)
+        issues = check_image(case, channels)
+        for issue in issues:
+            logger.warning("%s: %s; expected %s; %s", entry.id, issue.found, issue.expected, issue.remedy)
+        errors = [issue for issue in issues if issue.severity == "error"]
+        if errors:
+            raise CaseError(f"{entry.id}: {errors[0].found}; expected {errors[0].expected}; {errors[0].remedy}")
+        return case
+
+    def _read(self, entry: CaseEntry, channels: Sequence[str]) -> Case:
+        if entry.id in self.series:
+            from interactivepet.dataset.dicom.images import read_dicom_image
+
+            return read_dicom_image(self.series[entry.id], channels=channels)
+        paths = self.list_files(entry)
+        if self.is_projected and is_projection(paths):
+            image, geometry = read_projection(paths[0])
+            return Case(entry.id, image, geometry)
+        return read_case(self.images_root, entry, with_label=False)
+
+    def list_files(self, entry: CaseEntry) -> list[Path]:
+        """List the files that a case is read from."""
+        job = self.series.get(entry.id)
+        if job is not None:
+            return [*job.pet.paths, *(job.ct.paths if job.ct is not None else ())]
+        return [self.images_root / name for name in entry.images]
+
+
+def make_test_request(workspace: Workspace, *, file_ending: str = ".nii.gz") -> PredictionRequest:
+    """Ask for the task's own test cases.
+
+    Raises:
+        ManifestError: the task has none.
+    """
+    manifest = read_manifest(workspace.raw)
+    if not manifest.test:
+        raise ManifestError(f"{workspace.raw}: no images in imagesTs; add some, or name a folder with -i and -o")
+    return PredictionRequest(
+        entries=manifest.test,
+        images_root=workspace.raw,
+        clicks_folder=workspace.clicks_folder(test=True),
+        out=workspace.predictions,
+        file_ending=file_ending,
+    )
+
+
+def make_folder_request(
+    workspace: Workspace, images: Path, *, clicks_folder: Path | None, out: Path, file_ending: str = ".nii.gz"
+) -> PredictionRequest:
+    """Ask for the images of any folder, named as the task's own are, or for the PET series of a tree of DICOM files.
+
+    Raises:
+        ManifestError: the folders cannot be used so.
+        CaseError: there is neither an image nor a PET series.
+    """
+    manifest = read_manifest(workspace.raw)
+    if out.resolve() == images.resolve():
+        raise ManifestError(f"{out} holds the images, which masks of the same names would replace; choose another -o")
+    if clicks_folder is not None and not clicks_folder.is_dir():
+        raise ManifestError(f"{clicks_folder} is not there; name the folder of the click files, or leave -in out")
+    if images.is_dir() and not list_files(images, "."):
+        return _make_dicom_request(images, manifest.channels, clicks_folder=clicks_folder, out=out, ending=file_ending)
+    entries = scan_folder(images, n_channels=len(manifest.channels))
+    return PredictionRequest(
+        entries, images, clicks_folder, out, file_ending, is_projected=manifest.file_ending != PICTURE_ENDING
+    )
+
+
+def _make_dicom_request(
+    folder: Path, channels: Sequence[str], *, clicks_folder: Path | None, out: Path, ending: str
+) -> PredictionRequest:
+    from interactivepet.dataset.dicom.images import find_dicom_images
+
+    series = {job.id: job for job in find_dicom_images(folder, channels=channels)}
+    entries = tuple(CaseEntry(id=name, images=()) for name in series)
+    return PredictionRequest(entries, folder, clicks_folder, out, ending, series=series)

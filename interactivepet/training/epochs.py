@@ -1,0 +1,177 @@
+"""The epochs of one run: train, watch the time and the signals, validate, and give a record of each."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from interactivepet.core.checkpoint import EpochRecord
+from interactivepet.core.plan import Plan
+from interactivepet.training.augment import make_augmentation
+from interactivepet.training.data import FoldData
+from interactivepet.training.feed import EpochBatches, Feed, open_feed
+from interactivepet.training.loop import Engine, ValidationScore, train_epoch, validate_epoch
+from interactivepet.training.meter import WaitMeter
+from interactivepet.training.optimise import find_rate
+from interactivepet.training.options import TrainingOptions
+from interactivepet.training.repeat import seed_torch
+from interactivepet.training.stop import Clock, Interruption, find_reason
+
+__all__ = ["Run", "run_epochs"]
+
+logger = logging.getLogger(__name__)
+
+VALIDATION_SHARE = 0.1
+"""Validation batches an epoch, as a share of its training batches: a forward pass costs a third of a step."""
+
+CHECKED_LOSSES = 25
+"""Iterations after which losses are read: each reading lets a graphics card run out of work."""
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """What the epochs of one start have in common, and those that are done.
+
+    Attributes:
+        engine: the network with what moves it.
+        plan: of the task.
+        data: the fold.
+        options: of this run.
+        interruption: tells when a signal has come.
+        done: the finished epochs, before and after an interruption.
+        run_id: of the tracker.
+    """
+
+    engine: Engine
+    plan: Plan
+    data: FoldData
+    options: TrainingOptions
+    interruption: Interruption
+    done: list[EpochRecord]
+    run_id: str | None
+
+    @property
+    def n_epochs(self) -> int:
+        """Epochs of the whole run."""
+        return self.options.epochs or self.plan.training.epochs
+
+    @property
+    def n_iterations(self) -> int:
+        """Training batches an epoch."""
+        return self.options.iterations or self.plan.training.iterations_per_epoch
+
+
+def run_epochs(run: Run) -> Iterator[EpochRecord]:
+    """Give one record after each epoch that is still to do; the caller adds it to `run.done`.
+
+    Raises:
+        FloatingPointError: a loss is not finite.
+        KeyboardInterrupt: a signal has come.
+    """
+    n_done, options = len(run.done), run.options
+    batches = _make_batches(run)
+    spent_s = sum(record.seconds for record in run.done)
+    clock = Clock(run.n_epochs * run.n_iterations, options.time_limit_s, spent_s)
+    bar = tqdm(
+        total=run.n_epochs * run.n_iterations,
+        initial=n_done * run.n_iterations,
+        desc=f"fold {run.data.index}",
+        unit="it",
+        position=options.progress_position,
+        dynamic_ncols=True,
+    )
+    numbers = batches.list_epochs(n_done, run.n_epochs)
+    on_card = run.engine.device.type == "cuda"
+    with bar, closing(open_feed(batches, numbers, n_workers=options.n_workers, pin=on_card)) as feed:
+        for epoch in range(n_done, run.n_epochs):
+            reason = find_reason(run.done, options)
+            if reason is not None:
+                logger.info("fold %d ends after %d epochs: %s", run.data.index, epoch, reason)
+                return
+            yield _run_epoch(run, feed, batches, epoch=epoch, clock=clock, bar=bar)
+
+
+def _make_batches(run: Run) -> EpochBatches:
+    return EpochBatches(
+        run.data.training,
+        run.data.validation,
+        run.plan,
+        seed=run.options.seed,
+        fold=run.data.index,
+        n_training=run.n_iterations,
+        n_validation=max(1, round(VALIDATION_SHARE * run.n_iterations)),
+        augmentation=make_augmentation(run.plan.patch_size),
+    )
+
+
+def _run_epoch(run: Run, feed: Feed, batches: EpochBatches, *, epoch: int, clock: Clock, bar: Any) -> EpochRecord:
+    seed_torch(run.options.seed, run.data.index, epoch)
+    rate = find_rate(run.plan.training, clock.progress(epoch * run.n_iterations))
+    meter = WaitMeter(run.engine.device)
+    losses = _train_epoch(run, feed, epoch=epoch, clock=clock, meter=meter, bar=bar)
+    seconds, wait_share = meter.measure()
+    score = _validate(run, feed, batches, epoch=epoch, is_whole=len(losses) == run.n_iterations)
+    record = EpochRecord(
+        epoch=epoch,
+        loss=float(torch.stack(losses).mean()),
+        validation_loss=score.loss,
+        pseudo_dice=score.pseudo_dice,
+        learning_rate=rate,
+        seconds=clock.lap_s(),
+        memory_gb=_peak_memory_gb(run.engine.device),
+        iterations_per_second=len(losses) / seconds,
+        wait_share=wait_share,
+    )
+    dice = [d for d in score.pseudo_dice if d is not None]
+    bar.set_postfix(loss=f"{record.loss:.3f}", dice=f"{sum(dice) / len(dice):.3f}" if dice else "-")
+    return record
+
+
+def _train_epoch(run: Run, feed: Feed, *, epoch: int, clock: Clock, meter: WaitMeter, bar: Any) -> list[Tensor]:
+    """Train until the epoch or the time is over; give the loss of every iteration."""
+    losses: list[Tensor] = []
+    n_before = epoch * run.n_iterations
+    run.engine.set_rate(find_rate(run.plan.training, clock.progress(n_before)))
+    for loss in train_epoch(run.engine, feed, n_iterations=run.n_iterations, meter=meter):
+        losses.append(loss)
+        bar.update()
+        run.interruption.check()
+        if len(losses) % CHECKED_LOSSES == 0 or len(losses) == run.n_iterations:
+            _check_losses(losses[-CHECKED_LOSSES:])
+        if clock.is_up():
+            break
+        run.engine.set_rate(find_rate(run.plan.training, clock.progress(n_before + len(losses))))
+    return losses
+
+
+def _check_losses(losses: Sequence[Tensor]) -> None:
+    for loss in torch.stack(list(losses)).tolist():
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"the loss is {loss}")
+
+
+def _validate(run: Run, feed: Feed, batches: EpochBatches, *, epoch: int, is_whole: bool) -> ValidationScore:
+    """Score the epoch's validation batches, which come next in the feed unless the epoch was cut short."""
+    if is_whole:
+        return validate_epoch(run.engine, feed, n_iterations=batches.n_validation)
+    with closing(open_feed(batches, batches.list_validation(epoch), n_workers=0)) as rest:
+        return validate_epoch(run.engine, rest, n_iterations=batches.n_validation)
+
+
+def _peak_memory_gb(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    import resource
+    import sys
+
+    # kilobytes on Linux, bytes on macOS
+    unit = 1.0 if sys.platform == "darwin" else 1024.0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

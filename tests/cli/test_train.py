@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from interactivepet.cli import train
+from interactivepet.settings import Settings
+from interactivepet.training.options import TrainingOptions
+
+
+def parse(*arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    train.add_training(parser)
+    return parser.parse_args(arguments)
+
+
+def make_options(tmp_path: Path, *arguments: str) -> TrainingOptions:
+    settings = Settings(interactivepet_raw=tmp_path, interactivepet_processed=tmp_path, interactivepet_results=tmp_path)
+    return train.make_training_options(parse(*arguments), settings, seed=3)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("2h", 7200.0), ("90m", 5400.0), ("3600s", 3600.0), ("1h30m", 5400.0), ("0.5h", 1800.0)]
+)
+def test_a_time_is_read(text: str, seconds: float) -> None:
+    assert train.duration_s(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "2", "two hours", "-2h", "2h!", "1.2.3h"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a time such as 2h"):
+        train.duration_s(text)
+
+
+def test_every_argument_reaches_the_options(tmp_path: Path) -> None:
+    options = make_options(
+        tmp_path,
+        *("-e", "7", "--iterations", "5", "--until-dice", "0.8", "--patience", "4", "--keep", "best"),
+        *("--pretrained", "w.pt", "--deterministic", "--compile", "--no-continue", "--device", "cpu"),
+    )
+    assert (options.epochs, options.iterations, options.until_dice, options.patience) == (7, 5, 0.8, 4)
+    assert (options.keep, options.pretrained, options.seed) == ("best", Path("w.pt"), 3)
+    assert options.deterministic
+    assert options.compile_network
+    assert not options.resume
+    assert make_options(tmp_path, "--time-limit", "1h").time_limit_s == 3600.0
+
+
+def test_the_defaults_are_those_of_the_options(tmp_path: Path) -> None:
+    defaults = TrainingOptions(seed=3)
+    options = make_options(tmp_path, "--device", "auto")
+    assert options == defaults

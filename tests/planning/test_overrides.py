@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import pytest
+
+from interactivepet.core.plan import Plans, UNetPlan
+from interactivepet.errors import PlanError
+from interactivepet.planning.overrides import apply_overrides
+from interactivepet.planning.plan import make_plans
+from tests.planning.factory import make_fingerprint
+
+
+@pytest.fixture(scope="module")
+def plans() -> Plans:
+    return make_plans(make_fingerprint(shape=(400, 400, 300), spacings=((2.0, 2.0, 3.0),) * 5), "8gb")
+
+
+def test_nothing_asked_changes_nothing(plans: Plans) -> None:
+    assert apply_overrides(plans, []) == plans
+
+
+@pytest.mark.parametrize("text", ["64,64,48", "[64, 64, 48]", " 64, 64,48 "])
+def test_a_patch_brings_its_network_and_its_memory(plans: Plans, text: str) -> None:
+    changed = apply_overrides(plans, [f"patch_size={text}"])
+    full, before = changed.configurations["3d_fullres"], plans.configurations["3d_fullres"]
+    assert full.patch_size == (64, 64, 48)
+    assert isinstance(full.network, UNetPlan)
+    assert full.network.divisor == (16, 16, 8)
+    assert full.memory.mixed_gb < before.memory.mixed_gb
+    assert changed.configurations["3d_cascade"].patch_size == (64, 64, 48)
+    assert changed.configurations["3d_lowres"] == plans.configurations["3d_lowres"]
+
+
+def test_a_patch_that_cannot_be_halved_is_refused_with_the_next_that_can(plans: Plans) -> None:
+    with pytest.raises(PlanError, match="the next that is: 64,64,64"):
+        apply_overrides(plans, ["patch_size=64,64,60"])
+
+
+def test_one_configuration_can_be_named(plans: Plans) -> None:
+    changed = apply_overrides(plans, ["3d_lowres:patch_size=64,64,64", "3d_lowres:training.batch_size=5"])
+    low = changed.configurations["3d_lowres"]
+    assert (low.patch_size, low.training.batch_size) == ((64, 64, 64), 5)
+    assert changed.configurations["3d_fullres"] == plans.configurations["3d_fullres"]
+
+
+def test_what_all_share_is_set_in_all(plans: Plans) -> None:
+    changed = apply_overrides(plans, ["training.batch_size=4", "training.negatives=exclude", "guidance.scale_mm=7.5"])
+    for name, own in changed.configurations.items():
+        assert (own.training.batch_size, own.training.negatives, own.guidance.scale_mm) == (4, "exclude", 7.5)
+        assert own.memory.mixed_gb > plans.configurations[name].memory.mixed_gb
+        assert own.network == plans.configurations[name].network
+
+
+def test_a_spacing_scales_the_median_shape(plans: Plans) -> None:
+    full = apply_overrides(plans, ["spacing_mm=4,4,6"]).configurations["3d_fullres"]
+    assert full.spacing_mm == (4.0, 4.0, 6.0)
+    assert full.median_shape == (200, 200, 150)
+
+
+def test_a_network_that_is_set_stays(plans: Plans) -> None:
+    before = plans.configurations["3d_fullres"].network
+    assert isinstance(before, UNetPlan)
+    features = [8 * 2**stage for stage in range(len(before.strides))]
+    changed = apply_overrides(plans, ["patch_size=96,96,96", f"network.features_per_stage={features}"])
+    network = changed.configurations["3d_fullres"].network
+    assert isinstance(network, UNetPlan)
+    assert network.features_per_stage == tuple(features)
+    assert network.strides == before.strides
+
+
+@pytest.mark.parametrize("architecture", ["residual", "swinunetr"])
+def test_an_architecture_brings_its_network(plans: Plans, architecture: str) -> None:
+    changed = apply_overrides(plans, [f"network.architecture={architecture}", "patch_size=64,64,64"])
+    network = changed.configurations["3d_fullres"].network
+    assert network.architecture == architecture
+    assert network.input_channels == 4
+
+
+def test_an_element_of_a_list_can_be_set(plans: Plans) -> None:
+    changed = apply_overrides(plans, ["normalisation.0.scheme=zscore", "normalisation.0.clip=null"])
+    assert {own.normalisation[0].scheme for own in changed.configurations.values()} == {"zscore"}
+    assert changed.configurations["3d_fullres"].normalisation[0].clip is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("patchsize=8,8,8", "patchsize: no such key, did you mean patch_size?"),
+        ("batch_size=8", "did you mean training.batch_size?"),
+        ("training.bacth_size=8", "did you mean training.batch_size?"),
+        ("normalisation.3.scheme=ct", "did you mean normalisation.0?"),
+        ("patch_size", "is not KEY=VALUE"),
+        ("2d:patch_size=8,8,1", "2d was not planned; there is 3d_fullres, 3d_lowres, 3d_cascade"),
+        ("training.batch_size=0", "training.batch_size: .*greater than or equal to 1"),
+        ("training.batch_size=many", "training.batch_size: .*integer"),
+        ("patch_size=64,64", "not three numbers above 0"),
+        ("patch_size=wide", "not three numbers above 0"),
+        ("training.clicks.none=0.9", "1 together"),
+        ("network.input_channels=9", "input and output channels must be"),
+        ("network.strides=[[1,1,1]]", "same stages"),
+        ("spacing_mm=2,2,0", "not three numbers above 0"),
+        ("qqq=1", "known here: spacing_mm"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(plans: Plans, text: str, message: str) -> None:
+    with pytest.raises(PlanError, match=message):
+        apply_overrides(plans, [text])
