@@ -10,8 +10,9 @@ from interactivepet.core.geometry import Geometry
 from interactivepet.core.report import Report
 from interactivepet.dataset.write import write_image, write_mask, write_text
 from interactivepet.pipeline.models import PredictionOptions
+from interactivepet.pipeline.planning import PlanningOptions
 from interactivepet.pipeline.runs import TrackerSpec
-from interactivepet.pipeline.stages import PlanningOptions, RunOptions, run_all
+from interactivepet.pipeline.stages import RunOptions, run_all
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.training.fold import TrainingOptions
 

@@ -23,7 +23,7 @@ from interactivepet.cli.verify import print_issues
 if TYPE_CHECKING:
     from interactivepet.core.plan import Architecture, Budget, Configuration, Plans
     from interactivepet.pipeline.dry_run import Expectation
-    from interactivepet.pipeline.stages import PlanningOptions
+    from interactivepet.pipeline.planning import PlanningOptions
     from interactivepet.planning.plan import PlanOptions
     from interactivepet.settings import Settings
 
@@ -149,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _process(arguments: argparse.Namespace) -> int:
-    from interactivepet.pipeline.stages import run_plan_and_process
+    from interactivepet.pipeline.planning import run_plan_and_process
     from interactivepet.settings import load_settings
 
     settings = load_settings()
@@ -164,7 +164,7 @@ def _process(arguments: argparse.Namespace) -> int:
 
 def make_planning(arguments: argparse.Namespace, settings: Settings) -> PlanningOptions:
     """Turn the arguments of `add_planning` and `add_processes` into options."""
-    from interactivepet.pipeline.stages import PlanningOptions
+    from interactivepet.pipeline.planning import PlanningOptions
 
     return PlanningOptions(
         n_folds=arguments.n_folds,

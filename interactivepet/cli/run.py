@@ -14,7 +14,7 @@ from interactivepet.cli.common import (
     report_errors,
 )
 from interactivepet.cli.evaluate import print_report
-from interactivepet.cli.plan_and_process import add_planning
+from interactivepet.cli.plan_and_process import add_planning, make_planning
 from interactivepet.cli.postprocessing import add_promptable
 from interactivepet.cli.train import add_training, make_training_options
 from interactivepet.cli.verify import print_issues
@@ -36,23 +36,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     from interactivepet.pipeline.models import PredictionOptions
-    from interactivepet.pipeline.stages import PlanningOptions, RunOptions, run_all
+    from interactivepet.pipeline.stages import RunOptions, run_all
     from interactivepet.settings import count_processors, load_settings
 
     settings = load_settings()
     workspace = open_workspace(arguments.task, settings)
     n_cores = count_processors()
     options = RunOptions(
-        planning=PlanningOptions(
-            n_folds=arguments.n_folds,
-            seed=arguments.seed,
-            budget=arguments.budget,
-            negatives=arguments.negatives,
-            snapshots=arguments.snapshots,
-            verify=arguments.verify,
-            n_proc=arguments.n_proc or settings.n_proc,
-            scheduler=settings.scheduler,
-        ),
+        planning=make_planning(arguments, settings),
         training=make_training_options(arguments, settings, seed=arguments.seed or 0),
         prediction=PredictionOptions(
             tta=arguments.tta,

@@ -98,6 +98,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add_task(parser)
     parser.add_argument("-f", "--fold", nargs="+", required=True, metavar="FOLD", help="numbers of folds, or all")
+    parser.add_argument(
+        "-c",
+        "--configuration",
+        choices=("2d", "3d_fullres", "3d_lowres", "3d_cascade"),
+        help="of the plan (default: its first); 3d_cascade needs all folds of 3d_lowres",
+    )
     add_training(parser)
     add_processes(parser)
     parser.add_argument(
@@ -114,6 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cards = run_training(
         workspace,
         folds,
+        configuration=arguments.configuration,
         options=make_training_options(arguments, settings, seed=arguments.seed),
         tta=arguments.tta,
         tracker=make_tracker(workspace, settings),

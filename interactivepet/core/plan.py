@@ -185,6 +185,9 @@ class TrainingPlan(Record):
     the weights themselves."""
     foreground_share: float = 0.5
     """Share of the patches that are centred on a labelled voxel."""
+    mirror_axes: tuple[Literal[0, 1, 2], ...] = (0, 1, 2)
+    """Axes of (i, j, k) along which patches are mirrored, in training and in predictions with mirrored inputs; an axis
+    of one voxel never is."""
     negatives: NegativeSampling = "keep"
     """Samples from cases without any label: `keep` draws every case alike, `exclude` leaves them out, and a
     number is their share."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import edt
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from interactivepet.core.geometry import CONNECTIVITY, BoundingBox, Spacing
 
@@ -58,6 +56,8 @@ def find_objects(label: npt.NDArray[np.integer], *, value: int) -> tuple[LabelOb
         The components of `label == value` under `CONNECTIVITY`, in the order of their numbers,
         empty when the label has no voxel.
     """
+    from scipy import ndimage
+
     components = find_components(label == value)
     objects = []
     for number, slices in enumerate(ndimage.find_objects(components), start=1):
@@ -81,6 +81,8 @@ def find_depth_mm(mask: npt.NDArray[np.bool_], *, spacing_mm: Spacing) -> npt.ND
     Returns:
         (I, J, K) float32, distance in mm to the centre of the nearest voxel outside; 0 outside of the mask.
     """
+    import edt
+
     width = [(int(n > 1), int(n > 1)) for n in mask.shape]
     depth = edt.edt(np.pad(mask, width), anisotropy=spacing_mm, black_border=False, parallel=1)
     inside = tuple(slice(a, a + n) for (a, _), n in zip(width, mask.shape, strict=True))

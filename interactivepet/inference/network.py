@@ -96,7 +96,7 @@ class NetworkSegmenter:
 
     def _run(self, volume: Tensor) -> Tensor:
         """Predict class probabilities of (C + 3 L, I, J, K)."""
-        axes = [a for a in range(3) if self.plan.patch_size[a] > 1] if self.tta else []
+        axes = [a for a in self.plan.training.mirror_axes if self.plan.patch_size[a] > 1] if self.tta else []
         return predict_volume(
             self.network,
             volume,

@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 COMMAND = "interactivepet_plan_and_process"
 
-WORKER_GB = 0.15
+WORKER_GB = 0.2
 """What a worker takes before it has read a case: the interpreter and its libraries."""
 
 

@@ -16,8 +16,9 @@ from interactivepet.dataset.phantom import make_patient, write_task
 from interactivepet.ensemble.demo_model import train_demo_model
 from interactivepet.errors import VerificationError
 from interactivepet.pipeline.models import PredictionOptions, PromptableSource
+from interactivepet.pipeline.planning import PlanningOptions
 from interactivepet.pipeline.runs import TrackerSpec
-from interactivepet.pipeline.stages import PlanningOptions, RunOptions, run_all
+from interactivepet.pipeline.stages import RunOptions, run_all
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.training.fold import TrainingOptions
 

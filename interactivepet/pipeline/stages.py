@@ -8,74 +8,36 @@ from dataclasses import dataclass
 
 from interactivepet.core.dataset import IssueList
 from interactivepet.core.ensemble import ClickMode
-from interactivepet.core.plan import Architecture, Budget, FoldList, Plans
+from interactivepet.core.plan import FoldList
 from interactivepet.core.report import Report
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.write import read_artefact
-from interactivepet.errors import VerificationError
 from interactivepet.guidance.simulate import ClickOptions
-from interactivepet.pipeline.cases import run_preprocessing
 from interactivepet.pipeline.evaluate import EvaluationRequest, run_evaluation
 from interactivepet.pipeline.executor import open_executor
 from interactivepet.pipeline.folds import CLICK_MODES, read_rule
 from interactivepet.pipeline.models import PredictionOptions
+from interactivepet.pipeline.planning import PlanningOptions, run_plan_and_process
 from interactivepet.pipeline.postprocess import run_postprocessing
 from interactivepet.pipeline.predict import run_prediction
 from interactivepet.pipeline.prepare import (
-    is_verified,
     read_decisions,
-    run_fingerprint,
-    run_folds,
     run_mimic_interactions,
-    run_plan,
-    run_verification,
 )
 from interactivepet.pipeline.requests import make_test_request
 from interactivepet.pipeline.runs import TrackerSpec
 from interactivepet.pipeline.train import run_training
 from interactivepet.pipeline.workspace import Workspace
-from interactivepet.planning.plan import DEFAULT_OPTIONS, PlanOptions
 from interactivepet.training.fold import TrainingOptions
 
 __all__ = [
-    "PlanningOptions",
     "RunOptions",
     "run_all",
     "run_cross_validation_report",
-    "run_plan_and_process",
     "run_test",
 ]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class PlanningOptions:
-    """How to plan.
-
-    Attributes:
-        n_folds: of the cross-validation; None keeps the present split's, else 5.
-        seed: of the split and of clicks that are missing; None keeps the present split's, else 0.
-        budget: None keeps the present plan's, else `cpu`.
-        architecture: of the networks; None keeps the present plan's, else `plain`.
-        options: of the planner; what is None in them keeps the present plan's choice, else the rules choose.
-        overrides: `KEY=VALUE`, applied to the plan.
-        snapshots: write pictures.
-        verify: check the task before.
-        n_proc: worker processes.
-        scheduler: address of a Dask scheduler instead.
-    """
-
-    n_folds: int | None = None
-    seed: int | None = None
-    budget: Budget | None = None
-    architecture: Architecture | None = None
-    options: PlanOptions = DEFAULT_OPTIONS
-    overrides: tuple[str, ...] = ()
-    snapshots: bool = False
-    verify: bool = True
-    n_proc: int = 1
-    scheduler: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,40 +57,6 @@ class RunOptions:
     prediction: PredictionOptions
     tracker: TrackerSpec
     n_cores: int
-
-
-def run_plan_and_process(
-    workspace: Workspace, *, options: PlanningOptions, show_issues: Callable[[IssueList], None]
-) -> Plans:
-    """Verify, synthesise missing clicks, measure, split, plan and preprocess.
-
-    Raises:
-        VerificationError: the task has problems; `show_issues` was called with them.
-    """
-    with open_executor(options.n_proc, scheduler=options.scheduler) as executor:
-        if options.verify and not is_verified(workspace):
-            result = run_verification(workspace, executor)
-            if result.errors:
-                show_issues(result)
-                raise VerificationError(
-                    f"{workspace.task} has {len(result.errors)} problems, listed above and in {workspace.issues}; "
-                    "mend them, or go on regardless with --no-verify"
-                )
-        split = run_folds(workspace, seed=options.seed, n_folds=options.n_folds)
-        run_mimic_interactions(workspace, executor, options=ClickOptions(), seed=split.seed, overwrite=False)
-        run_fingerprint(workspace, executor)
-        plans = run_plan(
-            workspace,
-            budget=options.budget,
-            architecture=options.architecture,
-            options=options.options,
-            overrides=options.overrides,
-        )
-        for name in plans.configurations:
-            # the cascade sees the cases of the full resolution
-            if name != "3d_cascade":
-                run_preprocessing(workspace, executor, plan=plans.plan(name), snapshots=options.snapshots)
-    return plans
 
 
 def run_cross_validation_report(workspace: Workspace, mode: ClickMode, *, n_proc: int) -> Report:

@@ -27,10 +27,10 @@ LOWRES_VOXELS = 0.5
 SPACING_RATIO = 2.0
 """Axes finer than the coarsest by more than this are coarsened first, as the network pools them first (nnU-Net)."""
 
-SLICE_PERCENTILE = 95.0
-"""A 2D patch covers the images of this percentile of the cases."""
+SLICE_PERCENTILE = 50.0
+"""A 2D patch covers the median image: one that covers the longest is padding to all others, and costs as much."""
 
-SLICE_BATCH = 4
+SLICE_BATCH = 6
 """Whole images this many at a time, few as the cases may be, are worth a coarser spacing ..."""
 
 SLICE_COARSENING = 2.0
@@ -217,8 +217,8 @@ def _find_slice_grid(extents: Extents, spec: NetworkSpec) -> Grid:
         i, j, k = (mm if a == axis else mm * factor for a, mm in enumerate(extents.finest_mm))
         spacing = (i, j, k)
     reasons = {
-        "spacing_mm": f"median of the cases times {factor:.2f}, at most 2, so that four whole images fit the budget",
-        "patch_size": "covers the 95th percentile of the images, or what of it fits the budget",
+        "spacing_mm": f"median of the cases times {factor:.2f}, at most 2, so that six whole images fit the budget",
+        "patch_size": "covers the median image, or what of it fits the budget",
     }
     return Grid(spacing, extents.find_shape(spacing), patch, reasons, SLICE_BATCH)
 

@@ -145,7 +145,10 @@ def _make_configuration(
             spec,
             batch_size=batch,
             negatives=options.negatives or "keep",
-            clicks=_choose_clicks(noise_mm, interactive=crop.region == "clicks"),
+            is_flat=bool(find_flat_axes(fingerprint)),
+            clicks=_choose_clicks(
+                noise_mm, interactive=crop.region == "clicks", is_flat=bool(find_flat_axes(fingerprint))
+            ),
         ),
         memory=estimate_cost(grid.patch, network, batch_size=batch).memory,
         reasons={
@@ -156,7 +159,7 @@ def _make_configuration(
 
 
 def _choose_training(
-    spec: NetworkSpec, *, batch_size: int, negatives: NegativeSampling, clicks: ClickSampling
+    spec: NetworkSpec, *, batch_size: int, negatives: NegativeSampling, clicks: ClickSampling, is_flat: bool
 ) -> TrainingPlan:
     """Choose the optimisation: nnU-Net's for U-Nets, and for transformers that of UNETR and Swin UNETR."""
     training = TrainingPlan(
@@ -164,13 +167,21 @@ def _choose_training(
         epochs=spec.budget.epochs,
         iterations_per_epoch=spec.budget.iterations_per_epoch,
         negatives=negatives,
+        # a picture that is seen whole tells organs apart by where they are: only left and right change places
+        mirror_axes=(0,) if is_flat else (0, 1, 2),
         clicks=clicks,
     )
     return training.model_copy(update=TRANSFORMER_TRAINING) if spec.is_transformer else training
 
 
-def _choose_clicks(noise_mm: float, *, interactive: bool) -> ClickSampling:
-    """Choose how many clicks samples see: a model of an image cropped to its clicks is never asked without any."""
+def _choose_clicks(noise_mm: float, *, interactive: bool, is_flat: bool) -> ClickSampling:
+    """Choose how many clicks samples see.
+
+    A model of images cropped to their clicks is never asked without any. In a projection organs of high uptake lie
+    over one another, and telling lesions from them without a click is what takes longest to learn.
+    """
     if interactive:
         return ClickSampling(none=0.0, extreme=0.6, more=0.4, noise_mm=noise_mm)
+    if is_flat:
+        return ClickSampling(none=0.5, extreme=0.25, more=0.25, noise_mm=noise_mm)
     return ClickSampling(noise_mm=noise_mm)

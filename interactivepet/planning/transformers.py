@@ -46,12 +46,17 @@ def list_transformer_layers(plan: TransformerPlan, grid: Grid) -> Iterator[Layer
 def _list_unetr(plan: TransformerPlan, grid: Grid, *, kernel: int) -> Iterator[Layer]:
     width, hidden = plan.feature_size, plan.hidden_size
     grids = [_coarsen(grid, 2**level) for level in range(5)]
-    stride = 2 ** sum(edge > 1 for edge in plan.image_size)
-    n_tokens, n_voxels = math.prod(grids[4]), math.prod(grid)
-    n_embedding = plan.input_channels * (n_voxels // n_tokens) * hidden
-    yield Layer(saved_float32=(hidden * n_tokens,), n_weights=n_embedding, multiply_adds=n_embedding * n_tokens)
+    n_axes = sum(edge > 1 for edge in plan.image_size)
+    stride = 2**n_axes
+    n_tokens, per_image = math.prod(grids[4]), math.prod(grids[4][1:])
+    n_embedding = plan.input_channels * TOKEN_EDGE**n_axes * hidden
+    yield Layer(
+        saved_float32=(hidden * n_tokens,),
+        n_weights=n_embedding + per_image * hidden,
+        multiply_adds=n_embedding * n_tokens,
+    )
     for _ in range(UNETR_BLOCKS):
-        yield _token_block(hidden, plan.n_heads, n_tokens, per_image=n_tokens // grid[0])
+        yield _token_block(hidden, plan.n_heads, n_tokens, per_image=per_image)
     yield from residual_block(plan.input_channels, width, grid, kernel=kernel)
     for level, n_blocks in ((1, 2), (2, 1), (3, 0)):
         n_out = width * 2**level

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,17 +86,21 @@ def find_source_shape(patch: Shape) -> Shape:
     return (edges[0], edges[1], edges[2])
 
 
-def make_augmentation(patch: Shape) -> Augmentation:
+def make_augmentation(patch: Shape, *, mirror_axes: Sequence[int] = (0, 1, 2)) -> Augmentation:
     """Make the transforms: rotation, scaling, mirroring; noise, blur, brightness, contrast, low resolution, gamma.
 
     Probabilities and ranges are nnU-Net's. An axis of one voxel (2D) is neither rotated into nor mirrored.
+
+    Args:
+        patch: voxels along (i, j, k).
+        mirror_axes: that may be mirrored, of the plan.
     """
     from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 
-    return Augmentation(ComposeTransforms(_make_spatial(patch)), ComposeTransforms(_make_intensity(patch)))
+    return Augmentation(ComposeTransforms(_make_spatial(patch, mirror_axes)), ComposeTransforms(_make_intensity(patch)))
 
 
-def _make_spatial(patch: Shape) -> list[Any]:
+def _make_spatial(patch: Shape, mirror_axes: Sequence[int]) -> list[Any]:
     from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
     from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 
@@ -115,7 +120,7 @@ def _make_spatial(patch: Shape) -> list[Any]:
         scaling=SCALING,
         p_synchronize_scaling_across_axes=1,
     )
-    mirror = MirrorTransform(allowed_axes=tuple(axis for axis in range(3) if patch[axis] > 1))
+    mirror = MirrorTransform(allowed_axes=tuple(axis for axis in mirror_axes if patch[axis] > 1))
     return [spatial, mirror]
 
 

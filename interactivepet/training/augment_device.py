@@ -82,7 +82,15 @@ class SpatialDraw:
     mirrored: Tensor
 
     @classmethod
-    def draw(cls, chance: Chance, patch: Shape, *, spacing_mm: Spacing, elastic_probability: float) -> Self:
+    def draw(
+        cls,
+        chance: Chance,
+        patch: Shape,
+        *,
+        spacing_mm: Spacing,
+        elastic_probability: float,
+        mirror_axes: Sequence[int] = (0, 1, 2),
+    ) -> Self:
         """Draw as `augment` does, but rotate in millimetres, so that coarse axes are not sheared.
 
         An axis of one voxel is neither rotated into, nor displaced along, nor mirrored.
@@ -99,7 +107,8 @@ class SpatialDraw:
             deformed = chance.hits(elastic_probability, chance.n)
             offset = _draw_offset(chance, patch) * (deformed[:, None] * long / spacing)[..., None, None, None]
             moved = moved | deformed
-        return cls(moved, affine, offset, chance.hits(MIRROR_PROBABILITY, chance.n, 3) & long)
+        mirrored = long & _send([axis in mirror_axes for axis in range(3)], device)
+        return cls(moved, affine, offset, chance.hits(MIRROR_PROBABILITY, chance.n, 3) & mirrored)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -168,7 +177,11 @@ class DeviceAugmentation:
         plan, n_image = self.plan, len(self.plan.channels)
         chance = Chance(generator, len(batch["data"]), n_image)
         spatial = SpatialDraw.draw(
-            chance, plan.patch_size, spacing_mm=plan.spacing_mm, elastic_probability=self.elastic_probability
+            chance,
+            plan.patch_size,
+            spacing_mm=plan.spacing_mm,
+            elastic_probability=self.elastic_probability,
+            mirror_axes=plan.training.mirror_axes,
         )
         intensity = IntensityDraw.draw(chance, plan.patch_size)
         data, target = apply_spatial(batch["data"], batch["target"], draw=spatial, plan=plan)

@@ -108,7 +108,7 @@ def _make_batches(run: Run) -> EpochBatches:
         fold=run.data.index,
         n_training=run.n_iterations,
         n_validation=max(1, round(VALIDATION_SHARE * run.n_iterations)),
-        augmentation=make_augmentation(run.plan.patch_size),
+        augmentation=make_augmentation(run.plan.patch_size, mirror_axes=run.plan.training.mirror_axes),
     )
 
 

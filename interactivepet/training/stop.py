@@ -117,6 +117,7 @@ class Interruption:
             KeyboardInterrupt: for any signal; `leave` then tells them apart.
         """
         if self.number is not None:
+            logger.warning("%s: ending after this iteration", signal.Signals(self.number).name)
             raise KeyboardInterrupt
 
     def leave(self) -> None:
@@ -153,9 +154,9 @@ def listen() -> Iterator[Interruption]:
     def note(number: int, frame: FrameType | None) -> None:
         del frame
         interruption.number = number
+        # and no more: a handler may run in the middle of any call, of the logger's or the progress bar's too
         for other, handler in previous.items():
             signal.signal(other, handler)
-        logger.warning("%s: ending after this iteration; once more ends at once", signal.Signals(number).name)
 
     for number, handler in previous.items():
         if handler is not signal.SIG_IGN:

@@ -35,10 +35,8 @@ def main() -> None:
     parser.add_argument("-e", "--epochs", type=int, default=20)
     arguments = parser.parse_args()
     folder: Path = arguments.folder.absolute()
-    for name in ("raw", "processed", "results"):
-        os.environ[f"interactivepet_{name}"] = str(folder / name)
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    os.environ["interactivepet_task"] = TASK
+    folders = {f"interactivepet_{name}": str(folder / name) for name in ("raw", "processed", "results")}
+    os.environ.update(folders)
     make_task(folder / "raw" / TASK, arguments.patients)
     run("generate_dataset_json", "-m", "PET", "-l", "lesion")
     run("plan_and_process", "-f", str(arguments.folds), "--configurations", *CONFIGURATIONS)
@@ -62,8 +60,8 @@ def make_task(folder: Path, n_patients: int) -> None:
 
 def run(command: str, *arguments: str) -> None:
     """Run one of the project's commands."""
-    module = f"interactivepet.cli.{command}"
-    subprocess.run([sys.executable, "-c", f"import {module} as m; raise SystemExit(m.main())", *arguments], check=True)
+    start = f"from interactivepet.cli.{command} import main; raise SystemExit(main())"
+    subprocess.run([sys.executable, "-c", start, "-t", TASK, *arguments], check=True)
 
 
 def print_table(path: Path) -> None:

@@ -4,8 +4,8 @@ python tests/benchmarks/iterations_nnunet.py FOLDER_OF_TASK --seconds 60 --cores
 
 Both train the same layers on patches of the same size in batches of the same size, cut from cases on the same grid,
 with their own loaders and augmentation. Ours also encodes clicks and has channels for them (C + 3 L, nnU-Net C). Each
-row is a process of its own on the same cores, one after the other; `--rounds` repeats them in turn, for a machine
-that others use as well, and the table holds the medians.
+row is a process of its own on the same cores, one after the other; `--rounds` repeats them in turn, and the table
+holds the medians. On a machine that others use as well, CPU seconds say more than iterations a second.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from importlib import import_module
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,8 @@ from interactivepet.dataset.manifest import read_manifest
 from interactivepet.networks.build import build_network
 from interactivepet.pipeline.cases import read_records
 from interactivepet.pipeline.folds import load_fold
+from interactivepet.pipeline.planning import PlanningOptions, run_plan_and_process
 from interactivepet.pipeline.prepare import read_decisions
-from interactivepet.pipeline.stages import PlanningOptions, run_plan_and_process
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.training.augment import make_augmentation
 from interactivepet.training.feed import EpochBatches, open_feed
@@ -52,6 +53,7 @@ ROWS = {
     "interactivepet, batches drawn between steps": ("ours", 0, False),
     "interactivepet, batches drawn between steps, compiled": ("ours", 0, True),
     "interactivepet, 1 worker process": ("ours", 1, False),
+    "interactivepet, 1 worker process, compiled": ("ours", 1, True),
     "interactivepet, one constant batch": ("constant", 0, False),
     "nnU-Net, nnUNet_n_proc_DA=0": ("nnunet", 0, False),
     "nnU-Net, nnUNet_n_proc_DA=1": ("nnunet", 1, False),
@@ -113,15 +115,15 @@ def adapt(plans: dict[str, Any], plan: Plan) -> None:
     )
 
 
-def count_rate(step: Callable[[], object], *, seconds: float) -> float:
-    """Give the calls a second of `step` after the warm-up."""
+def count_rate(step: Callable[[], object], *, seconds: float) -> tuple[float, float]:
+    """Give the calls a second of `step` after the warm-up, and the CPU seconds of this process that each takes."""
     for _ in range(WARM_UP):
         step()
-    n, start = 0, time.perf_counter()
+    n, start, cpu = 0, time.perf_counter(), time.process_time()
     while time.perf_counter() - start < seconds:
         step()
         n += 1
-    return n / (time.perf_counter() - start)
+    return n / (time.perf_counter() - start), (time.process_time() - cpu) / n
 
 
 def measure_ours(
@@ -143,26 +145,25 @@ def measure_ours(
         fold=0,
         n_training=10**6,
         n_validation=1,
-        augmentation=make_augmentation(plan.patch_size),
+        augmentation=make_augmentation(plan.patch_size, mirror_axes=plan.training.mirror_axes),
     )
     meter = WaitMeter(engine.device)
     with closing(open_feed(batches, range(10**6), n_workers=n_workers)) as feed:
         source: Iterator[Any] = repeat(next(feed)) if is_constant else feed
         losses = train_epoch(engine, source, n_iterations=10**6, meter=meter)
-        rate = count_rate(lambda: float(next(losses)), seconds=seconds)
-    return {"rate": rate, "wait": meter.measure()[1]}
+        rate, cpu_s = count_rate(lambda: float(next(losses)), seconds=seconds)
+    return {"rate": rate, "cpu_s": cpu_s, "wait": meter.measure()[1]}
 
 
 def measure_nnunet(root: Path, *, seconds: float, n_workers: int) -> dict[str, float]:
     os.environ.update({**nnunet_environment(root), "nnUNet_n_proc_DA": str(n_workers)})
-    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-
+    make_trainer = import_module("nnunetv2.training.nnUNetTrainer.nnUNetTrainer").nnUNetTrainer
     folder = root / "nnUNet_preprocessed" / NNUNET_NAME
     plans, dataset = (json.loads((folder / name).read_text()) for name in ("nnUNetPlans.json", "dataset.json"))
     torch.manual_seed(0)
     # the command that starts its training adds this
     plans["continue_training"] = False
-    trainer = nnUNetTrainer(plans, "3d_fullres", 0, dataset, device=torch.device("cpu"))
+    trainer = make_trainer(plans, "3d_fullres", 0, dataset, device=torch.device("cpu"))
     trainer.on_train_start()
     trainer.on_train_epoch_start()
     waited = 0.0
@@ -175,11 +176,11 @@ def measure_nnunet(root: Path, *, seconds: float, n_workers: int) -> dict[str, f
         trainer.train_step(batch)
 
     begin = time.perf_counter()
-    rate = count_rate(step, seconds=seconds)
+    rate, cpu_s = count_rate(step, seconds=seconds)
     share = waited / (time.perf_counter() - begin)
     for feed in (trainer.dataloader_train, trainer.dataloader_val):
         getattr(feed, "_finish", lambda: None)()
-    return {"rate": rate, "wait": share}
+    return {"rate": rate, "cpu_s": cpu_s, "wait": share}
 
 
 def measure(arguments: argparse.Namespace) -> None:
@@ -210,7 +211,7 @@ def run_row(row: str, arguments: argparse.Namespace, *, root: Path) -> dict[str,
     if done.returncode != 0 or not lines:
         raise SystemExit(f"{row} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
     result: dict[str, float] = json.loads(lines[0].removeprefix("RESULT "))
-    print(f"{row}: {result['rate']:.2f} it/s", file=sys.stderr, flush=True)
+    print(f"{row}: {result['rate']:.2f} it/s, {result['cpu_s']:.3f} CPU s", file=sys.stderr, flush=True)
     return result
 
 
@@ -221,12 +222,14 @@ def print_table(plan: Plan, found: dict[str, list[dict[str, float]]], *, argumen
         f"\n{plan.task}: patch {plan.patch_size}, batch {plan.training.batch_size}, {arguments.cores} cores, "
         f"{arguments.seconds:.0f} s a row, {arguments.rounds} rounds\n"
     )
-    print("| | iterations a second | of nnU-Net's best | waiting for batches |")
-    print("|---|---|---|---|")
+    print(
+        "| | iterations a second | of nnU-Net's best | waiting for batches | CPU seconds an iteration, without workers' |"
+    )
+    print("|---|---|---|---|---|")
     for row, rate in rates.items():
         share = "" if best is None else f"{rate / best:.2f}"
-        waiting = statistics.median(each["wait"] for each in found[row])
-        print(f"| {row} | {rate:.2f} | {share} | {waiting:.0%} |")
+        waiting, cpu_s = (statistics.median(each[name] for each in found[row]) for name in ("wait", "cpu_s"))
+        print(f"| {row} | {rate:.2f} | {share} | {waiting:.0%} | {cpu_s:.3f} |")
 
 
 def main() -> int:

@@ -165,7 +165,7 @@ def compare(ours: np.ndarray, theirs: np.ndarray, *, is_resampled: bool) -> Agre
 def undo_ours(stored: np.ndarray, case: Case, plan: Plan) -> np.ndarray:
     """Turn stored channels into the files' unit, as far as they were not clipped.
 
-    A z-score's mean and deviation are not stored: they come from the same image resampled again.
+    What an image's own intensities decide is not stored: it comes from the same image resampled again.
     """
     image = np.empty_like(stored)
     for channel, rule in enumerate(plan.normalisation):
@@ -176,6 +176,8 @@ def undo_ours(stored: np.ndarray, case: Case, plan: Plan) -> np.ndarray:
             )
             clipped = again if rule.clip is None else np.clip(again, *rule.clip)
             mean, std = float(clipped.mean(dtype=np.float64)), float(clipped.std(dtype=np.float64))
+            if rule.scheme == "minmax":
+                mean, std = float(clipped.min()), float(np.ptp(clipped))
         image[channel] = stored[channel] * std + mean
     return image
 

@@ -101,7 +101,7 @@ def test_a_missing_variable_shows_the_line_to_add(
 
 def test_a_complete_fold_is_left_as_it_is(use: Use, copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     use(copied)
-    weights = open_tiny(copied).fold(0) / "weights.pt"
+    weights = open_tiny(copied).fold("3d_fullres", 0) / "weights.pt"
     before = weights.stat().st_mtime_ns
     assert train.main(["-f", "0", "-e", "2", "--iterations", "3"]) == 0
     assert weights.stat().st_mtime_ns == before
@@ -136,7 +136,7 @@ def test_predicting_a_folder_in_another_format_keeps_the_grid(
     assert mask.GetDirection() == written.GetDirection()
     log = json.loads((out / "predictions.json").read_text())
     assert log["n_clicks"] == {"Ümlaut 1": 6}
-    assert "2 folds" in log["models"]
+    assert log["models"].startswith("3d_fullres fold_0 fold_2 (")
     probabilities = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(out / "probabilities" / "Ümlaut 1.nii.gz")))
     assert 0 <= probabilities.min() <= probabilities.max() <= 1
 
@@ -196,7 +196,7 @@ def test_a_report_on_masks_of_other_folds_is_refused(
     use: Use, copied: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     use(copied)
-    card = open_tiny(copied).card(1)
+    card = open_tiny(copied).card("3d_fullres", 1)
     card.write_text(card.read_text().replace('"tta": false', '"tta": true'))
     assert evaluate.main([]) == 1
     assert "interactivepet_postprocessing" in capsys.readouterr().err

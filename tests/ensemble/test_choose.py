@@ -58,7 +58,9 @@ def test_a_perfect_fold_prediction_needs_nothing_else() -> None:
 
 def test_the_promptable_model_is_chosen_when_it_is_better() -> None:
     label = make_label().astype(float)
-    choice = choose_rule(make_cases(np.roll(label, 2, axis=0), label), labels=(1,), configurations=ONE, with_clicks=True)
+    choice = choose_rule(
+        make_cases(np.roll(label, 2, axis=0), label), labels=(1,), configurations=ONE, with_clicks=True
+    )
     assert choice.fusion.nninteractive_weight == 1.0
     assert choice.dice == 1.0
 
@@ -84,7 +86,9 @@ def test_threshold_and_postprocessing_repair_what_they_can() -> None:
 
 def test_every_candidate_is_recorded_with_its_folds() -> None:
     label = make_label().astype(float)
-    choice = choose_rule(make_cases(label, np.roll(label, 1, axis=1)), labels=(1,), configurations=ONE, with_clicks=True)
+    choice = choose_rule(
+        make_cases(label, np.roll(label, 1, axis=1)), labels=(1,), configurations=ONE, with_clicks=True
+    )
     by_stage = {
         stage: [candidate for candidate in choice.candidates if candidate.stage == stage]
         for stage in ("blend", "threshold", "postprocessing")
@@ -135,7 +139,13 @@ def test_predictions_are_loaded_one_case_after_the_other_and_once_a_stage() -> N
         for number, name in enumerate(("A", "B", "C"))
     ]
     steps: list[tuple[int, int]] = []
-    choose_rule(cases, labels=(1,), configurations=ONE, with_clicks=False, progress=lambda done, total: steps.append((done, total)))
+    choose_rule(
+        cases,
+        labels=(1,),
+        configurations=ONE,
+        with_clicks=False,
+        progress=lambda done, total: steps.append((done, total)),
+    )
     assert loaded == ["A", "B", "C"] * 3
     assert steps == [(1, 3), (2, 3), (3, 3)] * 4
 

@@ -16,10 +16,10 @@ from interactivepet.dataset.arrays import read_array
 from interactivepet.dataset.write import read_artefact, write_artefact
 from interactivepet.errors import MissingArtefactError, PlanError
 from interactivepet.pipeline.models import PredictionOptions
+from interactivepet.pipeline.planning import run_plan_and_process
 from interactivepet.pipeline.postprocess import run_postprocessing
 from interactivepet.pipeline.predict import run_prediction
 from interactivepet.pipeline.requests import make_test_request
-from interactivepet.pipeline.stages import run_plan_and_process
 from interactivepet.pipeline.train import run_training
 from interactivepet.planning.plan import PlanOptions
 from tests.tiny import TASK, make_options, open_tiny

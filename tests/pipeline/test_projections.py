@@ -16,10 +16,11 @@ from interactivepet.errors import CaseError
 from interactivepet.pipeline.executor import InlineExecutor
 from interactivepet.pipeline.importing import run_import
 from interactivepet.pipeline.models import PredictionOptions
+from interactivepet.pipeline.planning import PlanningOptions
 from interactivepet.pipeline.predict import run_prediction
 from interactivepet.pipeline.requests import make_folder_request
 from interactivepet.pipeline.runs import TrackerSpec
-from interactivepet.pipeline.stages import PlanningOptions, RunOptions, run_all
+from interactivepet.pipeline.stages import RunOptions, run_all
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.training.fold import TrainingOptions
 

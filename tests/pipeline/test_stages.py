@@ -16,9 +16,9 @@ from interactivepet.core.report import Report
 from interactivepet.dataset.write import read_artefact, write_artefact
 from interactivepet.errors import MissingArtefactError, StaleArtefactError, VerificationError
 from interactivepet.pipeline.models import PredictionOptions
+from interactivepet.pipeline.planning import PlanningOptions, run_plan_and_process
 from interactivepet.pipeline.predict import run_prediction
 from interactivepet.pipeline.requests import make_test_request
-from interactivepet.pipeline.stages import PlanningOptions, run_plan_and_process
 from tests.tiny import TASK, make_options, open_tiny, walk
 
 Finished = tuple[Path, dict[str, Report]]
