@@ -147,14 +147,16 @@ class GuidancePlan(Record):
 class ClickSampling(Record):
     """How many clicks a training sample sees; the shares sum to 1."""
 
-    none: float = 0.25
+    none: float = 0.3
     """Share of samples without any click, so that the network also segments automatically."""
-    extreme: float = 0.5
+    extreme: float = 0.45
     """Share with exactly the interior margin points of every object."""
     more: float = 0.25
     """Share with a random subset of those plus random positive and negative points."""
     noise_mm: float = Field(ge=0.0)
     """Standard deviation of the displacement of each click."""
+    corrected: float = Field(default=0.25, ge=0.0, le=1.0)
+    """Share of the iterations in which clicks are placed on the network's own errors before the step."""
 
     @model_validator(mode="after")
     def _check_shares(self) -> Self:

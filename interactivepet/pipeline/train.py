@@ -34,10 +34,11 @@ from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.tracking.tracker import Tracker
 from interactivepet.training.batches import StoredCase
-from interactivepet.training.checkpoint import load_weights
+from interactivepet.training.checkpoint import has_state, load_weights, remove_previous, remove_state
 from interactivepet.training.fold import FoldData, TrainedFold, TrainingOptions, train_fold
+from interactivepet.training.stop import wants_more
 
-__all__ = ["OUT_OF_FOLD_THRESHOLD", "choose_configuration", "run_training"]
+__all__ = ["OUT_OF_FOLD_THRESHOLD", "choose_configuration", "lock_folder", "run_training"]
 
 logger = logging.getLogger(__name__)
 
@@ -136,12 +137,11 @@ def choose_configuration(plans: Plans, name: Configuration | None) -> Configurat
 
 def _run_fold(job: FoldJob) -> CheckpointCard:
     """Train, predict out of fold, and write the card last: its presence says that all else is there."""
-    with _lock(job.workspace.fold(job.plan.configuration, job.fold.index)):
+    with lock_folder(job.workspace.fold(job.plan.configuration, job.fold.index)):
         records = read_records(job.workspace, job.plan, cases=(*job.fold.training, *job.fold.validation))
         data = load_fold(job.workspace, job.plan, fold=job.fold, records=records)
         card = _find_complete(job, data)
         if card is not None:
-            data.checkpoint.unlink(missing_ok=True)
             return card
         path = job.workspace.card(job.plan.configuration, job.fold.index)
         path.unlink(missing_ok=True)
@@ -154,13 +154,13 @@ def _run_fold(job: FoldJob) -> CheckpointCard:
             raise
         card = _make_card(job, trained, dice, cases_hash=data.cases_hash)
         write_artefact(path, card)
-        data.checkpoint.unlink(missing_ok=True)
+        remove_previous(data.checkpoint)
         tracker.end_run()
         return card
 
 
 @contextmanager
-def _lock(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Keep two processes from training one fold; the lock of a killed process is free at once."""
     import filelock
 
@@ -182,12 +182,21 @@ def _find_complete(job: FoldJob, data: FoldData) -> CheckpointCard | None:
         return None
     except ArtefactError as error:
         logger.warning("fold %d is trained anew: %s", data.index, error)
-        data.checkpoint.unlink(missing_ok=True)
+        remove_state(data.checkpoint)
         return None
     if card.cases_hash != data.cases_hash:
         logger.warning("fold %d: images, labels or clicks changed since it was trained; training anew", data.index)
-        data.checkpoint.unlink(missing_ok=True)
+        remove_state(data.checkpoint)
         return None
+    if wants_more(card.epochs, job.options):
+        if has_state(data.checkpoint):
+            logger.info("fold %d goes on from %d to %d epochs", data.index, len(card.epochs), job.options.epochs)
+            return None
+        raise TrainingError(
+            f"fold {data.index} is complete with {len(card.epochs)} epochs and {data.checkpoint} is gone, so it cannot "
+            f"go on to {job.options.epochs}; train it anew with --no-continue, or start from its weights with "
+            f"--no-continue --pretrained {data.weights}"
+        )
     logger.info("fold %d is complete with %d epochs; --no-continue trains it anew", data.index, len(card.epochs))
     return card
 

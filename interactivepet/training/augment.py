@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from interactivepet.core.geometry import Shape
 
-__all__ = ["Augmentation", "Patch", "find_source_shape", "make_augmentation"]
+__all__ = ["Augmentation", "Patch", "defer_augmentation", "find_source_shape", "make_augmentation"]
 
 ROTATION_RAD = np.pi / 6
 """Patients lie within 30 degrees of one another about every axis (nnU-Net)."""
@@ -98,6 +98,15 @@ def make_augmentation(patch: Shape, *, mirror_axes: Sequence[int] = (0, 1, 2)) -
     from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 
     return Augmentation(ComposeTransforms(_make_spatial(patch, mirror_axes)), ComposeTransforms(_make_intensity(patch)))
+
+
+def defer_augmentation() -> Augmentation:
+    """Make transforms that change nothing and leave patches as wide as their source: the device augments them."""
+    return Augmentation(_keep, _keep)
+
+
+def _keep(**data: Any) -> dict[str, Any]:
+    return data
 
 
 def _make_spatial(patch: Shape, mirror_axes: Sequence[int]) -> list[Any]:

@@ -23,6 +23,7 @@ __all__ = [
     "load_state",
     "load_weights",
     "read_tensors",
+    "remove_previous",
     "remove_state",
     "save_state",
     "save_weights",
@@ -78,6 +79,11 @@ def save_state(path: Path, state: TrainingState) -> None:
 def has_state(path: Path) -> bool:
     """Whether a state, or the one before it, is there."""
     return path.is_file() or _previous(path).is_file()
+
+
+def remove_previous(path: Path) -> None:
+    """Remove the state before the last one: a complete fold needs a single one to be trained further."""
+    _previous(path).unlink(missing_ok=True)
 
 
 def remove_state(path: Path) -> None:

@@ -13,10 +13,7 @@ from interactivepet.core.geometry import Spacing
 from interactivepet.core.plan import Plan
 from interactivepet.guidance.encode import CUT_OFF_SCALES
 
-__all__ = ["CORRECTION_SHARE", "MOST_ROUNDS", "add_corrections", "draw_rounds", "find_errors", "measure_depth"]
-
-CORRECTION_SHARE = 0.25
-"""Share of the iterations with corrective clicks. One costs a forward pass a round more than another iteration."""
+__all__ = ["MOST_ROUNDS", "add_corrections", "draw_rounds", "find_errors", "measure_depth"]
 
 MOST_ROUNDS = 3
 """Corrections in a row that a sample sees at most: refinement is learnt from sequences, not from first errors only."""
@@ -34,8 +31,11 @@ _TIE_SPAN = 0.99
 """Width of the noise that decides between voxels of one depth; below 1, so that it never outweighs a depth."""
 
 
-def draw_rounds(rng: np.random.Generator, *, share: float = CORRECTION_SHARE) -> int:
-    """Draw how often an iteration corrects its samples: 0 in most of them, else 1 to `MOST_ROUNDS`."""
+def draw_rounds(rng: np.random.Generator, *, share: float) -> int:
+    """Draw how often an iteration corrects its samples: 1 to `MOST_ROUNDS` times in a `share` of them, else never.
+
+    A round costs a forward pass more than a plain iteration.
+    """
     return int(rng.integers(1, MOST_ROUNDS + 1)) if rng.random() < share else 0
 
 

@@ -14,10 +14,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from interactivepet.core.checkpoint import EpochRecord
-from interactivepet.core.plan import Plan
-from interactivepet.training.augment import make_augmentation
+from interactivepet.training.augment import Augmentation, defer_augmentation, make_augmentation
 from interactivepet.training.data import FoldData
-from interactivepet.training.feed import EpochBatches, Feed, open_feed
+from interactivepet.training.feed import VALIDATION_SEED, EpochBatches, Feed, open_feed
+from interactivepet.training.lessons import TrainablePlan, augments_on_device, make_preparation
 from interactivepet.training.loop import Engine, ValidationScore, train_epoch, validate_epoch
 from interactivepet.training.meter import WaitMeter
 from interactivepet.training.optimise import find_rate
@@ -51,7 +51,7 @@ class Run:
     """
 
     engine: Engine
-    plan: Plan
+    plan: TrainablePlan
     data: FoldData
     options: TrainingOptions
     interruption: Interruption
@@ -108,8 +108,14 @@ def _make_batches(run: Run) -> EpochBatches:
         fold=run.data.index,
         n_training=run.n_iterations,
         n_validation=max(1, round(VALIDATION_SHARE * run.n_iterations)),
-        augmentation=make_augmentation(run.plan.patch_size, mirror_axes=run.plan.training.mirror_axes),
+        augmentation=_choose_augmentation(run),
     )
+
+
+def _choose_augmentation(run: Run) -> Augmentation:
+    if augments_on_device(run.engine.device, run.plan):
+        return defer_augmentation()
+    return make_augmentation(run.plan.patch_size, mirror_axes=run.plan.training.mirror_axes)
 
 
 def _run_epoch(run: Run, feed: Feed, batches: EpochBatches, *, epoch: int, clock: Clock, bar: Any) -> EpochRecord:
@@ -140,7 +146,8 @@ def _train_epoch(run: Run, feed: Feed, *, epoch: int, clock: Clock, meter: WaitM
     losses: list[Tensor] = []
     n_before = epoch * run.n_iterations
     run.engine.set_rate(find_rate(run.plan.training, clock.progress(n_before)))
-    for loss in train_epoch(run.engine, feed, n_iterations=run.n_iterations, meter=meter):
+    prepare = make_preparation(run.engine, run.plan, seed=(run.options.seed, run.data.index, epoch))
+    for loss in train_epoch(run.engine, feed, n_iterations=run.n_iterations, prepare=prepare, meter=meter):
         losses.append(loss)
         bar.update()
         run.interruption.check()
@@ -160,10 +167,12 @@ def _check_losses(losses: Sequence[Tensor]) -> None:
 
 def _validate(run: Run, feed: Feed, batches: EpochBatches, *, epoch: int, is_whole: bool) -> ValidationScore:
     """Score the epoch's validation batches, which come next in the feed unless the epoch was cut short."""
+    seed = (VALIDATION_SEED, run.data.index)
+    prepare = make_preparation(run.engine, run.plan, seed=seed, is_validation=True)
     if is_whole:
-        return validate_epoch(run.engine, feed, n_iterations=batches.n_validation)
+        return validate_epoch(run.engine, feed, n_iterations=batches.n_validation, prepare=prepare)
     with closing(open_feed(batches, batches.list_validation(epoch), n_workers=0)) as rest:
-        return validate_epoch(run.engine, rest, n_iterations=batches.n_validation)
+        return validate_epoch(run.engine, rest, n_iterations=batches.n_validation, prepare=prepare)
 
 
 def _peak_memory_gb(device: torch.device) -> float:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from interactivepet.core.plan import Plan
 from interactivepet.planning.budgets import BUDGETS
+from interactivepet.training.lessons import TrainablePlan
 
 __all__ = ["explain_failure"]
 
 
-def explain_failure(error: BaseException, plan: Plan, *, device: torch.device) -> str | None:
+def explain_failure(error: BaseException, plan: TrainablePlan, *, device: torch.device) -> str | None:
     """Explain an exception that ended training; None for one that says enough by itself or is a defect."""
     if isinstance(error, FloatingPointError):
         return (
@@ -33,7 +33,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return is_allocator or isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 
-def _explain_memory(plan: Plan, *, device: torch.device) -> str:
+def _explain_memory(plan: TrainablePlan, *, device: torch.device) -> str:
     needed_gb = plan.memory.float32_gb if device.type == "cpu" else plan.memory.mixed_gb
     limit_gb, there = needed_gb, ""
     if device.type == "cuda":

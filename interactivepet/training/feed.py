@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from interactivepet.core.plan import Plan
 from interactivepet.training.augment import Augmentation
-from interactivepet.training.batches import PatchLoader, StoredCase
+from interactivepet.training.batches import StoredCase
+from interactivepet.training.lessons import TrainablePlan, draw_batch
 
 __all__ = ["Batch", "EpochBatches", "Feed", "open_feed"]
 
@@ -46,7 +46,7 @@ class EpochBatches(Dataset[Any]):
 
     training: Sequence[StoredCase]
     validation: Sequence[StoredCase]
-    plan: Plan
+    plan: TrainablePlan
     seed: int
     fold: int
     n_training: int
@@ -58,9 +58,9 @@ class EpochBatches(Dataset[Any]):
         epoch, step = divmod(number, self.n_training + self.n_validation)
         seed: tuple[int, ...] = (self.seed, self.fold, epoch, step)
         if step < self.n_training:
-            return next(PatchLoader(self.training, self.plan, seed=seed, augmentation=self.augmentation))
+            return draw_batch(self.training, self.plan, seed=seed, augmentation=self.augmentation)
         seed = (VALIDATION_SEED, self.fold, step - self.n_training)
-        return next(PatchLoader(self.validation, self.plan, seed=seed, augmentation=None))
+        return draw_batch(self.validation, self.plan, seed=seed, augmentation=None)
 
     def list_epochs(self, first: int, stop: int) -> range:
         """Number the batches of the epochs from `first` to `stop`, exclusive."""

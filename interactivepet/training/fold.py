@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 
 from interactivepet.core.checkpoint import EpochRecord
-from interactivepet.core.plan import Plan
 from interactivepet.errors import TrainingError
 from interactivepet.networks.build import build_network
 from interactivepet.networks.precision import choose_device, describe_device
@@ -25,9 +24,9 @@ from interactivepet.training.checkpoint import (
 from interactivepet.training.data import FoldData
 from interactivepet.training.epochs import Run, run_epochs
 from interactivepet.training.explain import explain_failure
+from interactivepet.training.lessons import TrainablePlan, start_network
 from interactivepet.training.loop import make_engine
 from interactivepet.training.options import TrainingOptions
-from interactivepet.training.pretrained import load_pretrained
 from interactivepet.training.repeat import choose_algorithms, seed_torch
 from interactivepet.training.stop import Interruption, find_best, listen
 
@@ -54,7 +53,7 @@ class TrainedFold:
 
 
 def train_fold(
-    plan: Plan, data: FoldData, *, tracker: Tracker, options: TrainingOptions, parent_run: str | None = None
+    plan: TrainablePlan, data: FoldData, *, tracker: Tracker, options: TrainingOptions, parent_run: str | None = None
 ) -> TrainedFold:
     """Train one fold, or continue it where it was interrupted.
 
@@ -101,7 +100,7 @@ def train_fold(
 
 
 def _open_run(
-    plan: Plan, data: FoldData, *, device: torch.device, options: TrainingOptions, interruption: Interruption
+    plan: TrainablePlan, data: FoldData, *, device: torch.device, options: TrainingOptions, interruption: Interruption
 ) -> Run:
     """Make the network with random or given weights, or with those of the interrupted fold."""
     seed_torch(options.seed, data.index)
@@ -110,9 +109,8 @@ def _open_run(
         remove_state(data.checkpoint)
         data.best_weights.unlink(missing_ok=True)
     is_new = not has_state(data.checkpoint)
-    if is_new and options.pretrained is not None:
-        n_taken, n_all = load_pretrained(network, options.pretrained)
-        logger.info("fold %d takes %d of %d tensors from %s", data.index, n_taken, n_all, options.pretrained)
+    if is_new:
+        logger.info("fold %d starts from %s", data.index, start_network(network, plan, pretrained=options.pretrained))
     engine = make_engine(network, plan, device=device, compile_network=options.compile_network)
     run = Run(engine, plan, data, options, interruption, [], None)
     if not is_new:
@@ -161,7 +159,7 @@ def _report_failure(run: Run, error: BaseException) -> None:
         raise TrainingError(f"{where}: {explanation}") from error
 
 
-def _hash_inputs(plan: Plan, data: FoldData) -> str:
+def _hash_inputs(plan: TrainablePlan, data: FoldData) -> str:
     return f"{plan.content_hash()}-{data.cases_hash}"
 
 
@@ -178,7 +176,7 @@ def _snapshot(run: Run) -> TrainingState:
     )
 
 
-def _metrics(record: EpochRecord, plan: Plan) -> dict[str, float]:
+def _metrics(record: EpochRecord, plan: TrainablePlan) -> dict[str, float]:
     names = sorted(plan.labels, key=lambda name: plan.labels[name])
     dice = {f"pseudo_dice_{n}": d for n, d in zip(names, record.pseudo_dice, strict=True) if d is not None}
     return {

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from interactivepet.core.plan import LossName, Plan
+from interactivepet.core.plan import LossName
 from interactivepet.training.feed import Batch
+from interactivepet.training.lessons import TrainablePlan
 from interactivepet.training.loss import deep_supervision_loss
 from interactivepet.training.meter import WaitMeter
 from interactivepet.training.optimise import make_average, make_optimizer
@@ -82,7 +83,9 @@ class ValidationScore:
     pseudo_dice: tuple[float | None, ...]
 
 
-def make_engine(network: nn.Module, plan: Plan, *, device: torch.device, compile_network: bool = False) -> Engine:
+def make_engine(
+    network: nn.Module, plan: TrainablePlan, *, device: torch.device, compile_network: bool = False
+) -> Engine:
     """Put a network on its device, with optimiser and the fastest safe precision there."""
     from interactivepet.networks.precision import choose_precision
 
@@ -100,7 +103,7 @@ def make_engine(network: nn.Module, plan: Plan, *, device: torch.device, compile
     return _compile(engine, plan) if compile_network else engine
 
 
-def _compile(engine: Engine, plan: Plan) -> Engine:
+def _compile(engine: Engine, plan: TrainablePlan) -> Engine:
     """Compile the network, or leave it as it is where torch cannot: without a compiler, or on a new platform."""
 
     def run(data: Tensor) -> Any:
@@ -162,7 +165,9 @@ def _train_step(engine: Engine, batch: Batch, *, prepare: Prepare | None) -> Ten
     return loss.detach()
 
 
-def validate_epoch(engine: Engine, batches: Iterator[Batch], *, n_iterations: int) -> ValidationScore:
+def validate_epoch(
+    engine: Engine, batches: Iterator[Batch], *, n_iterations: int, prepare: Prepare | None = None
+) -> ValidationScore:
     """Score validation patches with running weights; the network has no layer that training mode would change.
 
     Raises:
@@ -172,6 +177,8 @@ def validate_epoch(engine: Engine, batches: Iterator[Batch], *, n_iterations: in
     with torch.inference_mode():
         for _ in range(n_iterations):
             data, target = _to_device(next(batches), engine.device)
+            if prepare is not None:
+                data, target = prepare(data, target)
             with engine.autocast():
                 outputs = engine.result(data)
             losses.append(deep_supervision_loss(outputs, target, name=engine.loss))

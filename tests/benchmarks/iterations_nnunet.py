@@ -222,9 +222,7 @@ def print_table(plan: Plan, found: dict[str, list[dict[str, float]]], *, argumen
         f"\n{plan.task}: patch {plan.patch_size}, batch {plan.training.batch_size}, {arguments.cores} cores, "
         f"{arguments.seconds:.0f} s a row, {arguments.rounds} rounds\n"
     )
-    print(
-        "| | iterations a second | of nnU-Net's best | waiting for batches | CPU seconds an iteration, without workers' |"
-    )
+    print("| | iterations a second | of nnU-Net's best | waiting for batches | CPU seconds a step, workers aside |")
     print("|---|---|---|---|---|")
     for row, rate in rates.items():
         share = "" if best is None else f"{rate / best:.2f}"

@@ -14,11 +14,12 @@ from interactivepet.core.ensemble import EnsembleRule
 from interactivepet.core.plan import Configuration, FoldList, Plans
 from interactivepet.core.report import Report
 from interactivepet.dataset.write import read_artefact, write_artefact
-from interactivepet.errors import MissingArtefactError, StaleArtefactError, VerificationError
+from interactivepet.errors import MissingArtefactError, StaleArtefactError, TrainingError, VerificationError
 from interactivepet.pipeline.models import PredictionOptions
 from interactivepet.pipeline.planning import PlanningOptions, run_plan_and_process
 from interactivepet.pipeline.predict import run_prediction
 from interactivepet.pipeline.requests import make_test_request
+from interactivepet.pipeline.train import run_training
 from tests.tiny import TASK, make_options, open_tiny, walk
 
 Finished = tuple[Path, dict[str, Report]]
@@ -43,14 +44,18 @@ def test_every_promised_file_is_there_and_no_half_written_one(finished: Finished
         f"raw/{TASK}/interactionsTs/TINY_006.mrk.json",
         *(f"{processed}/{name}.json" for name in ("issues", "fingerprint", "folds", "plans")),
         *(f"{processed}/3d_fullres/TINY_{i:03d}{end}" for i in range(6) for end in (".b2nd", ".json")),
-        *(f"{results}/3d_fullres/fold_{k}/{name}" for k in range(3) for name in ("weights.pt", "card.json")),
+        *(
+            f"{results}/3d_fullres/fold_{k}/{name}"
+            for k in range(3)
+            for name in ("weights.pt", "card.json", "checkpoint.pt")
+        ),
         f"{results}/ensemble.json",
         *(f"{results}/crossvalidation/{m}/report.{end}" for m in ("none", "extreme") for end in ("json", "html")),
         f"{results}/predictionsTs/TINY_006.nii.gz",
         f"{results}/predictionsTs/report.json",
     }
     assert expected <= files
-    assert not [name for name in files if ".partial-" in name or name.endswith("checkpoint.pt")]
+    assert not [name for name in files if ".partial-" in name or name.endswith("checkpoint.previous.pt")]
 
 
 def test_each_case_is_predicted_out_of_fold_exactly_once_and_patients_stay_together(finished: Finished) -> None:
@@ -113,6 +118,23 @@ def test_running_again_changes_no_mask_weight_or_decision(copied: Path) -> None:
     # copying changed no time stamp, so what is made anew is cheap; the tracker's store has another address now
     cheap = {"issues.json", "report.json", "report.html", "runs.json", ".lock"}
     assert {Path(name).name for name in rewritten} <= cheap
+
+
+def test_a_complete_fold_goes_on_when_more_epochs_are_asked_for(copied: Path) -> None:
+    workspace, options = open_tiny(copied), make_options(copied, epochs=3)
+    before = read_artefact(workspace.card(FULL, 0), CheckpointCard, command="")
+
+    def train(fold: int) -> CheckpointCard:
+        (card,) = run_training(
+            workspace, [fold], options=options.training, tta=False, tracker=options.tracker, n_proc=1, n_cores=1
+        )
+        return card
+
+    assert train(0).epochs[:2] == before.epochs
+    assert len(read_artefact(workspace.card(FULL, 0), CheckpointCard, command="").epochs) == 3
+    (workspace.fold(FULL, 1) / "checkpoint.pt").unlink()
+    with pytest.raises(TrainingError, match=r"complete with 2 epochs .* --no-continue"):
+        train(1)
 
 
 def test_a_lost_preprocessed_case_is_made_again_and_nothing_else(copied: Path) -> None:

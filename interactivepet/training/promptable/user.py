@@ -1,0 +1,162 @@
+"""A simulated user at work on a batch: prompts on the largest errors, round after round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from interactivepet.core.promptable import N_PROMPT_CHANNELS, PromptEncoding
+from interactivepet.guidance.objects import find_components
+from interactivepet.training.correct import find_errors, measure_depth
+from interactivepet.training.promptable.agents import list_prompts
+from interactivepet.training.promptable.prompts import CHANNELS, Kind, draw_shape, make_ball
+
+__all__ = ["ROUND_SHARES", "PromptUser"]
+
+ROUND_SHARES = (0.5, 0.2, 0.15, 0.15)
+"""How often a batch sees 1, 2, 3 or 4 prompts; each but the first costs a forward pass."""
+
+SILENT_SHARE = 0.3
+"""Share of the samples with an initial mask that get no prompt: sessions refine large objects so."""
+
+DEEPEST_SHARE = 0.5
+"""Share of the prompts at the thickest error; the others are at any voxel of one."""
+
+WINDOW = 48
+"""Voxels around a prompt beyond which an error is not looked at: boxes and lassos of larger ones are cut."""
+
+UNIT_SPACING = (1.0, 1.0, 1.0)
+"""Prompts are drawn in voxels."""
+
+Mask = npt.NDArray[np.bool_]
+
+
+class PromptUser:
+    """Turns what `draw_prompt_batch` draws into the network's input, on the device: a `Prepare`."""
+
+    def __init__(
+        self,
+        network: Callable[[Tensor], Any],
+        prompts: PromptEncoding,
+        *,
+        precision: torch.dtype | None,
+        rng: np.random.Generator,
+        only_first_click: bool = False,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            network: maps (N, 8, I, J, K) to logits (N, 2, I, J, K), or to a list of them, finest first.
+            prompts: how they become channels.
+            precision: of autocast; None computes in float32.
+            rng: draws users, rounds and prompts.
+            only_first_click: place one point in each sample's centre and no more, as validation wants it.
+        """
+        self._network = network
+        self._prompts = prompts
+        self._precision = precision
+        self._rng = rng
+        self._only_first_click = only_first_click
+
+    def __call__(self, data: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Prompt every sample once or more; from the second prompt on, on errors of the network's own.
+
+        Args:
+            data: (N, 3, I, J, K): image, initial mask, zoom.
+            target: (N, I, J, K) integer, 1 in the object.
+
+        Returns:
+            Input (N, 8, I, J, K): image, previous mask, prompts; and the target.
+        """
+        image, mask = data[:, :1], data[:, 1]
+        zooms = [float(zoom) for zoom in data[:, 2, 0, 0, 0]]
+        channels = torch.zeros((len(data), N_PROMPT_CHANNELS, *data.shape[2:]), device=data.device)
+        channels[:, 0] = mask
+        users = [list_prompts(self._rng) for _ in zooms]
+        silent = (mask.flatten(1).any(1).cpu().numpy()) & (self._rng.random(len(data)) < SILENT_SHARE)
+        for number in range(self._draw_rounds()):
+            if number:
+                channels[:, 0] = self._predict(torch.cat((image, channels), dim=1))
+            channels[:, 1:] *= self._prompts.decay
+            self._prompt(channels, target, users=users, zooms=zooms, silent=silent, is_first=number == 0)
+        return torch.cat((image, channels), dim=1), target
+
+    def _draw_rounds(self) -> int:
+        return 1 if self._only_first_click else 1 + int(self._rng.choice(len(ROUND_SHARES), p=ROUND_SHARES))
+
+    def _predict(self, inputs: Tensor) -> Tensor:
+        """Predict the mask (N, I, J, K), 0 or 1."""
+        # within an outer autocast, weights that are cached here could be without gradient in the step that follows
+        context = torch.autocast(
+            inputs.device.type, self._precision, enabled=self._precision is not None, cache_enabled=False
+        )
+        with torch.no_grad(), context:
+            outputs = self._network(inputs)
+        logits: Tensor = outputs if isinstance(outputs, Tensor) else outputs[0]
+        return logits.argmax(1).float()
+
+    def _prompt(
+        self,
+        channels: Tensor,
+        target: Tensor,
+        *,
+        users: list[Iterator[Kind]],
+        zooms: list[float],
+        silent: Mask,
+        is_first: bool,
+    ) -> None:
+        """Place one prompt in every sample that has an error; positive in what was missed."""
+        errors = find_errors((channels[:, 0] > 0.5).long(), target, n_labels=1)
+        places = self._choose_places(errors, is_first=is_first)
+        for index, (is_negative, *voxel) in enumerate(places):
+            region = errors[index, is_negative]
+            if silent[index] or not bool(region[tuple(voxel)]):
+                continue
+            kind: Kind = "point" if self._only_first_click else next(users[index])
+            channel = channels[index, CHANNELS[kind] + is_negative]
+            i, j, k = voxel
+            self._draw(kind, channel, region, voxel=(i, j, k), zoom=zooms[index])
+
+    def _choose_places(self, errors: Tensor, *, is_first: bool) -> list[list[int]]:
+        """Choose the kind of error (0 missed, 1 spilled) and the voxel (i, j, k) of each sample's next prompt.
+
+        The first prompt of all is in the patch's centre if that was missed: there the patch was cut.
+        """
+        shape = errors.shape[2:]
+        generator = torch.Generator(errors.device).manual_seed(int(self._rng.integers(2**62)))
+        score = torch.rand(errors.shape, generator=generator, device=errors.device)
+        deepest = torch.from_numpy(self._rng.random(len(errors)) < DEEPEST_SHARE).to(errors.device)
+        depth = measure_depth(errors, spacing_mm=UNIT_SPACING)
+        score = (score + torch.where(deepest[:, None, None, None, None], depth, 1)) * errors
+        if is_first:
+            i, j, k = (n // 2 for n in shape)
+            score[:, 0, i, j, k] += errors[:, 0, i, j, k] * torch.finfo(score.dtype).max / 2
+        found = np.unravel_index(score.flatten(1).argmax(1).cpu().numpy(), (2, *shape))
+        return [[int(n) for n in place] for place in zip(*found, strict=True)]
+
+    def _draw(self, kind: Kind, channel: Tensor, region: Tensor, *, voxel: tuple[int, int, int], zoom: float) -> None:
+        """Draw a prompt into a channel (I, J, K), where stronger ones stay."""
+        if kind == "point":
+            ball = make_ball(self._prompts.point_radius, zoom)
+            _paste(channel, torch.from_numpy(ball), start=[v - n // 2 for v, n in zip(voxel, ball.shape, strict=True)])
+            return
+        start = [max(0, v - WINDOW) for v in voxel]
+        window = tuple(slice(a, v + WINDOW + 1) for a, v in zip(start, voxel, strict=True))
+        i, j, k = (v - a for v, a in zip(voxel, start, strict=True))
+        components = find_components(region[window].cpu().numpy())
+        shape = draw_shape(kind, components == components[i, j, k], (i, j, k), rng=self._rng)
+        _paste(channel, torch.from_numpy(shape.astype(np.float32)), start=start)
+
+
+def _paste(channel: Tensor, values: Tensor, *, start: list[int]) -> None:
+    """Write `values` from `start` on, as far as the channel reaches, where they are larger."""
+    low = [max(0, a) for a in start]
+    high = [min(n, a + m) for n, a, m in zip(channel.shape, start, values.shape, strict=True)]
+    place = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    source = tuple(slice(a - s, b - s) for a, b, s in zip(low, high, start, strict=True))
+    channel[place] = torch.maximum(channel[place], values[source].to(channel.device))

@@ -1,0 +1,63 @@
+"""What may be predicted: images as the task has them, trees of DICOM files, and nothing that the model cannot use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from interactivepet.core.dataset import DatasetManifest
+from interactivepet.core.geometry import Geometry
+from interactivepet.dataset.dicom.images import read_dicom_case
+from interactivepet.dataset.manifest import write_manifest
+from interactivepet.dataset.write import write_image
+from interactivepet.errors import CaseError, ManifestError
+from interactivepet.pipeline.requests import make_folder_request
+from interactivepet.pipeline.workspace import Workspace
+from tests.dicom_series import write_series
+
+GRID = Geometry((12, 10, 8), np.diag([4.0, 4.0, 5.0, 1.0]))
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    made = Workspace.of("T", raw=tmp_path / "raw", processed=tmp_path / "processed", results=tmp_path / "results")
+    made.raw.mkdir(parents=True)
+    write_manifest(
+        made.raw, DatasetManifest(task="T", channels=("PET",), labels={"lesion": 1}, file_ending=".nii.gz", training=())
+    )
+    return made
+
+
+def test_a_tree_of_dicom_files_is_read_in_suv(workspace: Workspace, tmp_path: Path) -> None:
+    series = tmp_path / "export" / "a" / "b"
+    write_series(series)
+    request = make_folder_request(workspace, tmp_path / "export", clicks_folder=None, out=tmp_path / "out")
+    (entry,) = request.entries
+    case = request.read(entry, channels=("PET",))
+    same = read_dicom_case(series)
+    assert case.id == entry.id
+    assert np.array_equal(case.image, same.image)
+    assert case.geometry.matches(same.geometry)
+    assert sorted(request.list_files(entry)) == sorted(series.iterdir())
+
+
+def test_an_image_that_no_network_can_use_is_refused_by_name(workspace: Workspace, tmp_path: Path) -> None:
+    image = np.random.default_rng(0).gamma(2.0, size=(1, *GRID.shape)).astype(np.float32)
+    image[0, 3, 3, 3] = np.nan
+    write_image(tmp_path / "in" / "BROKEN_0000.nii.gz", image, geometry=GRID)
+    request = make_folder_request(workspace, tmp_path / "in", clicks_folder=None, out=tmp_path / "out")
+    with pytest.raises(CaseError, match="BROKEN"):
+        request.read(request.entries[0], channels=("PET",))
+
+
+def test_masks_do_not_replace_the_images(workspace: Workspace, tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="another -o"):
+        make_folder_request(workspace, tmp_path, clicks_folder=None, out=tmp_path)
+
+
+def test_a_folder_without_any_image_is_refused(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CaseError):
+        make_folder_request(workspace, tmp_path / "empty", clicks_folder=None, out=tmp_path / "out")
