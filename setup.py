@@ -21,6 +21,7 @@ COMMANDS = (
     "postprocessing",
     "predict",
     "evaluate",
+    "simulate",
     "export",
     "export_nninteractive",
     "test",
@@ -75,6 +76,7 @@ EXTRAS = {
         "pytest-cov>=5",
         "ruff>=0.9",
         "scipy-stubs>=1.14",
+        "surface-distance>=0.1",
         "types-tqdm>=4.66",
     ],
 }

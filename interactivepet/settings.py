@@ -100,7 +100,7 @@ class Settings(BaseModel):
     )
     """What that server asks for."""
     scheduler: str | None = Field(default=None, alias="interactivepet_scheduler", examples=["tcp://localhost:8786"])
-    """Address of a Dask scheduler for the stages that go case by case, but for evaluation."""
+    """Address of a Dask scheduler for the stages that go case by case, but for evaluation, and for folds."""
     mlflow_tracking_uri: str | None = Field(
         default=None, alias="MLFLOW_TRACKING_URI", examples=["http://localhost:5000"]
     )

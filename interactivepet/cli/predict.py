@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from interactivepet.cli.common import (
     open_workspace,
     report_errors,
 )
+from interactivepet.cli.dialogue import add_dialogue, check_dialogue, run_dialogue
 from interactivepet.cli.postprocessing import add_promptable
 
 if TYPE_CHECKING:
@@ -45,19 +47,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = make_parser("predict", "Predict images with the trained folds; without paths, those in imagesTs.")
     add_task(parser)
-    parser.add_argument("-i", "--images", type=Path, help="folder of images, named as in imagesTr")
+    parser.add_argument("-i", "--images", type=Path, help="folder of images, named as in imagesTr; or one image")
     parser.add_argument("-in", "--interactions", type=Path, help="folder of click files, CASE.mrk.json")
-    parser.add_argument("-o", "--out", type=Path, help="folder of the masks")
+    parser.add_argument("-o", "--out", type=Path, help="folder of the masks; or one mask")
     parser.add_argument(
         "--format", default=".nii.gz", choices=(".nii.gz", ".nii", ".nrrd", ".mha", ".png"), help="of the masks"
     )
     add_prediction(parser)
+    add_dialogue(parser)
     arguments = parser.parse_args(argv)
+    if arguments.interactive:
+        check_dialogue(parser, arguments)
+        return _answer_lines(arguments)
+    if arguments.fast:
+        parser.error("--fast goes with --interactive; choose --folds and --no-tta instead")
     if (arguments.images is None) != (arguments.out is None):
         parser.error("-i and -o belong together")
     if arguments.interactions is not None and arguments.images is None:
         parser.error("-in needs -i and -o; the task's own test cases take their clicks from interactionsTs")
+    return _predict_images(arguments)
 
+
+def _answer_lines(arguments: argparse.Namespace) -> int:
+    from interactivepet.settings import load_settings
+
+    settings = load_settings()
+    return run_dialogue(arguments, settings, options=make_prediction_options(arguments, settings), lines=sys.stdin)
+
+
+def _predict_images(arguments: argparse.Namespace) -> int:
     from interactivepet.pipeline.predict import run_prediction
     from interactivepet.pipeline.requests import make_folder_request, make_test_request
     from interactivepet.settings import load_settings

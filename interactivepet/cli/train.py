@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -109,8 +111,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "-s", "--seed", type=not_negative, default=0, help="of weights, patches, clicks and augmentation"
     )
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="of a Dask scheduler whose workers take a fold each (default: interactivepet_scheduler, else none)",
+    )
     arguments = parser.parse_args(argv)
     folds = parse_folds(parser, arguments.fold)
+    if os.environ.get("RANK", "0") != "0":
+        # torchrun started several processes, and the first tells all
+        logging.getLogger().setLevel(logging.WARNING)
 
     from interactivepet.pipeline.train import run_training
     from interactivepet.settings import count_processors, load_settings
@@ -126,8 +136,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         tracker=make_tracker(workspace, settings),
         n_proc=arguments.n_proc or settings.n_proc,
         n_cores=count_processors(),
+        scheduler=arguments.scheduler or settings.scheduler,
     )
-    print_cards(cards)
+    # of the processes that torchrun starts, only the first has cards
+    if cards:
+        print_cards(cards)
     return 0
 
 
@@ -171,3 +184,7 @@ def print_cards(cards: Sequence[CheckpointCard]) -> None:
         rows.append([str(card.fold), str(len(card.epochs)), f"{minutes:.1f}", *(f"{mean:.3f}" for mean in means)])
     columns = ["fold", "epochs", "minutes", "out-of-fold Dice, no clicks", "out-of-fold Dice, margin points"]
     print_table("threshold 0.5, no postprocessing", columns, rows)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(None))

@@ -19,11 +19,11 @@ from interactivepet.core.geometry import CONNECTIVITY, Geometry
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Configuration
 from interactivepet.core.prediction import Prediction
-from interactivepet.ensemble.fuse import average, blend, to_segmentation
+from interactivepet.ensemble.fuse import average, blend
+from interactivepet.ensemble.obey import make_mask
 from interactivepet.errors import FusionError
 from interactivepet.evaluation.metrics import mean_case_dice
 from interactivepet.postprocessing.choose import choose_simplest, make_candidates
-from interactivepet.postprocessing.steps import apply_rule
 
 __all__ = ["THRESHOLDS", "WEIGHTS", "OutOfFoldCase", "choose_rule"]
 
@@ -155,18 +155,19 @@ def _score_case(case: OutOfFoldCase, rules: Sequence[Rules], labels: Sequence[in
     folds = {name: case.load_folds(name) for name in dict.fromkeys(n for f, _ in rules for n in f.configurations)}
     needs_promptable = any(fusion.nninteractive_weight > 0 for fusion, _ in rules)
     promptable = case.load_promptable() if needs_promptable and case.load_promptable is not None else None
-    masks: dict[FusionRule, npt.NDArray[np.uint8]] = {}
-    for fusion in dict.fromkeys(fusion for fusion, _ in rules):
-        fused = average(folds[name] for name in fusion.configurations)
-        if promptable is not None:
-            fused = blend(fused, promptable, weight=fusion.nninteractive_weight)
-        masks[fusion] = to_segmentation(fused, threshold=fusion.threshold).mask
-    cleaned = (
-        apply_rule(masks[fusion], rule, geometry=case.geometry, clicks=case.clicks, labels=labels)
-        for fusion, rule in rules
-    )
     label = case.load_label()
-    return [mean_case_dice(mask, label, labels=labels) for mask in cleaned]
+    fused: dict[FusionRule, Prediction] = {}
+    scores = []
+    for fusion, rule in rules:
+        if fusion not in fused:
+            mixed = average(folds[name] for name in fusion.configurations)
+            if promptable is not None:
+                mixed = blend(mixed, promptable, weight=fusion.nninteractive_weight)
+            # one fusion is in memory at a time: candidates of one stage differ in one thing only
+            fused = {fusion: mixed}
+        mask, _ = make_mask(fused[fusion], case.clicks, fusion=fusion, postprocessing=rule)
+        scores.append(mean_case_dice(mask, label, labels=labels))
+    return scores
 
 
 def _pool(configurations: Sequence[Configuration]) -> list[tuple[Configuration, ...]]:

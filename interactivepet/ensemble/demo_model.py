@@ -15,12 +15,9 @@ import numpy.typing as npt
 
 from interactivepet.core.artefact import Artefact
 from interactivepet.core.case import Case
-from interactivepet.core.geometry import BoundingBox
+from interactivepet.core.promptable import N_PROMPT_CHANNELS, PromptEncoding
 from interactivepet.ensemble.model_folder import (
-    DECAY,
-    N_INTERACTION_CHANNELS,
     NEGATIVE_CHANNEL,
-    POINT_RADIUS,
     POSITIVE_CHANNEL,
     PREVIOUS_CHANNEL,
     check_new,
@@ -28,6 +25,8 @@ from interactivepet.ensemble.model_folder import (
     write_model_folder,
 )
 from interactivepet.errors import SegmenterError
+from interactivepet.training.promptable.cases import make_prompt_case
+from interactivepet.training.promptable.prompts import make_ball
 
 if TYPE_CHECKING:
     import torch
@@ -112,7 +111,9 @@ def train_demo_model(
         iterations=iterations,
         cases=tuple(volume.id for volume in volumes),
     )
-    write_model_folder(folder, network, licence=licence, dataset_name=dataset_name, channel=channel, card=card)
+    write_model_folder(
+        folder, network.state_dict(), licence=licence, dataset_name=dataset_name, channel=channel, card=card
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,17 +134,10 @@ class _Volume:
 
 
 def _make_volume(case: Case) -> _Volume:
-    """Normalise the first channel over the box of its non-zero voxels, and split the label."""
-    import cc3d
-
-    image = case.image[0]
-    box = BoundingBox.of(image != 0)
-    inside = image if box is None else image[box.slices]
-    normal = (image - inside.mean()) / max(float(inside.std(ddof=1)), 1e-6)
-    label = np.zeros(image.shape, np.uint8) if case.label is None else case.label
-    components = np.asarray(cc3d.connected_components(label, connectivity=26))
-    objects = tuple(np.argwhere(components == number) for number in range(1, int(components.max()) + 1))
-    return _Volume(case.id, normal.astype(np.float32), components, objects)
+    """Normalise the first channel as a session does it, and split the label."""
+    ready = make_prompt_case(case, rng=np.random.default_rng(0))
+    objects = tuple(np.argwhere(ready.objects == number) for number in ready.voxels)
+    return _Volume(case.id, ready.image[0], ready.objects, objects)
 
 
 def _draw_batch(volumes: Sequence[_Volume], rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -206,16 +200,18 @@ def _crop(array: npt.NDArray[Scalar], start: Voxels) -> npt.NDArray[Scalar]:
 def _to_interactions(clicks: Sequence[tuple[Voxels, bool]]) -> torch.Tensor:
     """Draw clicks, oldest first, as the session does: channels (7, X, Y, Z) float32."""
     import torch
-    from nnInteractive.interaction.point import PointInteraction_stub
 
-    channels = torch.zeros((N_INTERACTION_CHANNELS, *(CROP_SIZE,) * 3))
-    point = PointInteraction_stub(POINT_RADIUS, use_distance_transform=True)
+    prompts = PromptEncoding()
+    ball = make_ball(prompts.point_radius)
+    margin = prompts.point_radius
+    channels = np.zeros((N_PROMPT_CHANNELS, *(CROP_SIZE + 2 * margin,) * 3), np.float32)
     for age, (voxel, is_positive) in enumerate(reversed(clicks)):
         if ((voxel >= 0) & (voxel < CROP_SIZE)).all():
-            channel = POSITIVE_CHANNEL if is_positive else NEGATIVE_CHANNEL
-            position = tuple(int(v) for v in voxel)
-            point.place_point(position, channels, channel_idx=channel, intensity_scale=DECAY**age)
-    return channels
+            channel = channels[POSITIVE_CHANNEL if is_positive else NEGATIVE_CHANNEL]
+            place = tuple(slice(v, v + len(ball)) for v in voxel)
+            channel[place] = np.maximum(channel[place], prompts.decay**age * ball)
+    inside = slice(margin, -margin)
+    return torch.from_numpy(channels[:, inside, inside, inside])
 
 
 def _train_step(

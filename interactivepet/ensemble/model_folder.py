@@ -10,43 +10,42 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interactivepet.core.artefact import Artefact
+from interactivepet.core.plan import UNetPlan
+from interactivepet.core.promptable import N_PROMPT_CHANNELS, PromptEncoding
 from interactivepet.errors import SegmenterError
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = [
-    "DECAY",
+    "EVERY_PROMPT",
     "MINIMUM_PATCH",
     "NEGATIVE_CHANNEL",
-    "N_INTERACTION_CHANNELS",
-    "POINT_RADIUS",
     "POSITIVE_CHANNEL",
     "PREVIOUS_CHANNEL",
     "check_new",
+    "describe_network",
     "make_small_network",
     "write_model_folder",
 ]
 
 Triple = tuple[int, int, int]
 
-POINT_RADIUS = 4
-"""Voxels; a click is a ball that fades from 1 in its centre to its surface."""
-DECAY = 0.98
-"""Every click is this much weaker than the one after it."""
 MINIMUM_PATCH = 49
 """nnInteractive leaves a margin of 24 voxels on each side of a refined patch: 48 or less covers nothing."""
 
-N_INTERACTION_CHANNELS = 7
-"""Beside the image, a network sees a previous mask and, by kind, positive and negative prompts."""
+EVERY_PROMPT = ("points", "scribble", "lasso", "bbox2d", "bbox3d")
+"""What user interfaces may offer."""
+
 PREVIOUS_CHANNEL, POSITIVE_CHANNEL, NEGATIVE_CHANNEL = 0, 3, 4
 """Interaction channels of the previous mask and of clicks; boxes, lassos and scribbles have the others."""
 
+_PROMPTS = PromptEncoding()
 _PATCH_SIZE: Triple = (64, 64, 64)
 """Field of view of the small network."""
 _SIZES: dict[str, object] = {
@@ -65,6 +64,8 @@ Instance normalisation would see other statistics in the session's patch than in
 training (measured: half of the Dice of small lesions is lost), and batch normalisation would go on learning,
 since sessions leave a network in training mode.
 """
+_IMPORTED = ["conv_op", "norm_op", "dropout_op", "nonlin"]
+"""Arguments of a network that plans.json gives as names."""
 _ARCHITECTURE: dict[str, object] = {
     "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
     "arch_kwargs": {
@@ -74,48 +75,22 @@ _ARCHITECTURE: dict[str, object] = {
         "dropout_op": None,
         "nonlin": "torch.nn.LeakyReLU",
     },
-    "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+    "_kw_requires_import": _IMPORTED,
 }
 """The small network as plans.json spells it."""
 
 _CONFIGURATION = "3d_fullres"
 """Name that ties the checkpoint to its part of plans.json."""
-_INFERENCE_INFO: dict[str, object] = {
-    "inference_class": "nnInteractiveInferenceSession",
-    "inference_class_min_version": "2.0.0",
-    # Trained with points alone, so nothing else is offered to the user interfaces.
-    "supported_interactions": {
-        "points": True,
-        "scribble": False,
-        "lasso": False,
-        "bbox2d": False,
-        "bbox3d": False,
-    },
-    "supports_initial_label": True,
-    "supports_zero_shot_label_refinement": False,
-    "interaction_channels": N_INTERACTION_CHANNELS - 1,
-    "channel_mapping": {
-        "prev_seg": PREVIOUS_CHANNEL,
-        "bbox2d": [1, 2],
-        "bbox3d": [1, 2],
-        "lasso": [1, 2],
-        "points": [POSITIVE_CHANNEL, NEGATIVE_CHANNEL],
-        "scribble": [5, 6],
-    },
-    "point_radius": POINT_RADIUS,
-    "preferred_scribble_thickness": [2, 2, 2],
-    "interaction_decay": DECAY,
-    "pad_mode_image": "constant",
+_CHANNEL_MAPPING: dict[str, object] = {
+    "prev_seg": PREVIOUS_CHANNEL,
+    "bbox2d": [1, 2],
+    "bbox3d": [1, 2],
+    "lasso": [1, 2],
+    "points": [POSITIVE_CHANNEL, NEGATIVE_CHANNEL],
+    "scribble": [5, 6],
 }
-"""What sessions and user interfaces may offer, and how prompts become channels."""
-_SESSION_CLASS: dict[str, object] = {
-    "inference_class": "nnInteractiveInferenceSession",
-    "point_radius": POINT_RADIUS,
-    "preferred_scribble_thickness": 2,
-    "interaction_decay": DECAY,
-    "pad_mode_image": "constant",
-}
-"""The older form of the same, which some user interfaces read to find the class."""
+"""Interaction channels of each kind of prompt, positive and negative; older sessions know no others."""
+_SCRIBBLE_THICKNESS = 2
 
 
 def make_small_network(*, seed: int) -> torch.nn.Module:
@@ -130,7 +105,7 @@ def make_small_network(*, seed: int) -> torch.nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = PlainConvUNet(
-            input_channels=1 + N_INTERACTION_CHANNELS,
+            input_channels=1 + N_PROMPT_CHANNELS,
             num_classes=2,
             conv_op=torch.nn.Conv3d,
             nonlin=torch.nn.LeakyReLU,
@@ -144,15 +119,43 @@ def make_small_network(*, seed: int) -> torch.nn.Module:
     return network  # type: ignore[no-any-return]
 
 
+def describe_network(plan: UNetPlan) -> dict[str, object]:
+    """Spell a network of `networks.build` as plans.json does."""
+    is_residual = plan.architecture == "residual"
+    blocks = list(plan.n_conv_per_stage)
+    return {
+        "network_class_name": "dynamic_network_architectures.architectures.unet."
+        + ("ResidualEncoderUNet" if is_residual else "PlainConvUNet"),
+        "arch_kwargs": {
+            "n_stages": len(plan.features_per_stage),
+            "features_per_stage": list(plan.features_per_stage),
+            "kernel_sizes": [list(size) for size in plan.kernel_sizes],
+            "strides": [list(stride) for stride in plan.strides],
+            "n_blocks_per_stage" if is_residual else "n_conv_per_stage": blocks,
+            "n_conv_per_stage_decoder": list(plan.n_conv_per_stage_decoder),
+            "conv_op": "torch.nn.modules.conv.Conv3d",
+            "conv_bias": True,
+            "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
+            "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+            "dropout_op": None,
+            "nonlin": "torch.nn.LeakyReLU",
+            "nonlin_kwargs": {"inplace": True},
+        },
+        "_kw_requires_import": _IMPORTED,
+    }
+
+
 def write_model_folder(
     folder: Path,
-    network: torch.nn.Module,
+    weights: Mapping[str, torch.Tensor],
     *,
     licence: str,
     dataset_name: str,
     channel: str,
     architecture: Mapping[str, object] = _ARCHITECTURE,
     patch_size: Triple = _PATCH_SIZE,
+    prompts: PromptEncoding = _PROMPTS,
+    offered: Collection[str] = ("points",),
     card: Artefact | None = None,
 ) -> None:
     """Write a folder that nnInteractive's session and server load unchanged.
@@ -161,12 +164,14 @@ def write_model_folder(
 
     Args:
         folder: must not exist yet.
-        network: 8 input and 2 output channels, such as `make_small_network` gives.
-        licence: short identifier of the weights' licence, on one line.
+        weights: `state_dict` of a network with 8 input and 2 output channels, such as `make_small_network` gives.
+        licence: text under which the weights may be used; sessions show its first line.
         dataset_name: what the weights were trained on, in nnU-Net's form `DatasetNNN_Name`.
         channel: name of the one image channel, such as `PET`.
         architecture: how plans.json spells the network; that of the small network unless given.
         patch_size: voxels that the network sees at once, at least `MINIMUM_PATCH` along each axis.
+        prompts: how they become channels.
+        offered: kinds of prompts that it was trained with, of `EVERY_PROMPT`.
         card: written as `card.json` when given; nnInteractive does not read it.
 
     Raises:
@@ -180,10 +185,10 @@ def write_model_folder(
     files = {
         "plans.json": _to_json(_make_plans(dataset_name, architecture, patch_size)),
         "dataset.json": _to_json(_make_dataset(channel)),
-        "inference_info.json": _to_json(_INFERENCE_INFO),
-        "inference_session_class.json": _to_json(_SESSION_CLASS),
-        "LICENSE": f"{licence}\n".encode(),
-        "fold_0/checkpoint_final.pth": _to_checkpoint(network),
+        "inference_info.json": _to_json(_make_inference_info(prompts, offered)),
+        "inference_session_class.json": _to_json(_make_session_class(prompts)),
+        "LICENSE": f"{licence.strip()}\n".encode(),
+        "fold_0/checkpoint_final.pth": _to_checkpoint(weights),
     }
     if card is not None:
         files["card.json"] = card.model_dump_json(indent=2).encode()
@@ -200,7 +205,7 @@ def check_new(folder: Path) -> None:
         raise SegmenterError(f"{folder}: exists already; delete it to make the model again")
 
 
-def _to_checkpoint(network: torch.nn.Module) -> bytes:
+def _to_checkpoint(weights: Mapping[str, torch.Tensor]) -> bytes:
     """Give the content of checkpoint_final.pth, as far as nnInteractive reads it."""
     import torch
 
@@ -208,7 +213,7 @@ def _to_checkpoint(network: torch.nn.Module) -> bytes:
         # Any other name makes nnInteractive import every trainer of nnU-Net in search of it.
         "trainer_name": "nnInteractiveTrainer_stub",
         "init_args": {"configuration": _CONFIGURATION},
-        "network_weights": network.state_dict(),
+        "network_weights": dict(weights),
     }
     stream = io.BytesIO()
     torch.save(checkpoint, stream)
@@ -243,6 +248,34 @@ def _make_dataset(channel: str) -> dict[str, object]:
         "labels": {"background": 0, "target": 1},
         "numTraining": 0,
         "file_ending": ".nii.gz",
+    }
+
+
+def _make_inference_info(prompts: PromptEncoding, offered: Collection[str]) -> dict[str, object]:
+    """Give what sessions and user interfaces may offer, and how prompts become channels."""
+    return {
+        "inference_class": "nnInteractiveInferenceSession",
+        "inference_class_min_version": "2.0.0",
+        "supported_interactions": {kind: kind in offered for kind in EVERY_PROMPT},
+        "supports_initial_label": True,
+        "supports_zero_shot_label_refinement": False,
+        "interaction_channels": N_PROMPT_CHANNELS - 1,
+        "channel_mapping": _CHANNEL_MAPPING,
+        "point_radius": prompts.point_radius,
+        "preferred_scribble_thickness": [_SCRIBBLE_THICKNESS] * 3,
+        "interaction_decay": prompts.decay,
+        "pad_mode_image": "constant",
+    }
+
+
+def _make_session_class(prompts: PromptEncoding) -> dict[str, object]:
+    """Give the older form of the same, which some user interfaces read to find the class."""
+    return {
+        "inference_class": "nnInteractiveInferenceSession",
+        "point_radius": prompts.point_radius,
+        "preferred_scribble_thickness": _SCRIBBLE_THICKNESS,
+        "interaction_decay": prompts.decay,
+        "pad_mode_image": "constant",
     }
 
 

@@ -67,6 +67,8 @@ class Scene:
     overlays: tuple[tuple[npt.NDArray[np.float32], str], ...] = ()
     """Maps (I, J, K) in [0, 1], drawn with their value as opacity, and their colours."""
     clicks: tuple[Click, ...] = ()
+    is_turned: bool = False
+    """Whether augmentation turned or mirrored it, so that positions and the patient's directions mean nothing."""
 
 
 def find_aspect(scene: Scene, plane: Plane, *, is_whole: bool = False) -> float:
@@ -110,7 +112,7 @@ def draw_slice(ax: Axes, scene: Scene, plane: Plane) -> None:
         if offset_mm <= CLICK_REACH_MM:
             is_on_slice = offset_mm <= scene.grid.spacing_mm[normal] / 2
             _draw_click(ax, scene, plane, click=click, opacity=1.0 if is_on_slice else 0.4)
-    if scene.grid.shape[normal] > 1:
+    if scene.grid.shape[normal] > 1 and not scene.is_turned:
         position_mm = scene.grid.to_mm(scene.centre)[normal]
         ax.set_title(f"{plane.name}  {'xyz'[normal]} = {position_mm:.1f} mm", fontsize=10)
         _draw_directions(ax, plane)
@@ -244,7 +246,8 @@ def _find_shortest_mm(field: BoundingBox, grid: Geometry) -> float:
 
 def _find_window(values: Array, *, from_zero: bool) -> tuple[float, float]:
     """Give the intensities at the two ends of the grey scale; `from_zero` starts it at 0 or below."""
-    low, high = (float(v) for v in np.nanpercentile(values, WINDOW_PERCENTILES))
+    known = values[np.isfinite(values)]
+    low, high = (float(v) for v in np.percentile(known, WINDOW_PERCENTILES)) if known.size else (0.0, 1.0)
     low = min(low, 0.0) if from_zero else low
     return (low, high) if high > low else (low, low + 1.0)
 

@@ -22,6 +22,7 @@ __all__ = [
     "find_centre",
     "find_field",
     "find_object",
+    "is_emission",
     "reorient",
     "reorient_geometry",
 ]
@@ -63,6 +64,11 @@ def choose_planes(shape: Shape) -> tuple[Plane, ...]:
     """Give the planes worth a picture: all three, or the single one of a 2D image."""
     planes = (AXIAL, CORONAL, SAGITTAL)
     return next(((plane,) for plane in planes if shape[plane.normal] == 1), planes)
+
+
+def is_emission(channels: Sequence[str]) -> bool:
+    """Whether channel 0 shows uptake, which is drawn dark on white."""
+    return channels[0].strip().lower() not in {"ct", "mr", "mri", "t1", "t2", "flair"}
 
 
 def reorient(array: npt.NDArray[Any], geometry: Geometry) -> npt.NDArray[Any]:

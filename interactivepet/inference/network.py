@@ -70,29 +70,37 @@ class NetworkSegmenter:
         grid = case.trace.resampled
         if self.plan.configuration != "3d_cascade":
             mask = previous if previous is not None else np.zeros(grid.shape, np.uint8)
-            return self._predict_box(case, clicks, previous=mask, box=BoundingBox((0, 0, 0), grid.shape))
+            probabilities = self.predict_box(case, clicks, previous=mask, box=BoundingBox((0, 0, 0), grid.shape))
+            return Prediction(case.id, probabilities, grid, self.plan.label_values)
         if previous is None:
             raise PlanError(f"{case.id}: 3d_cascade refines the mask of 3d_lowres; predict with both")
+        whole = _make_empty(case, self.plan)
         box = find_guided_box(previous, clicks, grid)
-        if box is None:
-            return _make_empty(case, self.plan)
-        box = box.widened(self.plan.patch_size, within=grid.shape)
-        return self._predict_box(case, clicks, previous=previous, box=box)
+        if box is not None:
+            box = box.widened(self.plan.patch_size, within=grid.shape)
+            inside = (slice(None), *box.slices)
+            whole.probabilities[inside] = self.predict_box(case, clicks, previous=previous[box.slices], box=box)
+        return whole
 
-    def _predict_box(
+    def predict_box(
         self, case: PreprocessedCase, clicks: Sequence[Click], *, previous: npt.NDArray[np.uint8], box: BoundingBox
-    ) -> Prediction:
-        """Predict a box of the grid; outside of it the background is certain."""
+    ) -> npt.NDArray[np.float32]:
+        """Predict a box of the grid and nothing else of it.
+
+        Args:
+            case: on the plan's grid.
+            clicks: in RAS+ mm; may be empty.
+            previous: (*box.shape) label values in the box.
+            box: of that grid; one that is smaller than the patch is padded with 0, as a small image is.
+
+        Returns:
+            Probabilities (1 + L, *box.shape) float32.
+        """
         grid, labels = case.trace.resampled, self.plan.label_values
         guidance = encode_clicks(clicks, grid.cropped(box), labels=labels, scale_mm=self.plan.guidance.scale_mm)
         inside = (slice(None), *box.slices)
-        channels = np.concatenate((case.image[inside], guidance, encode_mask(previous[box.slices], labels=labels)))
-        probabilities = self._run(torch.from_numpy(channels).to(self.device)).cpu().numpy()
-        if box.shape == grid.shape:
-            return Prediction(case.id, probabilities, grid, labels)
-        whole = _make_empty(case, self.plan)
-        whole.probabilities[inside] = probabilities
-        return whole
+        channels = np.concatenate((case.image[inside], guidance, encode_mask(previous, labels=labels)))
+        return self._run(torch.from_numpy(channels).to(self.device)).cpu().numpy()
 
     def _run(self, volume: Tensor) -> Tensor:
         """Predict class probabilities of (C + 3 L, I, J, K)."""

@@ -25,6 +25,7 @@ from interactivepet.dataset.read import read_case, read_geometry
 from interactivepet.dataset.write import atomic_path, read_artefact, write_artefact
 from interactivepet.errors import ArtefactError
 from interactivepet.evaluation.pictures import draw_snapshot
+from interactivepet.evaluation.views import is_emission
 from interactivepet.guidance.encode import encode_clicks
 from interactivepet.pipeline.executor import map_cases
 from interactivepet.pipeline.workspace import Workspace, stamp_files
@@ -32,7 +33,7 @@ from interactivepet.preprocessing.crop import find_crop
 from interactivepet.preprocessing.pipeline import preprocess, sample_foreground
 from interactivepet.preprocessing.resample import find_target_shape
 
-__all__ = ["is_emission", "read_preprocessed", "read_records", "run_preprocessing"]
+__all__ = ["read_preprocessed", "read_records", "run_preprocessing"]
 
 logger = logging.getLogger(__name__)
 
@@ -159,11 +160,6 @@ def _write_snapshot(
     )
     with atomic_path(workspace.snapshots / f"{case.id}.png") as partial_path:
         partial_path.write_bytes(png)
-
-
-def is_emission(channels: tuple[str, ...]) -> bool:
-    """Whether channel 0 shows uptake, which is drawn dark on white."""
-    return channels[0].strip().lower() not in {"ct", "mr", "mri", "t1", "t2", "flair"}
 
 
 def read_records(workspace: Workspace, plan: Plan, *, cases: Iterable[str]) -> dict[str, CaseRecord]:

@@ -28,7 +28,7 @@ from interactivepet.evaluation.html import render_report
 from interactivepet.evaluation.metrics import score_case
 from interactivepet.evaluation.pictures import draw_case
 from interactivepet.evaluation.summarise import make_report
-from interactivepet.pipeline.cases import is_emission
+from interactivepet.evaluation.views import is_emission
 from interactivepet.pipeline.executor import map_cases
 from interactivepet.pipeline.workspace import Workspace
 

@@ -81,18 +81,35 @@ def open_executor(n_proc: int, *, scheduler: str | None = None) -> Iterator[Exec
     Args:
         n_proc: worker processes on this machine; 1 works in this process.
         scheduler: address of a Dask scheduler, which takes the place of local workers.
+
+    Raises:
+        WorkerError: no scheduler answers at the address.
     """
     if scheduler is not None:
-        from distributed import Client
-
-        with Client(scheduler) as client:
-            yield client.get_executor()
+        with _open_cluster(scheduler) as executor:
+            yield executor
         return
     if n_proc == 1:
         yield InlineExecutor()
         return
     with _one_thread_each(), _open_pool(n_proc) as pool:
         yield pool
+
+
+@contextmanager
+def _open_cluster(scheduler: str) -> Iterator[Executor]:
+    from distributed import Client
+
+    try:
+        client = Client(scheduler)
+    except (OSError, ValueError) as error:
+        raise WorkerError(
+            f"no Dask scheduler answers at {scheduler} ({error}); start one with dask scheduler, or correct the address"
+        ) from error
+    with client:
+        n_workers = len(client.nthreads())
+        logger.info("%s has %d workers%s", scheduler, n_workers, "" if n_workers else " yet; waiting for the first")
+        yield client.get_executor()
 
 
 @contextmanager

@@ -24,7 +24,8 @@ from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_case
 from interactivepet.dataset.write import read_artefact, write_artefact, write_mask
 from interactivepet.ensemble.choose import OutOfFoldCase, choose_rule
-from interactivepet.ensemble.fuse import average, blend, to_segmentation
+from interactivepet.ensemble.fuse import average, blend
+from interactivepet.ensemble.obey import make_mask
 from interactivepet.errors import ArtefactError
 from interactivepet.inference.segmenter import Segmenter
 from interactivepet.networks.precision import choose_device
@@ -43,7 +44,6 @@ from interactivepet.pipeline.models import PredictionOptions, PromptableSource
 from interactivepet.pipeline.prepare import read_decisions
 from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
 from interactivepet.pipeline.workspace import Workspace, stamp_files
-from interactivepet.postprocessing.steps import apply_rule
 
 __all__ = ["MARGIN", "run_postprocessing"]
 
@@ -206,9 +206,8 @@ class _Cases:
             if choice.fusion.nninteractive_weight > 0:
                 weight = choice.fusion.nninteractive_weight
                 prediction = blend(prediction, self._load_promptable(record), weight=weight)
-            mask = to_segmentation(prediction, threshold=choice.fusion.threshold).mask
             geometry = record.original.geometry()
-            mask = apply_rule(mask, choice.postprocessing, geometry=geometry, clicks=clicks, labels=prediction.labels)
+            mask, _ = make_mask(prediction, clicks, fusion=choice.fusion, postprocessing=choice.postprocessing)
             like = self._workspace.raw / self._manifest.entry(record.id).images[0]
             path = self._workspace.cross_validation(mode) / f"{record.id}.nii.gz"
             write_mask(path, mask, geometry=geometry, like=like)

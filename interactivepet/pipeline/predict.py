@@ -21,14 +21,14 @@ from interactivepet.core.prediction_log import PredictionLog
 from interactivepet.dataset.folders.mip import write_projection_mask
 from interactivepet.dataset.interactions import find_clicks_file, read_clicks
 from interactivepet.dataset.write import read_artefact, write_artefact, write_image, write_mask
-from interactivepet.ensemble.fuse import average, blend, to_segmentation
+from interactivepet.ensemble.fuse import average, blend
+from interactivepet.ensemble.obey import make_mask
 from interactivepet.errors import ArtefactError, CaseError, InteractionError
 from interactivepet.pipeline.models import Models, PredictionOptions, add_first_steps, open_models
 from interactivepet.pipeline.requests import FILE_ENDING, PICTURE_ENDING, PredictionRequest
 from interactivepet.pipeline.workspace import Workspace, stamp_files
-from interactivepet.postprocessing.steps import apply_rule
 
-__all__ = ["run_prediction"]
+__all__ = ["run_prediction", "write_case_mask"]
 
 logger = logging.getLogger(__name__)
 
@@ -83,20 +83,32 @@ def _predict_entry(
         _check_clicks(case, clicks, models.labels)
     fusion, postprocessing = models.choice(clicks)
     prediction = _fuse(case, clicks, models, fusion=fusion)
-    mask = to_segmentation(prediction, threshold=fusion.threshold).mask
-    mask = apply_rule(mask, postprocessing, geometry=case.geometry, clicks=clicks, labels=prediction.labels)
+    mask, unmet = make_mask(prediction, clicks, fusion=fusion, postprocessing=postprocessing)
+    for click in unmet:
+        logger.warning("%s: a newer click contradicts %s, which the mask does not meet", case.id, click)
     if options.save_probabilities:
         path = request.out / "probabilities" / f"{entry.id}{FILE_ENDING}"
         write_image(path, prediction.probabilities[1:], geometry=case.geometry)
-    _write_mask(request, entry, mask, case=case, largest_label=max(prediction.labels))
+    path = request.out / f"{entry.id}{request.file_ending}"
+    write_case_mask(path, mask, request=request, entry=entry, case=case, largest_label=max(prediction.labels))
     return len(clicks)
 
 
-def _write_mask(
-    request: PredictionRequest, entry: CaseEntry, mask: npt.NDArray[np.uint8], *, case: Case, largest_label: int
+def write_case_mask(
+    path: Path,
+    mask: npt.NDArray[np.uint8],
+    *,
+    request: PredictionRequest,
+    entry: CaseEntry,
+    case: Case,
+    largest_label: int,
 ) -> None:
-    path = request.out / f"{entry.id}{request.file_ending}"
-    if request.file_ending == PICTURE_ENDING:
+    """Write the mask (I, J, K) of one of a request's cases, a picture when the path says so.
+
+    Raises:
+        CaseError: the format cannot hold the mask.
+    """
+    if path.suffix.lower() == PICTURE_ENDING:
         write_projection_mask(path, mask, largest_label=largest_label)
         return
     source = request.images_root / entry.images[0] if entry.images else None

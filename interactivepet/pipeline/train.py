@@ -3,52 +3,43 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from interactivepet.core.checkpoint import CheckpointCard
-from interactivepet.core.ensemble import ClickMode
-from interactivepet.core.plan import Configuration, Fold, Plan, Plans
-from interactivepet.core.prediction import Prediction
-from interactivepet.core.preprocessed import CaseRecord
-from interactivepet.dataset.arrays import write_array
-from interactivepet.dataset.manifest import read_manifest
-from interactivepet.dataset.read import read_case
-from interactivepet.dataset.write import write_artefact
-from interactivepet.ensemble.fuse import to_segmentation
-from interactivepet.errors import ArtefactError, MissingArtefactError, PlanError, TrainingError
-from interactivepet.evaluation.metrics import mean_case_dice
-from interactivepet.evaluation.pictures import draw_case
-from interactivepet.inference.network import NetworkSegmenter, open_network, return_to_scanner
+from interactivepet.core.plan import Configuration, Fold, FoldList, Plan, Plans
+from interactivepet.dataset.write import write_artefact, write_text
+from interactivepet.errors import ArtefactError, MissingArtefactError, PlanError, SettingsError, TrainingError
+from interactivepet.evaluation.fold_page import render_fold
+from interactivepet.evaluation.learning_curves import draw_learning
+from interactivepet.inference.network import open_network
 from interactivepet.networks.precision import choose_device
 from interactivepet.pipeline.cascade import run_coarse_masks
-from interactivepet.pipeline.cases import is_emission, read_preprocessed, read_records
+from interactivepet.pipeline.cases import read_records
 from interactivepet.pipeline.executor import map_cases, open_executor
-from interactivepet.pipeline.folds import CLICK_MODES, load_fold, read_card, read_out_of_fold, read_reference
+from interactivepet.pipeline.folds import load_fold, read_card
 from interactivepet.pipeline.prepare import read_decisions
 from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
+from interactivepet.pipeline.validation import Validation, validate_fold
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.tracking.tracker import Tracker
-from interactivepet.training.batches import StoredCase
 from interactivepet.training.checkpoint import has_state, load_weights, remove_previous, remove_state
-from interactivepet.training.fold import FoldData, TrainedFold, TrainingOptions, train_fold
+from interactivepet.training.distributed import ALONE, Ranks, open_ranks
+from interactivepet.training.fold import FoldData, TrainedFold, TrainingOptions, assist_fold, train_fold
 from interactivepet.training.stop import wants_more
 
-__all__ = ["OUT_OF_FOLD_THRESHOLD", "choose_configuration", "lock_folder", "run_training"]
+__all__ = ["choose_configuration", "lock_folder", "run_training"]
 
 logger = logging.getLogger(__name__)
 
-OUT_OF_FOLD_THRESHOLD = 0.5
-"""Of the Dice on the fold's card; the choice of the ensemble tries others."""
-
-MOST_PICTURES = 6
-"""Validation cases shown in the tracker: those with the lowest Dice."""
-
 WEIGHTS_LICENCE = "trained on the user's own data: the owner of the data decides on the licence of these weights"
+
+_ONE_AT_A_TIME = threading.Lock()
+"""A process has one generator of random weights and one choice of algorithms, and a Dask worker may have threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +53,7 @@ class FoldJob:
     tta: bool
     tracker: TrackerSpec
     parent_run: str | None
+    ranks: Ranks = ALONE
 
 
 def run_training(
@@ -74,49 +66,78 @@ def run_training(
     tracker: TrackerSpec,
     n_proc: int,
     n_cores: int,
+    scheduler: str | None = None,
 ) -> list[CheckpointCard]:
     """Train the given folds, or all that exist when none is given; complete ones are left as they are.
 
     `configuration` None trains the first one of the plan; `3d_cascade` needs all folds of `3d_lowres`.
 
     On a CPU several folds train side by side, one process each, which uses the cores better than threads:
-    a single fold's threads wait for one another. On a graphics card they follow one another.
+    a single fold's threads wait for one another. On a graphics card they follow one another. The workers of a
+    Dask scheduler at `scheduler` take a fold each. Processes that `torchrun` started train each fold together; only
+    the first gives cards.
 
     Raises:
         PlanError: the configuration was not planned.
         MissingArtefactError: the first step of a cascade is not trained.
-        TrainingError: a fold does not exist, or is being trained by another process.
+        SettingsError: a device is not there, or `scheduler` is given to processes of `torchrun`.
+        TrainingError: a fold does not exist, is being trained by another process, or failed.
+        WorkerError: no scheduler answers.
     """
-    plans, split = read_decisions(workspace)
-    plan = plans.plan(choose_configuration(plans, configuration))
-    if plan.configuration == "3d_cascade":
-        run_coarse_masks(workspace, plans, split=split)
+    with open_ranks(options.device) as ranks:
+        plans, split = read_decisions(workspace)
+        plan = plans.plan(choose_configuration(plans, configuration))
+        indices = _choose_folds(workspace, folds, split=split)
+        if scheduler is not None and ranks.size > 1:
+            raise SettingsError(
+                f"torchrun trains one fold on many devices, and the scheduler {scheduler} folds on many machines; use "
+                "one of them: leave torchrun out, or --scheduler and interactivepet_scheduler"
+            )
+        if ranks.is_first and plan.configuration == "3d_cascade":
+            run_coarse_masks(workspace, plans, split=split)
+        parent = find_parent_run(workspace, tracker) if ranks.is_first else None
+        n_workers = 1
+        if scheduler is None:
+            options, n_workers = _place(options, n_folds=len(indices), n_proc=n_proc, n_cores=n_cores, ranks=ranks)
+        jobs = [FoldJob(workspace, plan, split.folds[i], options, tta, tracker, parent, ranks) for i in indices]
+        if scheduler is None and (len(jobs) == 1 or ranks.size > 1):
+            # the first failure ends all processes: with another fold, they would no longer do the same
+            return [card for job in jobs if (card := _run_fold(job)) is not None]
+    return _map_folds(jobs, n_workers=n_workers, scheduler=scheduler)
+
+
+def _choose_folds(workspace: Workspace, folds: Sequence[int], *, split: FoldList) -> list[int]:
+    """Give the folds that were asked for, or all, each once."""
     indices = list(dict.fromkeys(folds)) if folds else [fold.index for fold in split.folds]
     for index in indices:
         if not 0 <= index < len(split.folds):
             raise TrainingError(f"fold {index} does not exist: {workspace.folds} has folds 0 to {len(split.folds) - 1}")
-    on_cpu = choose_device(options.device).type == "cpu"
-    n_workers = min(len(indices), n_proc) if on_cpu else 1
-    if on_cpu and options.n_threads is None:
-        options = replace(options, n_threads=max(1, n_cores // n_workers))
-    parent = find_parent_run(workspace, tracker)
-    jobs = [
-        FoldJob(
-            workspace,
-            plan,
-            split.folds[index],
-            replace(options, progress_position=line),
-            tta,
-            tracker,
-            parent,
-        )
-        for line, index in enumerate(indices)
-    ]
-    if len(jobs) == 1:
-        return [_run_fold(jobs[0])]
-    with open_executor(n_workers) as executor:
-        names = [f"fold {index}" for index in indices]
-        return map_cases(executor, _run_fold, items=jobs, names=names, description="folds")
+    return indices
+
+
+def _place(
+    options: TrainingOptions, *, n_folds: int, n_proc: int, n_cores: int, ranks: Ranks
+) -> tuple[TrainingOptions, int]:
+    """Give this process its device and its part of the cores, and count the folds that train side by side."""
+    options = replace(options, device=ranks.choose_device(options.device))
+    if choose_device(options.device).type != "cpu":
+        return options, 1
+    n_workers = min(n_folds, n_proc) if ranks.size == 1 else 1
+    if options.n_threads is None:
+        options = replace(options, n_threads=max(1, n_cores // max(n_workers, ranks.local_size)))
+    return options, n_workers
+
+
+def _map_folds(jobs: Sequence[FoldJob], *, n_workers: int, scheduler: str | None) -> list[CheckpointCard]:
+    """Train folds side by side: here, each with a progress bar of its own, or each on another machine."""
+    if scheduler is None:
+        # below the bar of all folds, and side by side each on its own line
+        lines = [1 + (n if n_workers > 1 else 0) for n in range(len(jobs))]
+        jobs = [replace(j, options=replace(j.options, progress_position=n)) for j, n in zip(jobs, lines, strict=True)]
+    with open_executor(n_workers, scheduler=scheduler) as executor:
+        names = [f"fold {job.fold.index}" for job in jobs]
+        cards = map_cases(executor, _run_fold, items=jobs, names=names, description="folds")
+    return [card for card in cards if card is not None]
 
 
 def choose_configuration(plans: Plans, name: Configuration | None) -> Configuration:
@@ -135,24 +156,50 @@ def choose_configuration(plans: Plans, name: Configuration | None) -> Configurat
     return name
 
 
-def _run_fold(job: FoldJob) -> CheckpointCard:
+def _run_fold(job: FoldJob) -> CheckpointCard | None:
+    """Train a fold that is not complete and give its card; processes other than the first only help."""
+    if job.options.n_workers and multiprocessing.current_process().daemon:
+        raise TrainingError("--workers needs Dask workers that may start processes: start them with --no-nanny")
+    with _ONE_AT_A_TIME:
+        if job.ranks.is_first:
+            return _lead_fold(job)
+        _assist_fold(job)
+    return None
+
+
+def _assist_fold(job: FoldJob) -> None:
+    """Train a fold along with the first process, if it says that there is something to train."""
+    if job.ranks.broadcast(None):
+        assist_fold(job.plan, _load_data(job), options=job.options, ranks=job.ranks)
+
+
+def _load_data(job: FoldJob) -> FoldData:
+    records = read_records(job.workspace, job.plan, cases=(*job.fold.training, *job.fold.validation))
+    return load_fold(job.workspace, job.plan, fold=job.fold, records=records)
+
+
+def _lead_fold(job: FoldJob) -> CheckpointCard:
     """Train, predict out of fold, and write the card last: its presence says that all else is there."""
     with lock_folder(job.workspace.fold(job.plan.configuration, job.fold.index)):
-        records = read_records(job.workspace, job.plan, cases=(*job.fold.training, *job.fold.validation))
-        data = load_fold(job.workspace, job.plan, fold=job.fold, records=records)
+        data = _load_data(job)
         card = _find_complete(job, data)
+        job.ranks.broadcast(card is None)
         if card is not None:
             return card
         path = job.workspace.card(job.plan.configuration, job.fold.index)
-        path.unlink(missing_ok=True)
+        for stale in (path, job.workspace.fold_summary(job.plan.configuration, job.fold.index)):
+            stale.unlink(missing_ok=True)
         tracker = job.tracker.open()
-        trained = train_fold(job.plan, data, tracker=tracker, options=job.options, parent_run=job.parent_run)
+        trained = train_fold(
+            job.plan, data, tracker=tracker, options=job.options, parent_run=job.parent_run, ranks=job.ranks
+        )
         try:
-            dice = _predict_validation(job, data, records, trained=trained, tracker=tracker)
+            found = _validate(job, data, trained=trained)
+            card = _make_card(job, trained, found.dice, cases_hash=data.cases_hash)
+            _show(job, card, found, data=data, tracker=tracker)
         except BaseException:
             tracker.end_run(failed=True)
             raise
-        card = _make_card(job, trained, dice, cases_hash=data.cases_hash)
         write_artefact(path, card)
         remove_previous(data.checkpoint)
         tracker.end_run()
@@ -201,15 +248,8 @@ def _find_complete(job: FoldJob, data: FoldData) -> CheckpointCard | None:
     return card
 
 
-def _predict_validation(
-    job: FoldJob,
-    data: FoldData,
-    records: dict[str, CaseRecord],
-    *,
-    trained: TrainedFold,
-    tracker: Tracker,
-) -> dict[str, dict[str, float]]:
-    """Predict the validation cases with none and with the stored clicks; write probabilities, give the Dice."""
+def _validate(job: FoldJob, data: FoldData, *, trained: TrainedFold) -> Validation:
+    """Judge the trained weights on the validation cases."""
     segmenter = open_network(
         job.plan,
         load_weights(data.weights, sha256=trained.weights_sha256),
@@ -218,51 +258,39 @@ def _predict_validation(
         device=choose_device(job.options.device),
         tta=job.tta,
     )
-    manifest = read_manifest(job.workspace.raw)
-    dice: dict[str, dict[str, float]] = {mode: {} for mode in CLICK_MODES}
-    for case in data.validation:
-        name = case.record.id
-        reference = read_reference(job.workspace, manifest, record=records[name])
-        for mode, prediction in _predict_case(job, segmenter, case).items():
-            folder = job.workspace.out_of_fold(job.plan.configuration, job.fold.index, mode=mode)
-            write_array(folder / f"{name}.b2nd", prediction.probabilities[1:].astype(np.float16))
-            mask = to_segmentation(prediction, threshold=OUT_OF_FOLD_THRESHOLD).mask
-            dice[mode][name] = mean_case_dice(mask, reference, labels=job.plan.label_values)
-    _show_validation(job, records, dice["extreme"], tracker=tracker)
-    for mode in CLICK_MODES:
-        tracker.log_metrics({f"validation_dice_{mode}": float(np.mean(list(dice[mode].values())))})
-    return dice
+    return validate_fold(
+        job.workspace,
+        job.plan,
+        fold=job.fold.index,
+        cases=data.validation,
+        segmenter=segmenter,
+        progress_position=job.options.progress_position,
+    )
 
 
-def _predict_case(job: FoldJob, segmenter: NetworkSegmenter, case: StoredCase) -> dict[ClickMode, Prediction]:
-    """Predict a case in every click mode, on the scanner's grid; without clicks both modes are one."""
-    ready = read_preprocessed(job.workspace, job.plan, record=case.record)
-    none = return_to_scanner(segmenter.predict(ready, (), previous=case.coarse.get("none")), ready.trace)
-    clicks = case.record.clicks
-    if not clicks:
-        return {"none": none, "extreme": none}
-    found = segmenter.predict(ready, clicks, previous=case.coarse.get("extreme"))
-    return {"none": none, "extreme": return_to_scanner(found, ready.trace)}
-
-
-def _show_validation(job: FoldJob, records: dict[str, CaseRecord], dice: dict[str, float], *, tracker: Tracker) -> None:
-    """Log pictures of the worst cases."""
-    manifest = read_manifest(job.workspace.raw)
-    for name in sorted(dice, key=lambda case: dice[case])[:MOST_PICTURES]:
-        case = read_case(job.workspace.raw, manifest.entry(name))
-        prediction = read_out_of_fold(
-            job.workspace, job.plan, record=records[name], fold=job.fold.index, mode="extreme"
-        )
-        png = draw_case(
-            case.image,
-            case.geometry,
-            mask=to_segmentation(prediction, threshold=OUT_OF_FOLD_THRESHOLD).mask,
-            reference=case.label,
-            clicks=records[name].clicks,
-            title=f"{name}  Dice {dice[name]:.3f} (out of fold)",
-            is_emission=is_emission(job.plan.channels),
-        )
+def _show(job: FoldJob, card: CheckpointCard, found: Validation, *, data: FoldData, tracker: Tracker) -> None:
+    """Write the fold's page, and show the same in the tracker."""
+    labels = sorted(job.plan.labels, key=lambda name: job.plan.labels[name])
+    page = render_fold(
+        card,
+        job.plan,
+        n_clicks={case.record.id: len(case.record.clicks) for case in data.validation},
+        curves=draw_learning(card.epochs, labels=labels),
+        pictures=found.pictures,
+    )
+    path = job.workspace.fold_summary(job.plan.configuration, job.fold.index)
+    write_text(path, page)
+    tracker.log_file(path)
+    for name, png in found.pictures.items():
         tracker.log_picture(f"validation/{name}.png", png)
+    tracker.log_metrics({f"validation_dice_{mode}": dice for mode, dice in found.means.items()})
+    logger.info(
+        "fold %d is complete: Dice %.3f without and %.3f with clicks; %s",
+        card.fold,
+        found.means["none"],
+        found.means["extreme"],
+        path,
+    )
 
 
 def _make_card(

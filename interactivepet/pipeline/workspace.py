@@ -9,6 +9,7 @@ from pathlib import Path
 
 from interactivepet.core.ensemble import ClickMode
 from interactivepet.core.plan import Configuration
+from interactivepet.core.promptable import FoldName
 from interactivepet.dataset.layout import CLICKS_TEST, CLICKS_TRAINING
 from interactivepet.errors import ManifestError
 
@@ -86,6 +87,10 @@ class Workspace:
         """The fold's card; its presence says that the fold is complete."""
         return self.fold(configuration, index) / "card.json"
 
+    def fold_summary(self, configuration: Configuration, index: int) -> Path:
+        """The fold in one page."""
+        return self.fold(configuration, index) / "summary.html"
+
     def out_of_fold(self, configuration: Configuration, index: int, *, mode: ClickMode) -> Path:
         """Probabilities of a fold's validation cases."""
         return self.fold(configuration, index) / "validation" / mode
@@ -96,6 +101,15 @@ class Workspace:
         return self.results / "nninteractive"
 
     @property
+    def prompt_cases(self) -> Path:
+        """Training cases as a promptable network sees them."""
+        return self.processed / "nninteractive"
+
+    def promptable_fold(self, name: FoldName) -> Path:
+        """Everything of one promptable model of the task's own."""
+        return self.results / "nninteractive_model" / f"fold_{name}"
+
+    @property
     def ensemble(self) -> Path:
         """The chosen fusion and postprocessing."""
         return self.results / "ensemble.json"
@@ -103,6 +117,10 @@ class Workspace:
     def cross_validation(self, mode: ClickMode) -> Path:
         """Final out-of-fold masks and their report."""
         return self.results / "crossvalidation" / mode
+
+    def simulation(self, name: str) -> Path:
+        """What a simulated user reached: a file a case, curves and report."""
+        return self.results / "simulation" / name
 
     @property
     def predictions(self) -> Path:

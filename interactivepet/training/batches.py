@@ -114,6 +114,8 @@ class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
         *,
         seed: Sequence[int],
         augmentation: Augmentation | None,
+        rank: int = 0,
+        n_ranks: int = 1,
     ) -> None:
         """Prepare to draw.
 
@@ -122,10 +124,16 @@ class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
             plan: patch and batch size, guidance and click sampling.
             seed: of everything that is drawn.
             augmentation: None for validation patches.
+            rank: of this process among those that share each batch.
+            n_ranks: how many those are; together they draw the samples that one would draw of a batch so many times
+                as large.
         """
         super().__init__(cases, plan.training.batch_size)
         self._plan = plan
         self._augmentation = augmentation
+        self._rank = rank
+        self._n_samples = n_ranks * self.batch_size
+        self._n_forced = round(plan.training.foreground_share * self._n_samples)
         self._seed = tuple(seed)
         self._rng = np.random.default_rng(self._seed)
         self._classes = np.zeros(256, np.uint8)
@@ -151,8 +159,9 @@ class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
         The channels are image, guidance and previous mask; the last is the first step's in a cascade, else 0.
         The target counts the network's outputs: 0 is background, 1 the label of the smallest value.
         """
-        n_forced = round(self._plan.training.foreground_share * self.batch_size)
-        patches = [self._draw(on_foreground=i >= self.batch_size - n_forced) for i in range(self.batch_size)]
+        # a stream for each sample, so that it does not matter which process draws it; forced ones are last
+        streams = list(enumerate(self._rng.spawn(self._n_samples)))[self._rank :: self._n_samples // self.batch_size]
+        patches = [self._draw(rng, on_foreground=i >= self._n_samples - self._n_forced) for i, rng in streams]
         shape = (self.batch_size, self._plan.network.input_channels, *patches[0].label.shape)
         data = np.zeros(shape, np.float32)
         for sample, patch in zip(data, patches, strict=True):
@@ -161,13 +170,13 @@ class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
             sample[n_image:n_drawn] = patch.guidance
         return {"data": data, "target": self._classes[np.stack([p.label for p in patches])]}
 
-    def _draw(self, *, on_foreground: bool) -> Patch:
-        pool = self._choose_pool(on_foreground=on_foreground)
-        case = pool[int(self._rng.integers(len(pool)))]
-        start = _draw_start(case, self._source, patch=self._plan.patch_size, rng=self._rng, on_foreground=on_foreground)
+    def _draw(self, rng: np.random.Generator, *, on_foreground: bool) -> Patch:
+        pool = self._choose_pool(rng, on_foreground=on_foreground)
+        case = pool[int(rng.integers(len(pool)))]
+        start = _draw_start(case, self._source, patch=self._plan.patch_size, rng=rng, on_foreground=on_foreground)
         values = case.read(start, self._source)
         label = values[-1].astype(np.uint8)
-        clicks = draw_clicks(case.clicks, start, label=label, plan=self._plan, rng=self._rng)
+        clicks = draw_clicks(case.clicks, start, label=label, plan=self._plan, rng=rng)
         # the case's own spacing, as prediction has it: rounding the shape leaves it a little off the plan's
         spacing_mm = case.record.resampled.geometry().spacing_mm
         guidance = encode_patch(clicks, self._source, plan=self._plan, spacing_mm=spacing_mm)
@@ -175,9 +184,9 @@ class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
             coarse = case.read_coarse(start, self._source, mode="extreme" if clicks else "none")
             guidance = np.concatenate((guidance, encode_mask(coarse, labels=self._plan.label_values)))
         patch = Patch(values[:-1], guidance, label)
-        return patch if self._augmentation is None else self._augmentation.apply(patch, self._rng)
+        return patch if self._augmentation is None else self._augmentation.apply(patch, rng)
 
-    def _choose_pool(self, *, on_foreground: bool) -> Sequence[StoredCase]:
+    def _choose_pool(self, rng: np.random.Generator, *, on_foreground: bool) -> Sequence[StoredCase]:
         """Choose between cases with and without a label, so that the latter make up the planned share of samples.
 
         A patch that must hold a label can only come from a case that has one; the others make up for it.
@@ -188,8 +197,8 @@ class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
         if on_foreground or negatives == "exclude":
             return self._positives
         wanted = len(self._negatives) / len(self._data) if negatives == "keep" else negatives
-        unforced = 1.0 - round(self._plan.training.foreground_share * self.batch_size) / self.batch_size
-        return self._negatives if self._rng.random() * unforced < wanted else self._positives
+        unforced = 1.0 - self._n_forced / self._n_samples
+        return self._negatives if rng.random() * unforced < wanted else self._positives
 
 
 def _draw_start(

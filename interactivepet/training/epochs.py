@@ -19,13 +19,13 @@ from interactivepet.training.data import FoldData
 from interactivepet.training.feed import VALIDATION_SEED, EpochBatches, Feed, open_feed
 from interactivepet.training.lessons import TrainablePlan, augments_on_device, make_preparation
 from interactivepet.training.loop import Engine, ValidationScore, train_epoch, validate_epoch
-from interactivepet.training.meter import WaitMeter
+from interactivepet.training.meter import WaitMeter, read_utilisation
 from interactivepet.training.optimise import find_rate
 from interactivepet.training.options import TrainingOptions
 from interactivepet.training.repeat import seed_torch
 from interactivepet.training.stop import Clock, Interruption, find_reason
 
-__all__ = ["Run", "run_epochs"]
+__all__ = ["Run", "make_batches", "run_epochs"]
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ class Run:
         interruption: tells when a signal has come.
         done: the finished epochs, before and after an interruption.
         run_id: of the tracker.
+        utilisation: of the graphics card at the end of the last epoch's iterations, if known; see `read_utilisation`.
     """
 
     engine: Engine
@@ -57,6 +58,7 @@ class Run:
     interruption: Interruption
     done: list[EpochRecord]
     run_id: str | None
+    utilisation: float | None = None
 
     @property
     def n_epochs(self) -> int:
@@ -68,6 +70,18 @@ class Run:
         """Training batches an epoch."""
         return self.options.iterations or self.plan.training.iterations_per_epoch
 
+    def agree(self, progress: float) -> float:
+        """Give how far the run has come by the clock of the process that is furthest; all of them go by it.
+
+        Raises:
+            KeyboardInterrupt: a signal has come, to this process or to another of those that share the batches.
+        """
+        number, furthest = self.engine.ranks.agree(self.interruption.number or 0, progress)
+        if number:
+            self.interruption.number = int(number)
+        self.interruption.check()
+        return furthest
+
 
 def run_epochs(run: Run) -> Iterator[EpochRecord]:
     """Give one record after each epoch that is still to do; the caller adds it to `run.done`.
@@ -77,7 +91,7 @@ def run_epochs(run: Run) -> Iterator[EpochRecord]:
         KeyboardInterrupt: a signal has come.
     """
     n_done, options = len(run.done), run.options
-    batches = _make_batches(run)
+    batches = make_batches(run)
     spent_s = sum(record.seconds for record in run.done)
     clock = Clock(run.n_epochs * run.n_iterations, options.time_limit_s, spent_s)
     bar = tqdm(
@@ -86,7 +100,10 @@ def run_epochs(run: Run) -> Iterator[EpochRecord]:
         desc=f"fold {run.data.index}",
         unit="it",
         position=options.progress_position,
+        # below another bar it makes room for that of the predictions
+        leave=None,
         dynamic_ncols=True,
+        disable=not run.engine.ranks.is_first,
     )
     numbers = batches.list_epochs(n_done, run.n_epochs)
     on_card = run.engine.device.type == "cuda"
@@ -96,10 +113,12 @@ def run_epochs(run: Run) -> Iterator[EpochRecord]:
             if reason is not None:
                 logger.info("fold %d ends after %d epochs: %s", run.data.index, epoch, reason)
                 return
-            yield _run_epoch(run, feed, batches, epoch=epoch, clock=clock, bar=bar)
+            record = _run_epoch(run, feed, batches, epoch=epoch, clock=clock, bar=bar)
+            yield run.engine.ranks.broadcast(record)
 
 
-def _make_batches(run: Run) -> EpochBatches:
+def make_batches(run: Run) -> EpochBatches:
+    """Give all batches of the run by their numbers."""
     return EpochBatches(
         run.data.training,
         run.data.validation,
@@ -109,6 +128,8 @@ def _make_batches(run: Run) -> EpochBatches:
         n_training=run.n_iterations,
         n_validation=max(1, round(VALIDATION_SHARE * run.n_iterations)),
         augmentation=_choose_augmentation(run),
+        rank=run.engine.ranks.rank,
+        n_ranks=run.engine.ranks.size,
     )
 
 
@@ -118,16 +139,25 @@ def _choose_augmentation(run: Run) -> Augmentation:
     return make_augmentation(run.plan.patch_size, mirror_axes=run.plan.training.mirror_axes)
 
 
-def _run_epoch(run: Run, feed: Feed, batches: EpochBatches, *, epoch: int, clock: Clock, bar: Any) -> EpochRecord:
+def _run_epoch(
+    run: Run, feed: Feed, batches: EpochBatches, *, epoch: int, clock: Clock, bar: Any
+) -> EpochRecord | None:
+    """Train and validate; give the epoch's record in the process that validates, else None."""
     seed_torch(run.options.seed, run.data.index, epoch)
-    rate = find_rate(run.plan.training, clock.progress(epoch * run.n_iterations))
+    rate = find_rate(run.plan.training, run.agree(clock.progress(epoch * run.n_iterations)))
+    run.engine.set_rate(rate)
     meter = WaitMeter(run.engine.device)
     losses = _train_epoch(run, feed, epoch=epoch, clock=clock, meter=meter, bar=bar)
+    # before the host waits for the device, which would be idle from then on
+    run.utilisation = read_utilisation(run.engine.device)
     seconds, wait_share = meter.measure()
+    loss = float(run.engine.ranks.average(torch.stack(losses).mean()))
+    if not run.engine.ranks.is_first:
+        return None
     score = _validate(run, feed, batches, epoch=epoch, is_whole=len(losses) == run.n_iterations)
     record = EpochRecord(
         epoch=epoch,
-        loss=float(torch.stack(losses).mean()),
+        loss=loss,
         validation_loss=score.loss,
         pseudo_dice=score.pseudo_dice,
         learning_rate=rate,
@@ -145,17 +175,16 @@ def _train_epoch(run: Run, feed: Feed, *, epoch: int, clock: Clock, meter: WaitM
     """Train until the epoch or the time is over; give the loss of every iteration."""
     losses: list[Tensor] = []
     n_before = epoch * run.n_iterations
-    run.engine.set_rate(find_rate(run.plan.training, clock.progress(n_before)))
     prepare = make_preparation(run.engine, run.plan, seed=(run.options.seed, run.data.index, epoch))
     for loss in train_epoch(run.engine, feed, n_iterations=run.n_iterations, prepare=prepare, meter=meter):
         losses.append(loss)
         bar.update()
-        run.interruption.check()
+        progress = run.agree(clock.progress(n_before + len(losses)))
         if len(losses) % CHECKED_LOSSES == 0 or len(losses) == run.n_iterations:
             _check_losses(losses[-CHECKED_LOSSES:])
-        if clock.is_up():
+        if progress >= 1.0:
             break
-        run.engine.set_rate(find_rate(run.plan.training, clock.progress(n_before + len(losses))))
+        run.engine.set_rate(find_rate(run.plan.training, progress))
     return losses
 
 

@@ -42,6 +42,8 @@ class EpochBatches(Dataset[Any]):
         n_training: batches an epoch.
         n_validation: batches an epoch.
         augmentation: of the training batches.
+        rank: of this process among those that share each training batch; the first one alone validates.
+        n_ranks: how many those are.
     """
 
     training: Sequence[StoredCase]
@@ -52,20 +54,30 @@ class EpochBatches(Dataset[Any]):
     n_training: int
     n_validation: int
     augmentation: Augmentation
+    rank: int = 0
+    n_ranks: int = 1
 
     def __getitem__(self, number: int) -> Any:
         """Draw one batch."""
         epoch, step = divmod(number, self.n_training + self.n_validation)
         seed: tuple[int, ...] = (self.seed, self.fold, epoch, step)
         if step < self.n_training:
-            return draw_batch(self.training, self.plan, seed=seed, augmentation=self.augmentation)
+            return draw_batch(
+                self.training,
+                self.plan,
+                seed=seed,
+                augmentation=self.augmentation,
+                rank=self.rank,
+                n_ranks=self.n_ranks,
+            )
         seed = (VALIDATION_SEED, self.fold, step - self.n_training)
         return draw_batch(self.validation, self.plan, seed=seed, augmentation=None)
 
-    def list_epochs(self, first: int, stop: int) -> range:
-        """Number the batches of the epochs from `first` to `stop`, exclusive."""
+    def list_epochs(self, first: int, stop: int) -> Sequence[int]:
+        """Number the batches of the epochs from `first` to `stop`, exclusive, that this process draws."""
         n_batches = self.n_training + self.n_validation
-        return range(first * n_batches, stop * n_batches)
+        numbers = range(first * n_batches, stop * n_batches)
+        return numbers if self.rank == 0 else [n for n in numbers if n % n_batches < self.n_training]
 
     def list_validation(self, epoch: int) -> range:
         """Number the validation batches of one epoch."""
@@ -89,7 +101,7 @@ class Feed(Iterator[Batch]):
         self._batches = iter(())
 
 
-def open_feed(batches: EpochBatches, numbers: range, *, n_workers: int, pin: bool = False) -> Feed:
+def open_feed(batches: EpochBatches, numbers: Sequence[int], *, n_workers: int, pin: bool = False) -> Feed:
     """Start drawing batches.
 
     Args:

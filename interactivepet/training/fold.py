@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 
 from interactivepet.core.checkpoint import EpochRecord
+from interactivepet.core.plan import Plan
 from interactivepet.errors import TrainingError
 from interactivepet.networks.build import build_network
 from interactivepet.networks.precision import choose_device, describe_device
@@ -22,15 +25,17 @@ from interactivepet.training.checkpoint import (
     save_weights,
 )
 from interactivepet.training.data import FoldData
+from interactivepet.training.distributed import ALONE, Ranks
 from interactivepet.training.epochs import Run, run_epochs
 from interactivepet.training.explain import explain_failure
 from interactivepet.training.lessons import TrainablePlan, start_network
-from interactivepet.training.loop import make_engine
+from interactivepet.training.loop import make_engine, share_engine
 from interactivepet.training.options import TrainingOptions
 from interactivepet.training.repeat import choose_algorithms, seed_torch
+from interactivepet.training.show import draw_first_batch
 from interactivepet.training.stop import Interruption, find_best, listen
 
-__all__ = ["FoldData", "TrainedFold", "TrainingOptions", "train_fold"]
+__all__ = ["FoldData", "TrainedFold", "TrainingOptions", "assist_fold", "train_fold"]
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +58,13 @@ class TrainedFold:
 
 
 def train_fold(
-    plan: TrainablePlan, data: FoldData, *, tracker: Tracker, options: TrainingOptions, parent_run: str | None = None
+    plan: TrainablePlan,
+    data: FoldData,
+    *,
+    tracker: Tracker,
+    options: TrainingOptions,
+    parent_run: str | None = None,
+    ranks: Ranks = ALONE,
 ) -> TrainedFold:
     """Train one fold, or continue it where it was interrupted.
 
@@ -66,6 +77,7 @@ def train_fold(
         tracker: told about every epoch, never asked; its run stays open for the caller's validation.
         options: of this run.
         parent_run: the tracker's run that this one is shown under.
+        ranks: the processes that share each batch, of which this is the first; the others call `assist_fold`.
 
     Raises:
         StaleArtefactError: the checkpoint was made with another plan or other cases.
@@ -73,22 +85,24 @@ def train_fold(
         KeyboardInterrupt: Ctrl-C ended the run after an iteration.
         SystemExit: SIGTERM did.
     """
-    if options.n_threads is not None:
-        torch.set_num_threads(options.n_threads)
-    device = choose_device(options.device)
-    with choose_algorithms(deterministic=options.deterministic), listen() as interruption:
-        run = _open_run(plan, data, device=device, options=options, interruption=interruption)
+    with _open_run(plan, data, options=options, ranks=ranks) as run:
+        device = describe_device(run.engine.device)
         run.run_id = tracker.start_run(
             f"fold_{data.index}",
             parent=parent_run,
             run_id=run.run_id,
-            tags={"task": plan.task, "fold": str(data.index), "device": describe_device(device)},
+            tags={
+                "task": plan.task,
+                "configuration": plan.configuration if isinstance(plan, Plan) else "nninteractive",
+                "fold": str(data.index),
+                "device": device,
+            },
         )
         if not run.done:
             tracker.log_parameters(plan.model_dump(mode="json", exclude={"reasons"}))
         try:
             _train(run, tracker)
-            interruption.check()
+            run.agree(1.0)
         except BaseException as error:
             tracker.end_run(failed=True)
             _report_failure(run, error)
@@ -96,22 +110,60 @@ def train_fold(
         if options.keep == "best":
             run.engine.result.load_state_dict(read_tensors(data.best_weights))
         sha256 = save_weights(data.weights, run.engine.result)
-    return TrainedFold(tuple(run.done), sha256, describe_device(device), run.run_id)
+    return TrainedFold(tuple(run.done), sha256, device, run.run_id)
 
 
-def _open_run(
-    plan: TrainablePlan, data: FoldData, *, device: torch.device, options: TrainingOptions, interruption: Interruption
-) -> Run:
+def assist_fold(plan: TrainablePlan, data: FoldData, *, options: TrainingOptions, ranks: Ranks) -> None:
+    """Train a fold along with the first process, which alone validates, writes and tracks.
+
+    Args:
+        plan: as of `train_fold`.
+        data: likewise.
+        options: likewise, but for the device.
+        ranks: the processes that share each batch.
+
+    Raises:
+        Exception: as `train_fold` does.
+    """
+    with _open_run(plan, data, options=options, ranks=ranks) as run:
+        try:
+            for record in run_epochs(run):
+                run.done.append(record)
+            run.agree(1.0)
+        except BaseException as error:
+            _report_failure(run, error)
+            raise
+
+
+@contextmanager
+def _open_run(plan: TrainablePlan, data: FoldData, *, options: TrainingOptions, ranks: Ranks) -> Iterator[Run]:
+    """Prepare torch and a run that notes signals within the block."""
+    if options.n_threads is not None:
+        torch.set_num_threads(options.n_threads)
+    if not options.resume and ranks.is_first:
+        remove_state(data.checkpoint)
+        data.best_weights.unlink(missing_ok=True)
+    ranks.wait()
+    with choose_algorithms(deterministic=options.deterministic), listen() as interruption:
+        run = _make_run(plan, data, options=options, interruption=interruption)
+        (most,) = ranks.agree(len(run.done))
+        if len(run.done) < most:
+            raise TrainingError(
+                f"fold {data.index}: process {ranks.rank} finds {len(run.done)} finished epochs in {data.checkpoint}, "
+                f"another one {most:.0f}; all machines need the same folder of results"
+            )
+        run.engine = share_engine(run.engine, plan, ranks=ranks)
+        yield run
+
+
+def _make_run(plan: TrainablePlan, data: FoldData, *, options: TrainingOptions, interruption: Interruption) -> Run:
     """Make the network with random or given weights, or with those of the interrupted fold."""
     seed_torch(options.seed, data.index)
     network = build_network(plan.network, deep_supervision=True)
-    if not options.resume:
-        remove_state(data.checkpoint)
-        data.best_weights.unlink(missing_ok=True)
     is_new = not has_state(data.checkpoint)
     if is_new:
         logger.info("fold %d starts from %s", data.index, start_network(network, plan, pretrained=options.pretrained))
-    engine = make_engine(network, plan, device=device, compile_network=options.compile_network)
+    engine = make_engine(network, plan, device=choose_device(options.device), compile_network=options.compile_network)
     run = Run(engine, plan, data, options, interruption, [], None)
     if not is_new:
         _restore(run)
@@ -134,12 +186,15 @@ def _restore(run: Run) -> None:
 
 def _train(run: Run, tracker: Tracker) -> None:
     """Train the epochs that are still to do and keep everything after each."""
+    if not run.done and isinstance(run.plan, Plan):
+        tracker.log_picture("batches/epoch_000.png", draw_first_batch(run, run.plan))
     for record in run_epochs(run):
         run.done.append(record)
         if find_best(run.done) == len(run.done) - 1:
             save_weights(run.data.best_weights, run.engine.result)
         save_state(run.data.checkpoint, _snapshot(run))
-        tracker.log_metrics(_metrics(record, run.plan), step=record.epoch)
+        busy = {} if run.utilisation is None else {"utilisation": run.utilisation}
+        tracker.log_metrics({**_metrics(record, run.plan), **busy}, step=record.epoch)
 
 
 def _report_failure(run: Run, error: BaseException) -> None:
@@ -153,6 +208,9 @@ def _report_failure(run: Run, error: BaseException) -> None:
     where = f"{run.plan.task} fold {run.data.index}"
     if run.interruption.number is not None:
         logger.warning("%s: ended; its %d whole epochs are in %s", where, len(run.done), run.data.checkpoint)
+        if isinstance(error, KeyboardInterrupt):
+            # torchrun ends all once one is gone, and the first may still be closing its tracker
+            run.engine.ranks.wait()
         run.interruption.leave()
     explanation = explain_failure(error, run.plan, device=run.engine.device)
     if explanation is not None:

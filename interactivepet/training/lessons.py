@@ -31,14 +31,24 @@ TrainablePlan = Plan | PromptablePlan
 
 
 def draw_batch(
-    cases: Sequence[StoredCase], plan: TrainablePlan, *, seed: Sequence[int], augmentation: Augmentation | None
+    cases: Sequence[StoredCase],
+    plan: TrainablePlan,
+    *,
+    seed: Sequence[int],
+    augmentation: Augmentation | None,
+    rank: int = 0,
+    n_ranks: int = 1,
 ) -> Any:
-    """Draw one batch: `data` and `target`; `augmentation` None draws one for validation."""
+    """Draw one batch: `data` and `target`; `augmentation` None draws one for validation.
+
+    Processes that share batches draw, `n_ranks` of them together, the samples that one would draw of a batch so
+    many times as large; a promptable network's have nothing in common.
+    """
     if isinstance(plan, PromptablePlan):
         from interactivepet.training.promptable.batches import draw_prompt_batch
 
-        return draw_prompt_batch(cases, plan, seed=seed, augmentation=augmentation)
-    return next(PatchLoader(cases, plan, seed=seed, augmentation=augmentation))
+        return draw_prompt_batch(cases, plan, seed=(*seed, rank) if rank else seed, augmentation=augmentation)
+    return next(PatchLoader(cases, plan, seed=seed, augmentation=augmentation, rank=rank, n_ranks=n_ranks))
 
 
 def start_network(network: nn.Module, plan: TrainablePlan, *, pretrained: Path | None) -> str:
@@ -80,7 +90,9 @@ def make_preparation(
 def _make_lesson(engine: Engine, plan: Plan, *, seed: Sequence[int]) -> Prepare:
     """Augment on a graphics card, where worker processes did not, and click on the network's own errors."""
     rng = np.random.default_rng(tuple(seed))
-    generator = torch.Generator(engine.device).manual_seed(int(rng.integers(2**63)))
+    # each process has its own noise, but all correct their samples equally often: none is to wait for another
+    seeds = rng.integers(2**63, size=engine.ranks.size)
+    generator = torch.Generator(engine.device).manual_seed(int(seeds[engine.ranks.rank]))
     augmentation = DeviceAugmentation(plan) if augments_on_device(engine.device, plan) else None
 
     def prepare(data: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

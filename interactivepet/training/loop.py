@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from interactivepet.core.plan import LossName
+from interactivepet.training.distributed import ALONE, Ranks
 from interactivepet.training.feed import Batch
 from interactivepet.training.lessons import TrainablePlan
 from interactivepet.training.loss import deep_supervision_loss
 from interactivepet.training.meter import WaitMeter
 from interactivepet.training.optimise import make_average, make_optimizer
 
-__all__ = ["Engine", "Prepare", "ValidationScore", "make_engine", "train_epoch", "validate_epoch"]
+__all__ = ["Engine", "Prepare", "ValidationScore", "make_engine", "share_engine", "train_epoch", "validate_epoch"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Engine:
         device: where it runs.
         precision: of autocast; None computes in float32.
         loss: name of the loss.
+        ranks: the processes that share each batch.
     """
 
     network: nn.Module
@@ -54,6 +56,7 @@ class Engine:
     device: torch.device
     precision: torch.dtype | None
     loss: LossName
+    ranks: Ranks = ALONE
 
     @property
     def result(self) -> nn.Module:
@@ -125,6 +128,24 @@ def _compile(engine: Engine, plan: TrainablePlan) -> Engine:
     return replace(engine, forward=compiled)
 
 
+def share_engine(engine: Engine, plan: TrainablePlan, *, ranks: Ranks) -> Engine:
+    """Train with other processes, whose gradients are averaged with this one's."""
+    if ranks.size > 1:
+        _freeze_coarsest(engine, torch.zeros((1, plan.network.input_channels, *plan.patch_size), device=engine.device))
+    return replace(engine, forward=ranks.share(engine.network, engine.forward), ranks=ranks)
+
+
+def _freeze_coarsest(engine: Engine, data: Tensor) -> None:
+    """Ask for no gradient of weights behind the coarsest output alone: without part in the loss, they never get one."""
+    outputs = engine.network(data)
+    if len(outputs) > 1:
+        weights = list(engine.network.parameters())
+        total = torch.stack([output.sum() for output in outputs[:-1]]).sum()
+        gradients = torch.autograd.grad(total, weights, allow_unused=True)
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight.requires_grad_(gradient is not None)
+
+
 def train_epoch(
     engine: Engine,
     batches: Iterator[Batch],
@@ -154,7 +175,7 @@ def _train_step(engine: Engine, batch: Batch, *, prepare: Prepare | None) -> Ten
     engine.optimizer.zero_grad(set_to_none=True)
     with engine.autocast():
         outputs = engine.forward(data)
-    loss = deep_supervision_loss(outputs, target, name=engine.loss)
+    loss = deep_supervision_loss(outputs, target, name=engine.loss, n_ranks=engine.ranks.size)
     engine.scaler.scale(loss).backward()
     engine.scaler.unscale_(engine.optimizer)
     nn.utils.clip_grad_norm_(engine.network.parameters(), GRADIENT_NORM)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from interactivepet.core.plan import LossName
+from interactivepet.training.distributed import sum_over_ranks
 
 __all__ = ["combined_loss", "deep_supervision_loss", "soft_dice"]
 
@@ -19,7 +20,7 @@ FOCUS = 2.0
 """Exponent of the focal loss (Lin 2017, arXiv 1708.02002)."""
 
 
-def soft_dice(probabilities: Tensor, truth: Tensor) -> Tensor:
+def soft_dice(probabilities: Tensor, truth: Tensor, *, n_ranks: int = 1) -> Tensor:
     """Soft Dice of each label, the batch taken as one volume.
 
     Over the batch rather than a sample (nnU-Net's batch Dice): a patch without lesion alone would punish one
@@ -28,6 +29,7 @@ def soft_dice(probabilities: Tensor, truth: Tensor) -> Tensor:
     Args:
         probabilities: (N, 1 + L, I, J, K), background first.
         truth: (N, 1 + L, I, J, K), 1 where the voxel is of the class, else 0.
+        n_ranks: processes that share the batch, each with its part of it.
 
     Returns:
         (L,) in [0, 1].
@@ -35,10 +37,11 @@ def soft_dice(probabilities: Tensor, truth: Tensor) -> Tensor:
     axes = (0, 2, 3, 4)
     overlap = (probabilities * truth).sum(axes)[1:]
     total = (probabilities.sum(axes) + truth.sum(axes))[1:]
-    return (2 * overlap + SMOOTH) / (total + SMOOTH)
+    sums = sum_over_ranks(torch.stack((overlap, total)), n_ranks)
+    return (2 * sums[0] + SMOOTH) / (sums[1] + SMOOTH)
 
 
-def combined_loss(logits: Tensor, target: Tensor, *, name: LossName = "dice_ce") -> Tensor:
+def combined_loss(logits: Tensor, target: Tensor, *, name: LossName = "dice_ce", n_ranks: int = 1) -> Tensor:
     """One minus the mean soft Dice plus a mean over voxels, in float32 whatever the logits are.
 
     Sums of products with the classes' masks take the place of torch's own cross-entropy, which has no
@@ -48,6 +51,7 @@ def combined_loss(logits: Tensor, target: Tensor, *, name: LossName = "dice_ce")
         logits: (N, 1 + L, I, J, K).
         target: (N, I, J, K), integers of any kind.
         name: of the mean over voxels: cross-entropy, focal loss, or the classes' binary cross-entropies.
+        n_ranks: processes that share the batch; the mean over voxels is that of this one's part.
     """
     classes = torch.arange(logits.shape[1], device=target.device).view(1, -1, 1, 1, 1)
     truth = (target[:, None] == classes).float()
@@ -61,16 +65,19 @@ def combined_loss(logits: Tensor, target: Tensor, *, name: LossName = "dice_ce")
         if name == "dice_focal":
             likelihoods = likelihoods * (1.0 - likelihoods.exp()) ** FOCUS
         voxels = -likelihoods.mean()
-    return voxels + 1.0 - soft_dice(probabilities, truth).mean()
+    return voxels + 1.0 - soft_dice(probabilities, truth, n_ranks=n_ranks).mean()
 
 
-def deep_supervision_loss(outputs: Sequence[Tensor], target: Tensor, *, name: LossName = "dice_ce") -> Tensor:
+def deep_supervision_loss(
+    outputs: Sequence[Tensor], target: Tensor, *, name: LossName = "dice_ce", n_ranks: int = 1
+) -> Tensor:
     """Weigh the losses of all resolutions: each coarser one counts half, the coarsest nothing (nnU-Net).
 
     Args:
         outputs: logits, finest first; each edge divides the finest one's.
         target: (N, I, J, K) at the finest resolution; coarser targets take the nearest voxel.
         name: of the loss.
+        n_ranks: as of `combined_loss`.
     """
     weights = [0.5**level for level in range(len(outputs))]
     if len(weights) > 1:
@@ -78,7 +85,7 @@ def deep_supervision_loss(outputs: Sequence[Tensor], target: Tensor, *, name: Lo
     loss = torch.zeros((), device=target.device)
     for weight, logits in zip(weights, outputs, strict=True):
         if weight:
-            loss = loss + weight * combined_loss(logits, _coarsen(target, logits), name=name)
+            loss = loss + weight * combined_loss(logits, _coarsen(target, logits), name=name, n_ranks=n_ranks)
     return loss / sum(weights)
 
 

@@ -1,13 +1,14 @@
-"""Measure how long the device waits for batches."""
+"""Measure how long the device waits for batches, and how busy it is."""
 
 from __future__ import annotations
 
 import time
+from importlib import import_module
 from typing import Any
 
 import torch
 
-__all__ = ["WaitMeter"]
+__all__ = ["WaitMeter", "read_utilisation"]
 
 
 class WaitMeter:
@@ -44,3 +45,20 @@ class WaitMeter:
         if self._on_card:
             return float(self._marks[first].elapsed_time(self._marks[last])) / 1e3
         return float(self._marks[last] - self._marks[first])
+
+
+def read_utilisation(device: torch.device) -> float | None:
+    """Give the share of the last second or less in which a graphics card computed, as its driver says.
+
+    None on other devices, without the package `nvidia-ml-py`, and where the driver does not tell: for parts of a card.
+    """
+    if device.type != "cuda":
+        return None
+    try:
+        driver = import_module("pynvml")
+    except ImportError:
+        return None
+    try:
+        return torch.cuda.utilization(device) / 100
+    except (RuntimeError, driver.NVMLError):
+        return None

@@ -90,10 +90,6 @@ class Clock:
         share = n_done / self.n_iterations
         return min(1.0, share if self.limit_s is None else max(share, self._elapsed_s() / self.limit_s))
 
-    def is_up(self) -> bool:
-        """Whether the time is over."""
-        return self.limit_s is not None and self._elapsed_s() >= self.limit_s
-
     def lap_s(self) -> float:
         """Give the seconds since the last call, or since the start."""
         now = time.monotonic()

@@ -41,7 +41,7 @@ def main() -> None:
     run("generate_dataset_json", "-m", "PET", "-l", "lesion")
     run("plan_and_process", "-f", str(arguments.folds), "--configurations", *CONFIGURATIONS)
     for name in CONFIGURATIONS:
-        run("train", "-f", "all", "-c", name, "-e", str(arguments.epochs))
+        run("train", "-f", "all", "-c", name, "-e", str(arguments.epochs), "--no-tta")
     run("postprocessing")
     print_table(folder / "results" / TASK / "ensemble.json")
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,29 @@ def test_the_defaults_are_those_of_the_options(tmp_path: Path) -> None:
     defaults = TrainingOptions(seed=3)
     options = make_options(tmp_path, "--device", "auto")
     assert options == defaults
+
+
+def test_the_scheduler_of_the_command_line_wins(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from interactivepet.pipeline import train as pipeline
+
+    (raw / "Task001_A").mkdir()
+    addresses: list[str | None] = []
+
+    def run_training(*_: object, scheduler: str | None, **__: object) -> list[object]:
+        addresses.append(scheduler)
+        return []
+
+    monkeypatch.setattr(pipeline, "run_training", run_training)
+    command = ["-t", "Task001_A", "-f", "all", "--device", "cpu"]
+    monkeypatch.delenv("interactivepet_scheduler", raising=False)
+    assert train.main(command) == 0
+    monkeypatch.setenv("interactivepet_scheduler", "tcp://settings:1")
+    assert train.main(command) == 0
+    assert train.main([*command, "--scheduler", "tcp://argument:1"]) == 0
+    assert addresses == [None, "tcp://settings:1", "tcp://argument:1"]
+
+
+def test_torchrun_can_start_the_module() -> None:
+    command = [sys.executable, "-m", "interactivepet.cli.train", "-h"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("usage: interactivepet_train")

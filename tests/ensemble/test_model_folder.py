@@ -14,7 +14,12 @@ from interactivepet.errors import SegmenterError
 def write(folder: Path, *, patch_size: tuple[int, int, int] = (64, 64, 64)) -> None:
     network = make_small_network(seed=0)
     write_model_folder(
-        folder, network, licence="MIT", dataset_name="Dataset900_Test", channel="PET", patch_size=patch_size
+        folder,
+        network.state_dict(),
+        licence="MIT",
+        dataset_name="Dataset900_Test",
+        channel="PET",
+        patch_size=patch_size,
     )
 
 

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import gc
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 
@@ -20,46 +13,15 @@ from interactivepet.core.case import Case
 from interactivepet.core.interaction import Click
 from interactivepet.ensemble.nninteractive import open_segmenter
 from interactivepet.errors import SegmenterError
+from tests.ensemble.servers import serve
 
 KEY = "a-key-of-the-test"
 
 
-def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            pytest.fail(f"nninteractive-server ended with {process.returncode}:\n{log.read_text()}")
-        try:
-            if httpx.get(f"{url}/healthz", timeout=2).status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.3)
-    pytest.fail(f"nninteractive-server was not ready in time:\n{log.read_text()}")
-
-
 @pytest.fixture(scope="module")
 def server_url(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = tmp_path_factory.mktemp("server") / "log.txt"
-    program = str(Path(sys.executable).with_name("nninteractive-server"))
-    options = f"--fold 0 --host 127.0.0.1 --port {port} --device cpu --no-torch-compile --torch-n-threads 1"
-    arguments = [*options.split(), "--max-sessions", "1", "--model-dir", str(model_folder)]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "NN_INTERACTIVE_API_KEY": KEY}
-    with log.open("wb") as stream:
-        process = subprocess.Popen([program, *arguments], env=environment, stdout=stream, stderr=subprocess.STDOUT)
-        try:
-            wait_until_ready(f"http://127.0.0.1:{port}", process, log)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(timeout=60)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                raise
+    with serve(model_folder, key=KEY, log=tmp_path_factory.mktemp("server") / "log.txt") as url:
+        yield url
 
 
 def test_the_server_gives_what_the_folder_gives(

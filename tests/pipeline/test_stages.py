@@ -47,7 +47,7 @@ def test_every_promised_file_is_there_and_no_half_written_one(finished: Finished
         *(
             f"{results}/3d_fullres/fold_{k}/{name}"
             for k in range(3)
-            for name in ("weights.pt", "card.json", "checkpoint.pt")
+            for name in ("weights.pt", "card.json", "checkpoint.pt", "summary.html")
         ),
         f"{results}/ensemble.json",
         *(f"{results}/crossvalidation/{m}/report.{end}" for m in ("none", "extreme") for end in ("json", "html")),

@@ -53,6 +53,9 @@ class StubTracker(NullTracker):
         if step == self.fail_at:
             raise KeyboardInterrupt
 
+    def log_picture(self, name: str, png: bytes) -> None:
+        self.calls.append(("picture", name))
+
     def end_run(self, *, failed: bool = False) -> None:
         self.calls.append(("end", failed))
 
@@ -95,7 +98,7 @@ def test_a_fold_is_trained_and_described(plan: Plan, data: FoldData) -> None:
     weights = load_weights(data.weights, sha256=trained.weights_sha256)
     build_network(plan.network, deep_supervision=False).load_state_dict(weights)
 
-    tags = {"task": "Task001", "fold": "3", "device": "cpu"}
+    tags = {"task": "Task001", "configuration": "3d_fullres", "fold": "3", "device": "cpu"}
     assert tracker.told("start") == [("fold_3", "parent", None, tags)]
     (parameters,) = tracker.told("parameters")
     assert parameters["training"]["batch_size"] == 2
@@ -107,6 +110,15 @@ def test_a_fold_is_trained_and_described(plan: Plan, data: FoldData) -> None:
         assert logged["learning_rate"] == record.learning_rate
         assert record.pseudo_dice[0] == logged.get("pseudo_dice_tumour")
     assert tracker.told("end") == []
+
+
+def test_the_first_batch_is_shown_once_and_not_on_continuing(plan: Plan, data: FoldData) -> None:
+    first, second = StubTracker(fail_at=0), StubTracker()
+    with pytest.raises(KeyboardInterrupt):
+        train_fold(plan, data, tracker=first, options=OPTIONS)
+    assert first.told("picture") == ["batches/epoch_000.png"]
+    train_fold(plan, data, tracker=second, options=OPTIONS)
+    assert second.told("picture") == []
 
 
 def test_the_state_is_written_after_every_epoch(plan: Plan, data: FoldData) -> None:

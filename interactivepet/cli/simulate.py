@@ -1,0 +1,152 @@
+"""`interactivepet_simulate`: what a system reaches with each click of a simulated user."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interactivepet.cli.common import (
+    add_device,
+    add_task,
+    choose_promptable,
+    make_parser,
+    make_tracker,
+    not_negative,
+    open_workspace,
+    positive,
+    report_errors,
+)
+from interactivepet.cli.postprocessing import add_promptable
+from interactivepet.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from interactivepet.core.simulation import Simulation, UserName
+    from interactivepet.pipeline.simulate import SimulationOptions
+    from interactivepet.pipeline.systems import SystemKind
+    from interactivepet.settings import Settings
+
+__all__ = ["main", "print_simulation"]
+
+SYSTEMS = ("ours", "nninteractive", "ensemble")
+USERS = ("perfect", "noisy", "hurried", "centreline", "random", "boundary")
+
+
+@report_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    parser = make_parser("simulate", "Let a simulated user correct masks click by click, and score each of them.")
+    add_task(parser)
+    _add_simulation(parser)
+    add_promptable(parser)
+    add_device(parser)
+    arguments = parser.parse_args(argv)
+
+    from interactivepet.pipeline.simulate import run_simulation
+    from interactivepet.settings import load_settings
+
+    settings = load_settings()
+    workspace = open_workspace(arguments.task, settings)
+    options = _make_options(arguments, settings)
+    simulation = run_simulation(
+        workspace, options=options, tracker=make_tracker(workspace, settings), n_proc=arguments.n_proc
+    )
+    print_simulation(simulation)
+    print(f"report: {workspace.simulation(options.name) / 'report.html'}")
+    return 0
+
+
+def _add_simulation(parser: argparse.ArgumentParser) -> None:
+    """Add who answers, who asks and about which cases."""
+    parser.add_argument(
+        "--segmenter",
+        default="ours",
+        metavar="|".join((*SYSTEMS, "CMD")),
+        help="what answers; CMD is a command line with {image}, {clicks} and {mask} (default: ours)",
+    )
+    parser.add_argument("--user", default="perfect", choices=USERS, help="who corrects (default: perfect)")
+    parser.add_argument("--fixed", type=Path, metavar="FOLDER", help="clicks placed beforehand, in place of a user")
+    parser.add_argument("--start", default="none", choices=("none", "extreme"), help="clicks before the first mask")
+    parser.add_argument("--clicks", type=not_negative, default=10, metavar="N", help="corrections (default: 10)")
+    parser.add_argument("--cases", nargs="+", default=[], metavar="CASE", help="only these (default: all)")
+    parser.add_argument(
+        "--folds", type=int, nargs="+", default=[], help="folds whose unseen cases take part; with --test, which answer"
+    )
+    parser.add_argument("--test", action="store_true", help="the test cases, with all folds")
+    parser.add_argument(
+        "--tta", action=argparse.BooleanOptionalAction, default=True, help="average over mirrored inputs (default: yes)"
+    )
+    parser.add_argument("--fast", action="store_true", help="our own networks: fewer folds, no mirrored inputs")
+    parser.add_argument(
+        "--name", type=_folder_name, help="folder of the results (default: made of segmenter, user and start)"
+    )
+    parser.add_argument("-s", "--seed", type=not_negative, default=0, help="of the user")
+    parser.add_argument(
+        "-np",
+        "--n-proc",
+        type=positive,
+        default=1,
+        help="cases side by side (default: 1, so that times mean something)",
+    )
+
+
+def _folder_name(text: str) -> str:
+    """Parse the name of a folder that lies where the others do."""
+    if Path(text).name != text or text.startswith("."):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a folder")
+    return text
+
+
+def _make_options(arguments: argparse.Namespace, settings: Settings) -> SimulationOptions:
+    """Join arguments and settings."""
+    from interactivepet.pipeline.models import PredictionOptions
+    from interactivepet.pipeline.simulate import SimulationOptions
+    from interactivepet.pipeline.systems import check_command
+    from interactivepet.settings import count_processors
+
+    is_known = arguments.segmenter in SYSTEMS
+    if not is_known:
+        check_command(arguments.segmenter)
+    user: UserName = "fixed" if arguments.fixed is not None else arguments.user
+    system: SystemKind = arguments.segmenter if is_known else "command"
+    part = ("-fast" if arguments.fast else "") + ("-test" if arguments.test else "")
+    threads = settings.n_threads or max(1, count_processors() // arguments.n_proc)
+    return SimulationOptions(
+        kind=system,
+        command="" if is_known else arguments.segmenter,
+        prediction=PredictionOptions(
+            folds=tuple(arguments.folds),
+            tta=arguments.tta,
+            device=arguments.device or settings.device,
+            n_threads=threads,
+            promptable=choose_promptable(arguments.nninteractive, settings),
+        ),
+        user=user,
+        start=arguments.start,
+        n_corrections=arguments.clicks,
+        seed=arguments.seed,
+        fixed=arguments.fixed,
+        is_test=arguments.test,
+        cases=tuple(arguments.cases),
+        fast=arguments.fast,
+        name=arguments.name or f"{system}-{user}-{arguments.start}{part}",
+    )
+
+
+def print_simulation(simulation: Simulation) -> None:
+    """Show the curves, the areas under them and the clicks that a Dice takes."""
+    shown = sorted({0, 1, 2, 3, 5, 10, simulation.n_corrections} & set(range(simulation.n_corrections + 1)))
+    rows = [
+        [curve.metric, *(f"{curve.points[n].mean:.3f}" for n in shown), f"{curve.area:.3f}", f"{curve.mean:.3f}"]
+        for curve in simulation.curves
+    ]
+    columns = ["metric", *(f"after {n}" for n in shown), "area", "area / steps"]
+    print_table(f"{simulation.task}: {simulation.name}, {simulation.n_cases} cases", columns, rows)
+    for target in simulation.clicks_to:
+        median = "never, in the median" if target.median is None else f"{target.median:g} clicks in the median"
+        print(f"Dice {target.dice:.2f}: {median}; {target.n_failed} of {simulation.n_cases} cases never reached it")
+    if (median_s := simulation.seconds_median) is not None:
+        print(f"the answer to a correction took {median_s:.2f} s (median), {simulation.seconds_95:.2f} s (95 %)")
+    print(f"points that the last masks contradict: {simulation.n_disobeyed}")
+    print(simulation.provenance)

@@ -1,0 +1,106 @@
+"""Scores of one mask of an interactive session, by the definitions of the autoPET challenges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from interactivepet.core.geometry import BoundingBox, Geometry
+from interactivepet.core.interaction import Click
+from interactivepet.core.simulation import SimulatedStep
+from interactivepet.errors import CaseError
+from interactivepet.evaluation.lesions import match_lesions
+from interactivepet.evaluation.metrics import mean_case_dice
+from interactivepet.evaluation.surface import surface_dice
+
+__all__ = ["STEP_METRICS", "TOLERANCES_MM", "count_disobeyed", "score_step"]
+
+LabelMap = npt.NDArray[np.uint8]
+
+STEP_METRICS = (
+    "dice",
+    "lesion_f1",
+    "surface_dice_2mm",
+    "surface_dice_5mm",
+    "false_positive_ml",
+    "false_negative_ml",
+)
+"""Fields of `SimulatedStep` that make curves."""
+
+TOLERANCES_MM = (2.0, 5.0)
+"""Of the surface Dice."""
+
+
+def score_step(
+    mask: LabelMap,
+    reference: LabelMap,
+    *,
+    geometry: Geometry,
+    labels: Sequence[int],
+    clicks: Sequence[Click],
+    added: Sequence[Click],
+    n_clicks: int,
+    seconds: float | None,
+) -> SimulatedStep:
+    """Score the mask after some corrections.
+
+    Volumes are summed over the labels; the other metrics are averaged over the labels where they are defined.
+
+    Args:
+        mask: (I, J, K) uint8, 0 is background.
+        reference: (I, J, K) uint8 on the same grid.
+        geometry: the grid of both.
+        labels: values to score.
+        clicks: everything placed so far, in RAS+ mm.
+        added: of these, what was placed before this step.
+        n_clicks: how often the user acted so far.
+        seconds: that the answer took.
+
+    Raises:
+        CaseError: mask, reference and geometry differ in shape.
+    """
+    if not mask.shape == reference.shape == geometry.shape:
+        raise CaseError(
+            f"mask {mask.shape} and reference {reference.shape} on a grid of {geometry.shape}; all three must have "
+            "one shape: answer on the image's own grid"
+        )
+    box = BoundingBox.of((mask | reference) != 0) or BoundingBox((0, 0, 0), (1, 1, 1))
+    # One voxel of margin, so that a flat object of a 3D grid does not turn into a 2D image.
+    index = box.grown((1, 1, 1), geometry.shape).slices
+    pairs = [(mask[index] == value, reference[index] == value) for value in labels]
+    matches = [match_lesions(found, wanted) for found, wanted in pairs]
+    surfaces = [
+        surface_dice(found, wanted, spacing_mm=geometry.spacing_mm, tolerances_mm=TOLERANCES_MM)
+        for found, wanted in pairs
+    ]
+    voxel_ml = geometry.voxel_volume_ml
+    return SimulatedStep(
+        n_clicks=n_clicks,
+        added=tuple(added),
+        dice=mean_case_dice(mask[index], reference[index], labels=labels),
+        false_positive_ml=sum(match.untouched_mask_voxels for match in matches) * voxel_ml,
+        false_negative_ml=sum(match.untouched_lesion_voxels for match in matches) * voxel_ml,
+        lesion_f1=_average([match.f1 for match in matches]),
+        surface_dice_2mm=_average([values[0] for values in surfaces]),
+        surface_dice_5mm=_average([values[1] for values in surfaces]),
+        n_disobeyed=count_disobeyed(mask, clicks, geometry=geometry),
+        seconds=seconds,
+    )
+
+
+def count_disobeyed(mask: LabelMap, clicks: Sequence[Click], *, geometry: Geometry) -> int:
+    """Count the clicks in RAS+ mm whose voxel is not as they say: positive inside of their label, negative outside."""
+    last = np.asarray(geometry.shape) - 1
+    n = 0
+    for click in clicks:
+        i, j, k = (int(v) for v in np.clip(np.rint(geometry.to_voxel(click.position_mm)), 0, last))
+        n += bool(mask[i, j, k] == click.label) != click.is_positive
+    return n
+
+
+def _average(values: Sequence[float | None]) -> float | None:
+    """Average what is defined."""
+    defined = [value for value in values if value is not None]
+    return float(np.mean(defined)) if defined else None

@@ -1,0 +1,163 @@
+"""What new clicks change: the windows that are predicted again, how they blend in, the way to the scanner's grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from interactivepet.core.geometry import BoundingBox, Geometry, Shape, SpatialTrace
+from interactivepet.core.interaction import Click
+
+__all__ = ["Window", "find_scanner_box", "find_windows", "make_shares", "restore_box", "unite"]
+
+BORDER_SIGMAS = 4.0
+"""Standard deviations of the Gaussian weight from a window's core to its border, as in a tile of the sliding window."""
+
+HALF_SIGMAS = 3.0
+"""Where a new prediction weighs as much as the earlier one. Further in the new one wins soon (0.92 at two standard
+deviations): it knows the click."""
+
+GUIDED_SCALES = 2.0
+"""How far a slice may be from a click to be predicted again: there the guidance has fallen to 0.14."""
+
+FloatVolume = npt.NDArray[np.float32]
+
+Window = tuple[BoundingBox, BoundingBox]
+"""What is predicted at once, and its core: the box of the clicks that it is for."""
+
+
+def find_windows(clicks: Sequence[Click], grid: Geometry, *, patch: Shape, scale_mm: float) -> list[Window]:
+    """Find boxes of at least a patch around clicks, the clicks in the middle as far as the grid allows.
+
+    Clicks within half a patch of each other, directly or through others, share a window: the margin points of one
+    object, or a scribble. An axis along which the patch is one voxel, that across the slices of a 2D network, is
+    predicted as far as `GUIDED_SCALES` of the guidance.
+
+    Args:
+        clicks: in RAS+ mm; those outside of the grid count at its border.
+        grid: of the network.
+        patch: the network's.
+        scale_mm: of the guidance.
+    """
+    last = np.asarray(grid.shape) - 1
+    room = _triple(
+        edge // 4 if edge > 1 else np.ceil(GUIDED_SCALES * scale_mm / mm)
+        for edge, mm in zip(patch, grid.spacing_mm, strict=True)
+    )
+    cores: list[BoundingBox] = []
+    for click in clicks:
+        i, j, k = (int(n) for n in np.clip(np.rint(grid.to_voxel(click.position_mm)), 0, last))
+        core = BoundingBox((i, j, k), (i + 1, j + 1, k + 1))
+        near = [other for other in cores if _meet(core, other, margin=room)]
+        cores = [other for other in cores if other not in near]
+        cores.append(unite([core, *near]))
+    return [(core.grown(room, within=grid.shape).widened(patch, within=grid.shape), core) for core in cores]
+
+
+def make_shares(window: Window, shape: Shape) -> FloatVolume:
+    """Make the share (I, J, K) in [0, 1] that a window's prediction has beside the earlier one.
+
+    Along each axis the weight is 1 in the core and falls to the window's border as a Gaussian; towards a border
+    of the grid it does not fall, as there is no seam. The share is weight / (weight + weight at `HALF_SIGMAS`), less
+    what would be left at the border.
+
+    Args:
+        window: box and core.
+        shape: of the grid.
+    """
+    box, core = window
+    weights = np.ones(box.shape)
+    for axis, profile in enumerate(_make_profile(box, core, shape, axis=axis) for axis in range(3)):
+        weights *= np.expand_dims(profile, [a for a in range(3) if a != axis])
+    weights = np.maximum(weights - np.exp(-0.5 * BORDER_SIGMAS**2), 0.0)
+    return np.asarray(weights / (weights + np.exp(-0.5 * HALF_SIGMAS**2)), np.float32)
+
+
+def find_scanner_box(box: BoundingBox, trace: SpatialTrace) -> BoundingBox:
+    """Find the voxels of the scanner's grid that depend on a box of the network's grid."""
+    edges = []
+    for a, b, old, new in zip(box.start, box.stop, trace.resampled.shape, trace.crop.shape, strict=True):
+        ratio = new / old
+        first, last = int(np.floor((a - 0.5) * ratio - 0.5)), int(np.ceil((b + 0.5) * ratio - 0.5))
+        edges.append((max(0, first), min(new, last + 1)))
+    moved = [(a + s, b + s) for (a, b), s in zip(edges, trace.crop.start, strict=True)]
+    return BoundingBox(_triple(a for a, _ in moved), _triple(b for _, b in moved))
+
+
+def restore_box(read: Callable[[BoundingBox], FloatVolume], trace: SpatialTrace, *, box: BoundingBox) -> FloatVolume:
+    """Bring a box of the scanner's grid back from the network's, linearly, as `preprocessing.restore` does all of it.
+
+    Args:
+        read: gives the probabilities (1 + L, I, J, K) of a box of the network's grid.
+        trace: of the preprocessed case.
+        box: of the scanner's grid.
+
+    Returns:
+        (1 + L, *box.shape) float32; outside of the crop the background is certain.
+    """
+    start = np.maximum(box.start, trace.crop.start)
+    stop = np.minimum(box.stop, trace.crop.stop)
+    if (stop <= start).any():
+        n_classes = len(read(BoundingBox((0, 0, 0), (1, 1, 1))))
+        return _fill_background(n_classes, box.shape)
+    lines = []
+    for axis in range(3):
+        places = np.arange(start[axis], stop[axis]) - trace.crop.start[axis]
+        lines.append(_interpolate(places, old=trace.resampled.shape[axis], new=trace.crop.shape[axis]))
+    source = BoundingBox(_triple(first for first, _ in lines), _triple(first + w.shape[1] for first, w in lines))
+    (_, along_i), (_, along_j), (_, along_k) = lines
+    values = np.matmul(np.matmul(along_j, read(source)), along_k.T)
+    values = np.tensordot(along_i, values, axes=(1, 1)).swapaxes(0, 1)
+    result = _fill_background(len(values), box.shape)
+    inside = (slice(a - s, b - s) for a, b, s in zip(start, stop, box.start, strict=True))
+    result[(slice(None), *inside)] = values
+    return result
+
+
+def unite(boxes: Iterable[BoundingBox]) -> BoundingBox:
+    """Give the smallest box that holds all of at least one box."""
+    starts, stops = zip(*((box.start, box.stop) for box in boxes), strict=True)
+    return BoundingBox(_triple(map(min, zip(*starts, strict=True))), _triple(map(max, zip(*stops, strict=True))))
+
+
+def _meet(a: BoundingBox, b: BoundingBox, *, margin: Shape) -> bool:
+    """Whether two boxes share a voxel when each is grown by `margin`."""
+    sides = zip(a.start, a.stop, b.start, b.stop, margin, strict=True)
+    return all(s - m < v + m and u - m < t + m for s, t, u, v, m in sides)
+
+
+def _make_profile(box: BoundingBox, core: BoundingBox, shape: Shape, *, axis: int) -> npt.NDArray[np.float64]:
+    start, stop = box.start[axis], box.stop[axis]
+    first, last = core.start[axis], core.stop[axis] - 1
+    place = np.arange(start, stop)
+    # from the core to the first voxel beyond the window; never reached where the window ends with the grid
+    below = np.inf if start == 0 else first - start + 1
+    above = np.inf if stop == shape[axis] else stop - last
+    distance = np.maximum(first - place, 0) / below + np.maximum(place - last, 0) / above
+    return np.asarray(np.exp(-0.5 * (BORDER_SIGMAS * distance) ** 2))
+
+
+def _interpolate(places: npt.NDArray[np.intp], *, old: int, new: int) -> tuple[int, FloatVolume]:
+    """Give the first of `old` voxels that some of `new` ones depend on, and the weights (places, used) float32."""
+    position = np.clip((places + 0.5) * (old / new) - 0.5, 0, old - 1)
+    low = np.minimum(np.floor(position).astype(np.intp), max(old - 2, 0))
+    weights = np.zeros((len(places), old), np.float32)
+    rows = np.arange(len(places))
+    weights[rows, low] = 1.0 - (position - low)
+    if old > 1:
+        weights[rows, low + 1] = position - low
+    first, last = int(low[0]), int(min(low[-1] + 2, old))
+    return first, weights[:, first:last]
+
+
+def _fill_background(n_classes: int, shape: Shape) -> FloatVolume:
+    values = np.zeros((n_classes, *shape), np.float32)
+    values[0] = 1.0
+    return values
+
+
+def _triple(values: Iterable[float]) -> Shape:
+    i, j, k = (int(n) for n in values)
+    return (i, j, k)

@@ -1,0 +1,222 @@
+"""One image, segmented click by click with a task's results; the mask is on disk after each."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from interactivepet.core.case import Case
+from interactivepet.core.dataset import CaseEntry
+from interactivepet.core.interaction import Click
+from interactivepet.dataset.layout import channel_path, split_channel, split_ending
+from interactivepet.dataset.manifest import read_manifest
+from interactivepet.dataset.write import WRITABLE_ENDINGS
+from interactivepet.ensemble.session import Session
+from interactivepet.errors import CaseError, InteractionError, ManifestError
+from interactivepet.pipeline.models import PredictionOptions, open_models
+from interactivepet.pipeline.predict import write_case_mask
+from interactivepet.pipeline.requests import PICTURE_ENDING, PredictionRequest, make_folder_request
+from interactivepet.pipeline.workspace import Workspace
+
+__all__ = ["FRAMES", "Answer", "ClickFrame", "Dialogue", "open_dialogue", "open_session"]
+
+ClickFrame = Literal["ras", "voxel"]
+"""What the numbers of a line are: RAS+ mm, or voxel indices (i, j, k) counted from 0."""
+
+FRAMES: tuple[ClickFrame, ...] = get_args(ClickFrame)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a line led to.
+
+    Attributes:
+        volumes_ml: volume of each label value in the mask.
+        seconds: from the line to the mask on disk.
+        n_clicks: that count now.
+        unmet: the clicks that the mask does not meet.
+    """
+
+    volumes_ml: dict[int, float]
+    seconds: float
+    n_clicks: int
+    unmet: tuple[Click, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dialogue:
+    """An image in a session, and where its mask goes.
+
+    Attributes:
+        session: holds the image.
+        case: the image.
+        entry: its files.
+        request: where they come from.
+        out: path of the mask.
+        frame: of the numbers in lines.
+    """
+
+    session: Session
+    case: Case
+    entry: CaseEntry
+    request: PredictionRequest
+    out: Path
+    frame: ClickFrame
+
+    def run_line(self, line: str) -> Answer:
+        """Do what a line says, then segment and write the mask.
+
+        Args:
+            line: `+` or `-` and a point, `box` and two corners, `scribble` and points, each point three numbers,
+                then perhaps the label's value; `-box` and `-scribble` are negative. Or `undo`, `redo`, `reset`.
+
+        Raises:
+            InteractionError: the line has no sense, and nothing has changed; or no click is left, and the plan crops
+                to clicks.
+            CaseError: the format cannot hold the mask.
+        """
+        start = time.perf_counter()
+        word, *numbers = line.split()
+        if word in ("undo", "redo", "reset"):
+            self._turn(word, numbers)
+        else:
+            self._add(word, numbers)
+        segmentation = self.session.segment()
+        largest = max(self.session.labels)
+        write_case_mask(
+            self.out,
+            segmentation.mask,
+            request=self.request,
+            entry=self.entry,
+            case=self.case,
+            largest_label=largest,
+        )
+        counts = np.bincount(segmentation.mask.ravel(), minlength=largest + 1)
+        volumes = {label: float(counts[label]) * self.case.geometry.voxel_volume_ml for label in self.session.labels}
+        seconds = time.perf_counter() - start
+        return Answer(volumes, seconds, len(self.session.clicks), self.session.unmet)
+
+    def _turn(self, word: str, numbers: list[str]) -> None:
+        if numbers:
+            raise InteractionError(f"{word} takes no numbers, found {' '.join(numbers)}; leave them out")
+        if word == "reset":
+            self.session.reset()
+        elif not (self.session.undo() if word == "undo" else self.session.redo()):
+            raise InteractionError(f"nothing to {word}")
+
+    def _add(self, word: str, numbers: list[str]) -> None:
+        kind = word.removeprefix("+").removeprefix("-")
+        n_points = {"": 1, "box": 2, "scribble": max(1, len(numbers) // 3)}.get(kind)
+        if n_points is None or word in ("", "+-") or len(numbers) not in (3 * n_points, 3 * n_points + 1):
+            raise InteractionError(
+                f"cannot read {' '.join([word, *numbers])!r}; expected '+ x y z [label]', '- x y z [label]', 'box' "
+                "with six numbers, 'scribble' with three a point, undo, redo, reset or quit"
+            )
+        points = [self._read_point(numbers[3 * n : 3 * n + 3]) for n in range(n_points)]
+        label = _read_label(numbers[-1]) if len(numbers) % 3 else min(self.session.labels)
+        is_positive = not word.startswith("-")
+        if kind == "box":
+            self.session.add_box(*points, label=label, is_positive=is_positive)
+        elif kind == "scribble":
+            self.session.add_scribble(points, label=label, is_positive=is_positive)
+        else:
+            self.session.add_click(points[0], label, is_positive=is_positive)
+
+    def _read_point(self, numbers: list[str]) -> tuple[float, float, float]:
+        x, y, z = (_read_number(text) for text in numbers)
+        if self.frame == "voxel":
+            x, y, z = (float(n) for n in self.case.geometry.to_mm((x, y, z)))
+        return (x, y, z)
+
+
+def open_session(workspace: Workspace, options: PredictionOptions, *, fast: bool = False) -> Session:
+    """Load a task's folds and the choice from cross-validation for interactive use.
+
+    nnInteractive takes no part: it keeps a session of its own and sees neither several channels nor spacing.
+
+    Args:
+        workspace: with at least one trained fold.
+        options: folds, mirrored inputs, device and threads.
+        fast: fewer folds and no mirrored inputs.
+
+    Raises:
+        MissingArtefactError: no fold is trained.
+        StaleArtefactError: plan, split, folds and choice do not belong together.
+    """
+    import torch
+
+    torch.set_num_threads(options.n_threads)
+    with open_models(workspace, replace(options, promptable=None)) as models:
+        return Session(models, fast=fast)
+
+
+def open_dialogue(
+    workspace: Workspace, image: Path, *, out: Path, options: PredictionOptions, frame: ClickFrame, fast: bool
+) -> Dialogue:
+    """Load a task's results and an image.
+
+    Args:
+        workspace: with at least one trained fold.
+        image: a file; of several channels `CASE_0000.nii.gz`, the others beside it. Or a folder with one case, such
+            as a DICOM series.
+        out: path of the mask, with its ending.
+        options: as of `open_session`.
+        frame: of the numbers in lines.
+        fast: as of `open_session`.
+
+    Raises:
+        ManifestError: there are several cases, or the mask would replace the image.
+        CaseError: the image is not there or cannot be used, or the mask's ending is unknown.
+        MissingArtefactError: no fold is trained.
+    """
+    endings = (*WRITABLE_ENDINGS, PICTURE_ENDING)
+    if not out.name.lower().endswith(endings):
+        raise CaseError(f"{out}: unknown ending; expected one of {', '.join(endings)}")
+    request = _find_image(workspace, image, out=out)
+    entry = request.entries[0]
+    if out.resolve() in {path.resolve() for path in request.list_files(entry)}:
+        raise ManifestError(f"{out} is the image, which the mask would replace; choose another -o")
+    session = open_session(workspace, options, fast=fast)
+    case = request.read(entry, channels=read_manifest(workspace.raw).channels)
+    session.set_image(case)
+    return Dialogue(session, case, entry, request, out, frame)
+
+
+def _find_image(workspace: Workspace, image: Path, *, out: Path) -> PredictionRequest:
+    if image.is_dir():
+        request = make_folder_request(workspace, image, clicks_folder=None, out=out.parent)
+        if len(request.entries) != 1:
+            found = ", ".join(entry.id for entry in request.entries[:5])
+            raise ManifestError(f"{image} holds {len(request.entries)} cases ({found}); name the file of one")
+        return request
+    manifest = read_manifest(workspace.raw)
+    stem, ending = split_ending(image.name)
+    numbered = split_channel(stem)
+    names: tuple[str, ...] = (image.name,)
+    if numbered is not None:
+        stem = numbered[0]
+        n_channels = len(manifest.channels)
+        names = tuple(channel_path(".", stem, channel=n, ending=ending) for n in range(n_channels))
+    missing = [name for name in names if not (image.parent / name).is_file()]
+    if missing:
+        raise CaseError(f"{image.parent}: {', '.join(missing)} is not there; expected {', '.join(manifest.channels)}")
+    is_projected = manifest.file_ending != PICTURE_ENDING
+    entry = CaseEntry(id=stem, images=names)
+    return PredictionRequest((entry,), image.parent, None, out.parent, is_projected=is_projected)
+
+
+def _read_number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise InteractionError(f"{text!r} is no number") from error
+
+
+def _read_label(text: str) -> int:
+    if not text.isdecimal():
+        raise InteractionError(f"{text!r} is no label; expected its value, a whole number")
+    return int(text)

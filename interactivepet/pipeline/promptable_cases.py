@@ -1,0 +1,59 @@
+"""Training cases as a promptable network sees them: written when something changed, in their own voxels."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from functools import partial
+
+import numpy as np
+
+from interactivepet.core.dataset import CaseEntry
+from interactivepet.core.preprocessed import CaseRecord
+from interactivepet.dataset.arrays import write_channels
+from interactivepet.dataset.manifest import read_manifest
+from interactivepet.dataset.read import read_case
+from interactivepet.dataset.write import read_artefact, write_artefact
+from interactivepet.errors import ArtefactError
+from interactivepet.pipeline.executor import map_cases
+from interactivepet.pipeline.workspace import Workspace, stamp_files
+from interactivepet.training.promptable.cases import make_prompt_case, make_record
+
+__all__ = ["COMMAND", "run_prompt_cases"]
+
+COMMAND = "interactivepet_train_nninteractive"
+
+FORMAT = "prompt cases 1"
+"""Raised when what is stored changes, so that it is written again."""
+
+
+def run_prompt_cases(workspace: Workspace, executor: Executor) -> dict[str, CaseRecord]:
+    """Prepare every training case that is not up to date, and give the records of all."""
+    entries = read_manifest(workspace.raw).training
+    records = map_cases(
+        executor,
+        partial(_prepare, workspace=workspace),
+        items=entries,
+        names=[entry.id for entry in entries],
+        description="cases",
+    )
+    return {record.id: record for record in records}
+
+
+def _prepare(entry: CaseEntry, *, workspace: Workspace) -> CaseRecord:
+    """Write one case, its record last, unless it is there already."""
+    names = (entry.images[0], *([entry.label] if entry.label else []))
+    stamp = stamp_files([workspace.raw / name for name in names], salt=FORMAT)
+    path = workspace.prompt_cases / f"{entry.id}.json"
+    volume = path.with_suffix(".b2nd")
+    try:
+        record = read_artefact(path, CaseRecord, command=COMMAND, made_from=stamp)
+        if volume.is_file():
+            return record
+    except ArtefactError:
+        path.unlink(missing_ok=True)
+    case = read_case(workspace.raw, entry)
+    ready = make_prompt_case(case, rng=np.random.default_rng(0))
+    sha256 = write_channels(volume, (ready.image, ready.objects[None]))
+    record = make_record(case, ready, made_from=stamp, volume_sha256=sha256)
+    write_artefact(path, record)
+    return record

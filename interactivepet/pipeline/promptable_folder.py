@@ -1,0 +1,161 @@
+"""Trained promptable models as folders that nnInteractive loads: to judge them, and for the user."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from interactivepet.core.artefact import Artefact
+from interactivepet.core.interaction import Click
+from interactivepet.core.plan import FoldList
+from interactivepet.core.preprocessed import CaseRecord
+from interactivepet.core.promptable import FoldName, PromptableCard, PromptableExport, PromptablePlan
+from interactivepet.dataset.arrays import read_array
+from interactivepet.dataset.manifest import read_manifest
+from interactivepet.dataset.read import read_case
+from interactivepet.dataset.write import read_artefact
+from interactivepet.ensemble.model_folder import EVERY_PROMPT, describe_network, write_model_folder
+from interactivepet.ensemble.nninteractive import NnInteractiveSegmenter
+from interactivepet.errors import MissingArtefactError
+from interactivepet.evaluation.metrics import dice
+from interactivepet.pipeline.promptable_cases import COMMAND
+from interactivepet.pipeline.workspace import Workspace
+from interactivepet.training.checkpoint import load_weights
+
+__all__ = ["judge_model", "open_promptable_fold", "run_promptable_export"]
+
+NAME_OF_OTHERS = "Dataset999"
+"""nnU-Net wants a number; tasks whose name has none share this one."""
+
+
+def judge_model(
+    workspace: Workspace,
+    records: Sequence[CaseRecord],
+    *,
+    plan: PromptablePlan,
+    weights: Path,
+    sha256: str,
+    device: str,
+    n_threads: int,
+) -> dict[str, float]:
+    """Export a model for the moment, let nnInteractive's own session load it, and click once in each case.
+
+    The click is in the deepest voxel of the case's largest object; what counts is the Dice with that object.
+
+    Args:
+        workspace: of the task.
+        records: of prepared cases with objects.
+        plan: of the model.
+        weights: its file.
+        sha256: of the file.
+        device: `cpu`, `cuda` ...
+        n_threads: of torch on a CPU.
+
+    Returns:
+        Dice by case.
+    """
+    if not records:
+        return {}
+    with tempfile.TemporaryDirectory(prefix="interactivepet_") as place:
+        folder = Path(place) / "judged_model"
+        _write(folder, plan, weights=weights, sha256=sha256, licence="unfinished", card=None)
+        with NnInteractiveSegmenter.from_folder(folder, labels=(1,), device=device, n_threads=n_threads) as segmenter:
+            return {record.id: _judge_case(workspace, record, segmenter) for record in records}
+
+
+@contextmanager
+def open_promptable_fold(
+    workspace: Workspace, fold: FoldName, *, labels: Sequence[int], device: str, n_threads: int
+) -> Iterator[NnInteractiveSegmenter]:
+    """Open a fold's own promptable model in nnInteractive's session, for the cases that it never saw.
+
+    Raises:
+        MissingArtefactError: the model is not trained.
+    """
+    card = _read_card(workspace, fold)
+    weights = workspace.promptable_fold(fold) / "weights.pt"
+    with tempfile.TemporaryDirectory(prefix="interactivepet_") as place:
+        folder = Path(place) / f"{workspace.task}_fold_{fold}"
+        _write(folder, card.plan, weights=weights, sha256=card.weights_sha256, licence=card.licence, card=None)
+        with NnInteractiveSegmenter.from_folder(folder, labels=labels, device=device, n_threads=n_threads) as segmenter:
+            yield segmenter
+
+
+def _read_card(workspace: Workspace, fold: FoldName) -> PromptableCard:
+    path = workspace.promptable_fold(fold) / "card.json"
+    return read_artefact(path, PromptableCard, command=f"{COMMAND} -t {workspace.task} -f {fold}")
+
+
+def _judge_case(workspace: Workspace, record: CaseRecord, segmenter: NnInteractiveSegmenter) -> float:
+    case = read_case(workspace.raw, read_manifest(workspace.raw).entry(record.id))
+    objects = read_array(workspace.prompt_cases / f"{record.id}.b2nd", command=COMMAND)[-1]
+    largest = max(record.foreground, key=lambda number: np.count_nonzero(objects == number))
+    x, y, z = (float(mm) for mm in case.geometry.to_mm(record.foreground[largest][0]))
+    found = segmenter.segment(case, [Click(position_mm=(x, y, z), label=1)]).probabilities[1] > 0
+    return dice(found, objects == largest) or 0.0
+
+
+def run_promptable_export(workspace: Workspace, folder: Path, *, fold: FoldName | None = None) -> PromptableExport:
+    """Write a folder that nnInteractive's session and server load, with licence and card.
+
+    Args:
+        workspace: of the task.
+        folder: must not exist yet.
+        fold: number or `all`; None takes the model of all cases if there is one, else the first fold's.
+
+    Returns:
+        The card that was written.
+
+    Raises:
+        MissingArtefactError: the model is not trained.
+        SegmenterError: the folder exists.
+    """
+    split = read_artefact(workspace.folds, FoldList, command="interactivepet_plan_and_process")
+    names: list[FoldName] = ["all", *(known.index for known in split.folds)]
+    complete = [name for name in names if (workspace.promptable_fold(name) / "card.json").is_file()]
+    if fold is None and not complete:
+        raise MissingArtefactError(f"{workspace.task} has no promptable model; run {COMMAND} -t {workspace.task} first")
+    chosen = complete[0] if fold is None else fold
+    model = _read_card(workspace, chosen)
+    card = PromptableExport(made_from=model.content_hash(), model=model, fold_dice=_read_scores(workspace, complete))
+    _write(
+        folder,
+        model.plan,
+        weights=workspace.promptable_fold(chosen) / "weights.pt",
+        sha256=model.weights_sha256,
+        licence=model.licence,
+        card=card,
+    )
+    return card
+
+
+def _read_scores(workspace: Workspace, names: Sequence[FoldName]) -> dict[str, float]:
+    scores = {}
+    for name in names:
+        card = _read_card(workspace, name)
+        if card.validation_dice:
+            scores[str(name)] = float(np.mean(list(card.validation_dice.values())))
+    return scores
+
+
+def _write(
+    folder: Path, plan: PromptablePlan, *, weights: Path, sha256: str, licence: str, card: Artefact | None
+) -> None:
+    match = re.fullmatch(r"Task(\d{3})_(\w+)", plan.task)
+    write_model_folder(
+        folder,
+        load_weights(weights, sha256=sha256),
+        licence=licence,
+        dataset_name=f"Dataset{match[1]}_{match[2]}" if match else f"{NAME_OF_OTHERS}_{plan.task}",
+        channel=plan.channel,
+        architecture=describe_network(plan.network),
+        patch_size=plan.patch_size,
+        prompts=plan.prompts,
+        offered=EVERY_PROMPT,
+        card=card,
+    )

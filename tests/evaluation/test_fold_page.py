@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from html.parser import HTMLParser
+
+import pytest
+
+from interactivepet.core.checkpoint import CheckpointCard
+from interactivepet.core.plan import (
+    ClickSampling,
+    GuidancePlan,
+    MemoryEstimate,
+    Normalisation,
+    Plan,
+    TrainingPlan,
+    TransformerPlan,
+    UNetPlan,
+)
+from interactivepet.evaluation.fold_page import describe_duration, describe_plan, render_fold
+from interactivepet.evaluation.html import NOTICE
+from tests.evaluation.test_learning_curves import make_epochs
+
+UNET = UNetPlan(
+    input_channels=4,
+    output_channels=2,
+    features_per_stage=(32, 64),
+    kernel_sizes=((3, 3, 3), (3, 3, 3)),
+    strides=((1, 1, 1), (2, 2, 2)),
+    n_conv_per_stage=(2, 2),
+    n_conv_per_stage_decoder=(2,),
+)
+TRANSFORMER = TransformerPlan(
+    architecture="swinunetr", input_channels=4, output_channels=2, image_size=(32, 32, 32), feature_size=24
+)
+
+
+def make_plan(network: UNetPlan | TransformerPlan = UNET) -> Plan:
+    return Plan(
+        task="Task<1>",
+        budget="cpu",
+        channels=("PET",),
+        labels={"tumour <b>": 1},
+        spacing_mm=(4.0728, 4.0728, 3.0),
+        median_shape=(40, 40, 60),
+        patch_size=(32, 32, 32),
+        normalisation=(Normalisation(scheme="suv"),),
+        network=network,
+        guidance=GuidancePlan(scale_mm=6.0),
+        training=TrainingPlan(batch_size=2, epochs=3, iterations_per_epoch=5, clicks=ClickSampling(noise_mm=1.0)),
+        memory=MemoryEstimate(float32_gb=1.5, mixed_gb=0.9),
+    )
+
+
+def make_card(n_epochs: int = 3) -> CheckpointCard:
+    return CheckpointCard(
+        made_from="0123456789abcdef",
+        task="Task<1>",
+        fold=2,
+        training=("A", "B", "C"),
+        validation=("good", "bad & <i>", "middle"),
+        cases_hash="x",
+        weights_sha256="f" * 64,
+        licence="decided by <owner>",
+        device="Card 9000",
+        tta=True,
+        epochs=tuple(make_epochs(n_epochs)),
+        validation_dice={
+            "none": {"good": 0.8, "bad & <i>": 0.3, "middle": 0.7},
+            "extreme": {"good": 0.9, "bad & <i>": 0.25, "middle": 0.8},
+        },
+    )
+
+
+def render(**changes: object) -> str:
+    given: dict[str, object] = {"n_clicks": {"good": 6, "bad & <i>": 12}, "curves": b"curves", "pictures": {}}
+    return render_fold(make_card(), make_plan(), **(given | changes))  # type: ignore[arg-type]
+
+
+class Checker(HTMLParser):
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.opened: list[str] = []
+        self.text = ""
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in {"meta", "img"}:
+            self.opened.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.opened.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_is_well_formed_escaped_and_says_what_was_done() -> None:
+    page = render()
+    checked = Checker(page)
+    assert checked.opened == []
+    for shown in (
+        "Task<1>, 3d_fullres, fold 2",
+        "Mean Dice out of fold 0.600 without clicks, 0.650 with clicks, over 3 cases",
+        "plain U-Net of 2 stages, 32 to 64 features; patches of 32 x 32 x 32 voxels of 4.07 x 4.07 x 3 mm, 2 a batch",
+        "Card 9000",
+        "30 s for 3 epochs",
+        "5 (median of the epochs)",
+        "10.0% of the training time",
+        "1.50 GB at the peak",
+        "decided by <owner>",
+        NOTICE,
+    ):
+        assert shown in checked.text, shown
+
+
+def test_cases_are_sorted_from_the_worst_dice_with_clicks() -> None:
+    rows = re.findall(r'<tr><td class="text">(.*?)</td><td>(\d+)</td>.*?<td>([+-][\d.]+)</td></tr>', render())
+    assert rows == [("bad &amp; &lt;i&gt;", "12", "-0.050"), ("middle", "0", "+0.100"), ("good", "6", "+0.100")]
+
+
+def test_the_page_needs_no_other_file() -> None:
+    page = render(pictures={"bad & <i>": b"first", "middle": b"second"})
+    data = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    assert [b64decode(text) for text in data] == [b"curves", b"first", b"second"]
+    assert not re.search(r'(?:src|href)="(?!data:)', page)
+    assert "Pictures of the worst" in page
+    assert "Pictures of the worst" not in render()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(8.2, "8 s"), (59.6, "1 min 00 s"), (750.0, "12 min 30 s"), (3599.7, "1 h 00 min"), (7500.0, "2 h 05 min")],
+)
+def test_durations_are_written_as_people_say_them(seconds: float, text: str) -> None:
+    assert describe_duration(seconds) == text
+
+
+def test_a_transformer_is_described_as_one() -> None:
+    assert describe_plan(make_plan(TRANSFORMER)).startswith("SwinUNETR, 24 features; patches of 32 x 32 x 32 voxels")
