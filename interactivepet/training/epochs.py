@@ -182,9 +182,9 @@ def _train_epoch(run: Run, feed: Feed, *, epoch: int, clock: Clock, meter: WaitM
         progress = run.agree(clock.progress(n_before + len(losses)))
         if len(losses) % CHECKED_LOSSES == 0 or len(losses) == run.n_iterations:
             _check_losses(losses[-CHECKED_LOSSES:])
+        run.engine.set_rate(find_rate(run.plan.training, progress))
         if progress >= 1.0:
             break
-        run.engine.set_rate(find_rate(run.plan.training, progress))
     return losses
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -101,9 +102,11 @@ def test_a_scheduler_and_torchrun_exclude_each_other(planned: Path, monkeypatch:
         run(planned, "tcp://127.0.0.1:1")
 
 
-@pytest.mark.filterwarnings("ignore:.*Port 8787 is already in use")
-def test_the_job_script_of_the_documentation_asks_for_what_a_fold_needs() -> None:
-    pytest.importorskip("dask_jobqueue")
+def test_the_job_script_of_the_documentation_asks_for_what_a_fold_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    jobqueue = pytest.importorskip("dask_jobqueue")
+    # the dashboard's usual port may be taken
+    free = partial(jobqueue.SLURMCluster, scheduler_options={"dashboard_address": ":0"})
+    monkeypatch.setattr(jobqueue, "SLURMCluster", free)
     (code,) = re.findall(r"^```python\n(.*?)^```", HOW_TO.read_text(encoding="utf-8"), flags=re.M | re.S)
     example: dict[str, object] = {"__name__": "example"}
     exec(compile(code, "cluster.py", "exec"), example)
