@@ -34,8 +34,8 @@ FloatArray = npt.NDArray[np.float64]
 CONNECTIVITY: Final = 26
 """Voxels that share a face, an edge or a corner belong to one object, wherever objects are counted.
 
-PET lesions are a few voxels wide, so a stricter rule would break one into several; challenges count so (autoPET:
-Gatidis 2024, doi:10.1038/s42256-024-00912-9).
+PET lesions are a few voxels wide, so a stricter rule would break one into several. The challenges' own scores, which
+count through faces and edges only, have a constant of their own in `evaluation.lesions`.
 """
 
 GRID_TOLERANCE_MM = 0.01

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from interactivepet.core.geometry import BoundingBox, Geometry, Shape
+from interactivepet.core.geometry import CONNECTIVITY, BoundingBox, Geometry, Shape
 from interactivepet.core.interaction import Click
 
 __all__ = [
@@ -98,7 +98,7 @@ def find_object(masks: Iterable[LabelMap]) -> Mask | None:
 
     for mask in masks:
         if mask.any():
-            components = cc3d.connected_components(mask != 0, connectivity=26)
+            components = cc3d.connected_components(mask != 0, connectivity=CONNECTIVITY)
             sizes = np.bincount(components.ravel())
             sizes[0] = 0
             largest: Mask = components == sizes.argmax()
