@@ -62,13 +62,21 @@ REQUIREMENTS = [
 DICOM = ["highdicom>=0.23", "pydicom>=3"]
 """Reading PET series, RTSTRUCT and SEG, and writing the latter two."""
 
+MONAI = ["monai[einops]>=1.5"]
+"""UNETR and SwinUNETR."""
+
+SCALE = ["dask>=2024.8", "distributed>=2024.8", "dask-jobqueue>=0.9"]
+"""Folds and cases on a cluster."""
+
 EXTRAS = {
     "dicom": DICOM,
     "service": ["fastapi>=0.110", "uvicorn>=0.27", "pydantic-settings>=2.3"],
-    "scale": ["dask>=2024.8", "distributed>=2024.8", "dask-jobqueue>=0.9"],
-    "monai": ["monai[einops]>=1.5"],
+    "scale": SCALE,
+    "monai": MONAI,
     "dev": [
         *DICOM,
+        *MONAI,
+        *SCALE,
         "hypothesis>=6.100",
         "import-linter>=2.1",
         "mypy>=1.14",
