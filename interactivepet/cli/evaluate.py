@@ -41,10 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     workspace = open_workspace(arguments.task, settings)
     n_proc = arguments.n_proc or settings.n_proc
     if arguments.predictions is None:
-        from interactivepet.pipeline.stages import run_cross_validation_report
+        from interactivepet.pipeline.stages import run_cross_validation_reports
 
-        for mode in ("none", "extreme"):
-            report = run_cross_validation_report(workspace, mode, n_proc=n_proc)
+        for mode, report in run_cross_validation_reports(workspace, n_proc=n_proc).items():
             print_report(report, workspace.cross_validation(mode))
         return 0
     request = make_masks_request(workspace, arguments.predictions, labels_folder=arguments.labels)

@@ -63,7 +63,7 @@ def add_planning(parser: argparse.ArgumentParser) -> None:
         "--configurations",
         nargs="+",
         choices=("2d", "3d_fullres", "3d_lowres", "3d_cascade"),
-        help="to plan, the default first (default: the present plan's, else those that the task calls for)",
+        help="to plan, the default first (default: the present plan's; of a new one, those that the task calls for)",
     )
     parser.add_argument(
         "--interactive",
@@ -75,12 +75,12 @@ def add_planning(parser: argparse.ArgumentParser) -> None:
         nargs=3,
         type=positive,
         metavar=("I", "J", "K"),
-        help="voxels that every case is resampled to, for tasks on a fixed grid (default: a spacing instead)",
+        help="voxels that every case is resampled to, a fixed grid (default: the present plan's, else none)",
     )
     parser.add_argument(
         "--normalise",
         choices=("ct", "suv", "zscore", "minmax"),
-        help="every channel (default: by its name and its intensities)",
+        help="every channel (default: the present plan's; of a new one, by name and intensities unless it was minmax)",
     )
     parser.add_argument(
         "--set",
@@ -95,7 +95,12 @@ def add_planning(parser: argparse.ArgumentParser) -> None:
         metavar="keep|exclude|RATIO",
         help="samples from cases without label: all alike, none, or a share (default: the present plan's, else keep)",
     )
-    parser.add_argument("-v", "--snapshots", action="store_true", help="write pictures of raw and preprocessed cases")
+    parser.add_argument(
+        "-v",
+        "--snapshots",
+        action="store_true",
+        help="write a picture of each case, raw and in the default configuration",
+    )
     parser.add_argument(
         "--verify",
         action=argparse.BooleanOptionalAction,
@@ -244,7 +249,9 @@ def print_expectation(name: Configuration, expected: Expectation, plans: Plans) 
         ("memory of a preprocessing process", f"about {expected.worker_gb:.2f} GB"),
         (f"memory of a training step on {expected.device}", f"about {expected.step_gb:.2f} GB"),
     ]
-    if expected.epoch_seconds is None:
+    if expected.refusal is not None:
+        rows.append(("an epoch", f"does not fit: {expected.refusal}"))
+    elif expected.epoch_seconds is None:
         rows.append(("an epoch", f"not measured: the budget {plans.budget} is for a graphics card"))
     else:
         rows.append(("an epoch, without validation", f"{expected.epoch_seconds / 60:.1f} min"))

@@ -87,4 +87,6 @@ def describe_choice(choice: Choice) -> str:
         "fill holes" if steps.fill_holes else "",
     ]
     done = ", ".join(name for name in names if name) or "no postprocessing"
-    return f"nnInteractive {choice.fusion.nninteractive_weight:.0%}, threshold {choice.fusion.threshold:g}, {done}"
+    networks = " + ".join(choice.fusion.configurations)
+    fusion = choice.fusion
+    return f"{networks}, nnInteractive {fusion.nninteractive_weight:.0%}, threshold {fusion.threshold:g}, {done}"

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from interactivepet.cli.common import (
@@ -179,9 +180,16 @@ def print_cards(cards: Sequence[CheckpointCard]) -> None:
     """Show what each fold reached."""
     rows = []
     for card in cards:
-        means = [sum(d.values()) / len(d) for d in (card.validation_dice["none"], card.validation_dice["extreme"])]
+        dice = [card.validation_dice.get(mode) for mode in ("none", "extreme")]
         minutes = sum(epoch.seconds for epoch in card.epochs) / 60
-        rows.append([str(card.fold), str(len(card.epochs)), f"{minutes:.1f}", *(f"{mean:.3f}" for mean in means)])
+        rows.append(
+            [
+                str(card.fold),
+                str(len(card.epochs)),
+                f"{minutes:.1f}",
+                *(f"{fmean(found.values()):.3f}" if found else "-" for found in dice),
+            ]
+        )
     columns = ["fold", "epochs", "minutes", "out-of-fold Dice, no clicks", "out-of-fold Dice, margin points"]
     print_table("threshold 0.5, no postprocessing", columns, rows)
 

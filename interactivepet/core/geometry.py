@@ -74,6 +74,12 @@ class BoundingBox:
         stop = tuple(min(n, b + m) for b, m, n in zip(self.stop, margin, within, strict=True))
         return BoundingBox((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
+    def union(self, other: BoundingBox) -> BoundingBox:
+        """Give the smallest box that holds both."""
+        i, j, k = (min(a, b) for a, b in zip(self.start, other.start, strict=True))
+        x, y, z = (max(a, b) for a, b in zip(self.stop, other.stop, strict=True))
+        return BoundingBox((i, j, k), (x, y, z))
+
     def widened(self, minimum: Shape, within: Shape) -> BoundingBox:
         """Widen each edge to `minimum` voxels where the grid of shape `within` has that many, about the same centre."""
         edges = []
@@ -83,6 +89,12 @@ class BoundingBox:
             edges.append((start, start + length))
         (i0, i1), (j0, j1), (k0, k1) = edges
         return BoundingBox((i0, j0, k0), (i1, j1, k1))
+
+    @staticmethod
+    def of_voxel(voxel: Shape) -> BoundingBox:
+        """Give the box of one voxel."""
+        i, j, k = voxel
+        return BoundingBox(voxel, (i + 1, j + 1, k + 1))
 
     @staticmethod
     def of(mask: npt.NDArray[np.bool_]) -> BoundingBox | None:
@@ -133,6 +145,12 @@ class Geometry:
         matrix = np.linalg.inv(self.affine)
         index: FloatArray = np.asarray(position_mm, dtype=np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
         return index
+
+    def find_voxel(self, position_mm: npt.ArrayLike) -> Shape:
+        """Find the voxel that holds a RAS+ mm position, shape (3,); for one outside of the grid, the nearest voxel."""
+        nearest = np.floor(self.to_voxel(position_mm) + 0.5)
+        i, j, k = (int(n) for n in np.clip(nearest, 0, np.asarray(self.shape) - 1))
+        return (i, j, k)
 
     def to_mm(self, index: npt.ArrayLike) -> FloatArray:
         """Convert continuous voxel indices, shape (3,) or (N, 3), to RAS+ mm of the same shape."""

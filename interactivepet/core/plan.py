@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from interactivepet.core.artefact import Artefact, Record
 
 __all__ = [
+    "PREPROCESSING_FIELDS",
     "Architecture",
     "Budget",
     "ClickSampling",
@@ -25,6 +26,7 @@ __all__ = [
     "NegativeSampling",
     "NetworkPlan",
     "Normalisation",
+    "Optimizer",
     "Plan",
     "Plans",
     "TrainingPlan",
@@ -38,6 +40,7 @@ Configuration = Literal["2d", "3d_fullres", "3d_lowres", "3d_cascade"]
 Architecture = Literal["plain", "residual", "unetr", "swinunetr"]
 LossName = Literal["dice_ce", "dice_focal", "dice_bce"]
 """Soft Dice plus a mean over voxels: cross-entropy, focal loss, or a binary cross-entropy for each class."""
+Optimizer = Literal["sgd", "adamw"]
 Triple = tuple[int, int, int]
 
 NegativeSampling = Literal["keep", "exclude"] | Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -172,7 +175,7 @@ class TrainingPlan(Record):
     epochs: int = Field(ge=1)
     iterations_per_epoch: int = Field(ge=1)
     loss: LossName = "dice_ce"
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Optimizer = "sgd"
     """`sgd` has Nesterov momentum. `adamw` wants a learning rate about thirty times smaller."""
     learning_rate: float = Field(default=0.01, gt=0.0)
     """Its highest value; it falls to almost 0 at the last iteration."""
@@ -225,6 +228,13 @@ class ConfigurationPlan(Record):
         return self
 
 
+PREPROCESSING_FIELDS = frozenset({"spacing_mm", "target_shape", "crop", "normalisation"})
+"""Of a configuration: what its preprocessed cases follow."""
+
+WITHOUT_REASONS = {"normalisation": {"__all__": {"reason"}}}
+"""What to leave out so that words for the reader change no hash."""
+
+
 class Plan(ConfigurationPlan, Artefact):
     """One configuration with what all of a task's have in common. `made_from` is the fingerprint's hash."""
 
@@ -246,10 +256,19 @@ class Plan(ConfigurationPlan, Artefact):
         """The label values in the order of the network's outputs after the background."""
         return tuple(sorted(self.labels.values()))
 
+    def content_hash(self) -> str:
+        """Hash every decision: neither reasons nor an estimate of memory make trained folds stale."""
+        told = dict.fromkeys(("package_version", "made_from", "reasons", "memory"), True)
+        return _hash(self.model_dump_json(exclude={**told, **WITHOUT_REASONS}))
+
     def preprocessing_hash(self) -> str:
         """Hash only what preprocessing depends on: editing the training keeps preprocessed cases valid."""
-        fields = {"channels", "labels", "spacing_mm", "target_shape", "crop", "normalisation"}
-        return hashlib.sha256(self.model_dump_json(include=fields).encode()).hexdigest()[:16]
+        fields = {"channels", "labels", *PREPROCESSING_FIELDS}
+        return _hash(self.model_dump_json(include=fields, exclude=WITHOUT_REASONS))
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class Plans(Artefact):
@@ -269,11 +288,26 @@ class Plans(Artefact):
     def _check_configurations(self) -> Self:
         if not self.configurations:
             raise ValueError("configurations: at least one is needed")
-        if "3d_cascade" in self.configurations and "3d_lowres" not in self.configurations:
-            raise ValueError("configurations: 3d_cascade refines 3d_lowres, which is missing")
         for name in self.configurations:
             self.plan(name)
+        if "3d_cascade" in self.configurations:
+            self._check_cascade()
         return self
+
+    def _check_cascade(self) -> None:
+        missing = {"3d_lowres", "3d_fullres"}.difference(self.configurations)
+        if missing:
+            raise ValueError(
+                "configurations: 3d_cascade refines the masks of 3d_lowres on the cases of 3d_fullres; missing: "
+                + ", ".join(sorted(missing))
+            )
+        full, cascade = self.plan("3d_fullres"), self.plan("3d_cascade")
+        if full.preprocessing_hash() != cascade.preprocessing_hash():
+            differing = [name for name in sorted(PREPROCESSING_FIELDS) if getattr(full, name) != getattr(cascade, name)]
+            raise ValueError(
+                f"configurations: 3d_cascade has the cases of 3d_fullres, so {', '.join(differing)} must be the same "
+                "in both"
+            )
 
     @property
     def default(self) -> Configuration:

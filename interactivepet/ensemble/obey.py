@@ -72,7 +72,7 @@ def make_mask(
     cleaned = apply_rule(mask, postprocessing, geometry=geometry, clicks=clicks, labels=labels)
     for label in labels:
         wanted = [c for c in clicks if c.is_positive and c.label == label and geometry.contains(c.position_mm)]
-        voxels = [voxel for voxel in (_find_voxel(c, geometry) for c in wanted) if mask[voxel] == label]
+        voxels = [voxel for voxel in (geometry.find_voxel(c.position_mm) for c in wanted) if mask[voxel] == label]
         if voxels:
             cleaned[keep_clicked(mask == label, np.asarray(voxels)) & (cleaned == 0)] = label
     return obey(cleaned, prediction, clicks, threshold=fusion.threshold, geometry=geometry)
@@ -103,7 +103,7 @@ def obey(
     demands, unmet = _collect(clicks, geometry, labels=prediction.labels)
     result = mask.copy()
     for index, click in enumerate(clicks):
-        voxel = _find_voxel(click, geometry)
+        voxel = geometry.find_voxel(click.position_mm)
         if index in unmet or bool(result[voxel] == click.label) == click.is_positive:
             continue
         box = _find_reach(voxel, geometry)
@@ -122,22 +122,14 @@ def _collect(clicks: Sequence[Click], geometry: Geometry, *, labels: Iterable[in
     known, demands, unmet = set(labels), _Demands(), set[int]()
     for index, click in reversed(list(enumerate(clicks))):
         usable = click.label in known and geometry.contains(click.position_mm)
-        if not usable or not demands.setdefault(_find_voxel(click, geometry), _Demand()).add(click):
+        if not usable or not demands.setdefault(geometry.find_voxel(click.position_mm), _Demand()).add(click):
             unmet.add(index)
     return demands, unmet
 
 
-def _find_voxel(click: Click, geometry: Geometry) -> Shape:
-    """Give the voxel that holds a click inside of the grid."""
-    index = np.floor(geometry.to_voxel(click.position_mm) + 0.5).astype(int)
-    i, j, k = (int(n) for n in np.clip(index, 0, np.asarray(geometry.shape) - 1))
-    return (i, j, k)
-
-
 def _find_reach(voxel: Shape, geometry: Geometry) -> BoundingBox:
-    i, j, k = voxel
     a, b, c = (int(REACH_MM / mm) for mm in geometry.spacing_mm)
-    return BoundingBox(voxel, (i + 1, j + 1, k + 1)).grown((a, b, c), within=geometry.shape)
+    return BoundingBox.of_voxel(voxel).grown((a, b, c), within=geometry.shape)
 
 
 def _shift(voxel: Shape, box: BoundingBox) -> Shape:

@@ -91,11 +91,13 @@ def check_clicks(clicks: Sequence[Click], *, case_id: str, geometry: Geometry, l
         where = tuple(round(v, 1) for v in click.position_mm)
         if not geometry.contains(click.position_mm):
             raise InteractionError(
-                f"{case_id}: {where} mm (RAS) lies outside of the image of {geometry.shape} voxels; check the "
-                "coordinate system of the clicks (RAS, LPS or voxels)"
+                f"{case_id}: {where} mm (RAS) lies outside of the image of {geometry.shape} voxels; check "
+                "that it was placed on this image, and the coordinate system of the clicks (RAS, LPS or voxels)"
             )
         if click.label not in labels:
-            raise InteractionError(f"{case_id}: click at {where} mm has label {click.label}, expected one of {labels}")
+            raise InteractionError(
+                f"{case_id}: click at {where} mm has label {click.label}, expected one of {tuple(labels)}"
+            )
 
 
 def _make_clicks(points_mm: npt.NDArray[np.float64], *, label: int, is_positive: bool) -> tuple[Click, ...]:

@@ -17,7 +17,7 @@ from interactivepet.core.prediction import Prediction
 from interactivepet.ensemble.folds import FoldEnsemble
 from interactivepet.ensemble.layers import Layer
 from interactivepet.ensemble.views import View, correct_view, make_view
-from interactivepet.inference.region import find_scanner_box, restore_box, unite
+from interactivepet.inference.region import find_scanner_box, restore_box
 from interactivepet.preprocessing.crop import find_crop
 from interactivepet.preprocessing.pipeline import preprocess
 
@@ -107,7 +107,7 @@ class CaseModel:
         fused = [views[name] for name in fusion.configurations]
         boxes = [find_scanner_box(view.changed, view.ready.trace) for view in fused if view.changed is not None]
         is_partial = state is not None and state.fused == fusion.configurations and len(boxes) == len(fused)
-        box = unite(boxes) if is_partial else BoundingBox((0, 0, 0), self._case.geometry.shape)
+        box = reduce(BoundingBox.union, boxes) if is_partial else BoundingBox((0, 0, 0), self._case.geometry.shape)
         parts = (restore_box(view.layer.read, view.ready.trace, box=box) for view in fused)
         values = reduce(np.add, parts) / np.float32(len(fused))
         return state.canvas.changed(values, box) if state is not None and is_partial else Layer.of(values)

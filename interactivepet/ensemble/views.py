@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from interactivepet.core.prediction import Prediction
 from interactivepet.ensemble.folds import FoldEnsemble, to_coarse_mask
 from interactivepet.ensemble.fuse import average
 from interactivepet.ensemble.layers import Layer
-from interactivepet.inference.region import find_windows, make_shares, unite
+from interactivepet.inference.region import find_windows, make_shares
 
 __all__ = ["View", "correct_view", "make_view"]
 
@@ -82,7 +83,7 @@ def correct_view(
         )
         shares = make_shares((box, core), grid.shape)
         layer = layer.changed(earlier + shares * (found - earlier), box)
-    return View(view.ready, layer, unite(box for box, _ in windows))
+    return View(view.ready, layer, reduce(BoundingBox.union, (box for box, _ in windows)))
 
 
 def _to_mask(probabilities: npt.NDArray[np.float32], labels: Sequence[int]) -> LabelMap:

@@ -19,6 +19,8 @@ where mask and reference are both empty. With clicks: with those that are stored
 patches follows progress and estimates nothing: patches are not cases.</p>
 """
 
+MODE_NAMES = {"none": "without clicks", "extreme": "with clicks"}
+
 ONE_LINE = 'style="white-space: nowrap; vertical-align: top"'
 
 LEGEND = """
@@ -93,11 +95,13 @@ def describe_duration(seconds: float) -> str:
 
 
 def _render_headline(card: CheckpointCard) -> str:
-    means = {mode: f"{statistics.fmean(dice.values()):.3f}" for mode, dice in card.validation_dice.items()}
-    return (
-        f'<p class="headline">Mean Dice out of fold <b>{means["none"]}</b> without clicks, '
-        f"<b>{means['extreme']}</b> with clicks, over {len(card.validation)} cases</p>"
-    )
+    means = [
+        f"<b>{statistics.fmean(card.validation_dice[mode].values()):.3f}</b> {name}"
+        for mode, name in MODE_NAMES.items()
+        if mode in card.validation_dice
+    ]
+    found = ", ".join(means) or "not measured: the plan crops to clicks, and no case has any"
+    return f'<p class="headline">Mean Dice out of fold {found}, over {len(card.validation)} cases</p>'
 
 
 def _render_facts(card: CheckpointCard, plan: Plan) -> str:
@@ -130,11 +134,11 @@ def _mean_wait(epochs: Sequence[EpochRecord]) -> float:
 
 def _render_cases(dice: Mapping[str, Mapping[str, float]], n_clicks: Mapping[str, int]) -> str:
     """Render one row a case, ordered by the Dice with clicks."""
-    none, clicked = dice["none"], dice["extreme"]
+    none, clicked = dice.get("none", {}), dice.get("extreme", {})
     rows = [
-        f'<tr><td class="text">{escape(case)}</td><td>{n_clicks.get(case, 0)}</td>{_dice_cell(none[case])}'
-        f"{_dice_cell(clicked[case])}<td>{clicked[case] - none[case]:+.3f}</td></tr>"
-        for case in sorted(clicked, key=lambda case: (clicked[case], none[case], case))
+        f'<tr><td class="text">{escape(case)}</td><td>{n_clicks.get(case, 0)}</td>{_dice_cell(none.get(case))}'
+        f"{_dice_cell(clicked[case])}<td>{f'{clicked[case] - none[case]:+.3f}' if case in none else '-'}</td></tr>"
+        for case in sorted(clicked, key=lambda case: (clicked[case], none.get(case, 0.0), case))
     ]
     heads = ("Clicks", "Dice without clicks", "Dice with clicks", "Gain")
     head = '<th class="text" scope="col">Case</th>' + "".join(f'<th scope="col">{name}</th>' for name in heads)
@@ -142,7 +146,9 @@ def _render_cases(dice: Mapping[str, Mapping[str, float]], n_clicks: Mapping[str
     return f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
 
 
-def _dice_cell(dice: float) -> str:
+def _dice_cell(dice: float | None) -> str:
+    if dice is None:
+        return "<td>-</td>"
     return f'<td class="bar" style="--share:{100 * dice:.0f}%">{dice:.3f}</td>'
 
 

@@ -92,12 +92,9 @@ def score_step(
 
 def count_disobeyed(mask: LabelMap, clicks: Sequence[Click], *, geometry: Geometry) -> int:
     """Count the clicks in RAS+ mm whose voxel is not as they say: positive inside of their label, negative outside."""
-    last = np.asarray(geometry.shape) - 1
-    n = 0
-    for click in clicks:
-        i, j, k = (int(v) for v in np.clip(np.rint(geometry.to_voxel(click.position_mm)), 0, last))
-        n += bool(mask[i, j, k] == click.label) != click.is_positive
-    return n
+    return sum(
+        bool(mask[geometry.find_voxel(click.position_mm)] == click.label) != click.is_positive for click in clicks
+    )
 
 
 def _average(values: Sequence[float | None]) -> float | None:

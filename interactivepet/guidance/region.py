@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -27,16 +28,13 @@ def find_guided_box(coarse: npt.NDArray[np.uint8], clicks: Sequence[Click], grid
     Returns:
         The box, or None when the mask is empty and nobody clicked: then there is nothing to refine.
     """
-    last = np.asarray(grid.shape) - 1
-    corners = [np.clip(np.round(grid.to_voxel(click.position_mm)), 0, last) for click in clicks]
-    box = BoundingBox.of(coarse > 0)
-    if box is not None:
-        corners += [np.asarray(box.start), np.asarray(box.stop) - 1]
-    if not corners:
+    boxes = [BoundingBox.of_voxel(grid.find_voxel(click.position_mm)) for click in clicks]
+    masked = BoundingBox.of(coarse > 0)
+    if masked is not None:
+        boxes.append(masked)
+    if not boxes:
         return None
-    i, j, k = (int(n) for n in np.min(corners, axis=0))
-    x, y, z = (int(n) + 1 for n in np.max(corners, axis=0))
     a, b, c = (
         0 if n == 1 else int(np.ceil(CASCADE_MARGIN_MM / mm)) for n, mm in zip(grid.shape, grid.spacing_mm, strict=True)
     )
-    return BoundingBox((i, j, k), (x, y, z)).grown((a, b, c), within=grid.shape)
+    return reduce(BoundingBox.union, boxes).grown((a, b, c), within=grid.shape)

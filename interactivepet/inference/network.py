@@ -1,4 +1,4 @@
-"""A trained fold as a segmenter."""
+"""A trained fold, which predicts preprocessed cases."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from interactivepet.core.case import Case, PreprocessedCase
+from interactivepet.core.case import PreprocessedCase
 from interactivepet.core.geometry import BoundingBox, SpatialTrace
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Plan
@@ -21,8 +21,6 @@ from interactivepet.guidance.region import find_guided_box
 from interactivepet.inference.sliding_window import predict_volume
 from interactivepet.networks.build import build_network
 from interactivepet.networks.precision import choose_precision
-from interactivepet.preprocessing.crop import find_crop
-from interactivepet.preprocessing.pipeline import preprocess
 from interactivepet.preprocessing.restore import restore
 
 __all__ = ["NetworkSegmenter", "open_network", "return_to_scanner"]
@@ -47,11 +45,6 @@ class NetworkSegmenter:
     network: nn.Module
     device: torch.device
     tta: bool = True
-
-    def segment(self, case: Case, clicks: Sequence[Click]) -> Prediction:
-        """Segment a raw case; the prediction lies on the case's own grid."""
-        ready = preprocess(case, self.plan, box=find_crop(case, self.plan, clicks=clicks))
-        return return_to_scanner(self.predict(ready, clicks), ready.trace)
 
     def predict(
         self, case: PreprocessedCase, clicks: Sequence[Click], *, previous: npt.NDArray[np.uint8] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from interactivepet.core.geometry import BoundingBox, Geometry, Shape, SpatialTrace
 from interactivepet.core.interaction import Click
 
-__all__ = ["Window", "find_scanner_box", "find_windows", "make_shares", "restore_box", "unite"]
+__all__ = ["Window", "find_scanner_box", "find_windows", "make_shares", "restore_box"]
 
 BORDER_SIGMAS = 4.0
 """Standard deviations of the Gaussian weight from a window's core to its border, as in a tile of the sliding window."""
@@ -41,18 +42,16 @@ def find_windows(clicks: Sequence[Click], grid: Geometry, *, patch: Shape, scale
         patch: the network's.
         scale_mm: of the guidance.
     """
-    last = np.asarray(grid.shape) - 1
     room = _triple(
         edge // 4 if edge > 1 else np.ceil(GUIDED_SCALES * scale_mm / mm)
         for edge, mm in zip(patch, grid.spacing_mm, strict=True)
     )
     cores: list[BoundingBox] = []
     for click in clicks:
-        i, j, k = (int(n) for n in np.clip(np.rint(grid.to_voxel(click.position_mm)), 0, last))
-        core = BoundingBox((i, j, k), (i + 1, j + 1, k + 1))
+        core = BoundingBox.of_voxel(grid.find_voxel(click.position_mm))
         near = [other for other in cores if _meet(core, other, margin=room)]
         cores = [other for other in cores if other not in near]
-        cores.append(unite([core, *near]))
+        cores.append(reduce(BoundingBox.union, near, core))
     return [(core.grown(room, within=grid.shape).widened(patch, within=grid.shape), core) for core in cores]
 
 
@@ -114,12 +113,6 @@ def restore_box(read: Callable[[BoundingBox], FloatVolume], trace: SpatialTrace,
     inside = (slice(a - s, b - s) for a, b, s in zip(start, stop, box.start, strict=True))
     result[(slice(None), *inside)] = values
     return result
-
-
-def unite(boxes: Iterable[BoundingBox]) -> BoundingBox:
-    """Give the smallest box that holds all of at least one box."""
-    starts, stops = zip(*((box.start, box.stop) for box in boxes), strict=True)
-    return BoundingBox(_triple(map(min, zip(*starts, strict=True))), _triple(map(max, zip(*stops, strict=True))))
 
 
 def _meet(a: BoundingBox, b: BoundingBox, *, margin: Shape) -> bool:

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
 
-import numpy as np
 from tqdm import tqdm
 
-from interactivepet.core.cascade import CoarseMasks
+from interactivepet.core.cascade import CoarseMasks, GuidedBox
 from interactivepet.core.checkpoint import CheckpointCard
-from interactivepet.core.plan import FoldList, Plans
+from interactivepet.core.geometry import BoundingBox
+from interactivepet.core.plan import FoldList, Plan, Plans
 from interactivepet.core.preprocessed import CaseRecord
 from interactivepet.dataset.arrays import write_array
 from interactivepet.dataset.write import read_artefact, write_artefact
 from interactivepet.ensemble.folds import to_coarse_mask
 from interactivepet.errors import ArtefactError
+from interactivepet.guidance.region import find_guided_box
 from interactivepet.pipeline.cases import read_records
 from interactivepet.pipeline.folds import CLICK_MODES, hash_cards, read_cards, read_out_of_fold
+from interactivepet.pipeline.lock import lock_folder
 from interactivepet.pipeline.workspace import Workspace
 
-__all__ = ["run_coarse_masks"]
+__all__ = ["read_coarse_masks", "run_coarse_masks"]
 
 logger = logging.getLogger(__name__)
+
+PATIENCE_S = 3600.0
+"""How long one process waits for another that makes the masks."""
 
 
 def run_coarse_masks(workspace: Workspace, plans: Plans, *, split: FoldList) -> CoarseMasks:
@@ -31,29 +39,76 @@ def run_coarse_masks(workspace: Workspace, plans: Plans, *, split: FoldList) -> 
 
     Raises:
         MissingArtefactError: a fold of `3d_lowres` is not trained; the message names the command.
+        TrainingError: another process has been at it for too long.
     """
-    coarse = plans.plan("3d_lowres")
-    cards = read_cards(workspace, coarse, split=split)
-    folds = {name: fold.index for fold in split.folds for name in fold.validation}
-    fine_records = read_records(workspace, plans.plan("3d_cascade"), cases=sorted(folds))
-    made_from = _hash_inputs(cards, fine_records)
-    try:
-        return read_artefact(workspace.coarse_card, CoarseMasks, command="interactivepet_train", made_from=made_from)
-    except ArtefactError:
-        logger.info("bringing the masks of 3d_lowres onto the full grid")
-    workspace.coarse_card.unlink(missing_ok=True)
-    records = read_records(workspace, coarse, cases=sorted(folds))
-    for name in tqdm(sorted(folds), desc="coarse masks", unit="case", dynamic_ncols=True):
-        for mode in CLICK_MODES:
-            found = read_out_of_fold(workspace, coarse, record=records[name], fold=folds[name], mode=mode)
-            mask = to_coarse_mask(found, fine_records[name].trace)
-            # an axis of channels, as every stored array has it
-            write_array(workspace.coarse_masks(mode) / f"{name}.b2nd", mask[None].astype(np.float32))
-    result = CoarseMasks(made_from=made_from, task=workspace.task, cases=tuple(sorted(folds)))
-    write_artefact(workspace.coarse_card, result)
-    return result
+    inputs = _Inputs.read(workspace, plans, split)
+    # several folds may be started at once, and all of them need the masks
+    with lock_folder(workspace.coarse_card.parent, timeout_s=PATIENCE_S):
+        try:
+            return read_coarse_masks(workspace, plans, split=split)
+        except ArtefactError:
+            logger.info("bringing the masks of 3d_lowres onto the full grid")
+        workspace.coarse_card.unlink(missing_ok=True)
+        names = tqdm(sorted(inputs.folds), desc="coarse masks", unit="case", dynamic_ncols=True)
+        boxes = {name: _write_case(workspace, inputs, name) for name in names}
+        result = CoarseMasks(made_from=inputs.stamp(), task=workspace.task, cases=boxes)
+        write_artefact(workspace.coarse_card, result)
+        return result
 
 
-def _hash_inputs(cards: list[CheckpointCard], records: Mapping[str, CaseRecord]) -> str:
-    parts = [hash_cards(cards), *(f"{name}:{records[name].content_hash()}" for name in sorted(records))]
-    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+def read_coarse_masks(workspace: Workspace, plans: Plans, *, split: FoldList) -> CoarseMasks:
+    """Read what `run_coarse_masks` wrote.
+
+    Raises:
+        MissingArtefactError: the second step was never trained.
+        StaleArtefactError: the first step was trained anew since.
+    """
+    stamp = _Inputs.read(workspace, plans, split).stamp()
+    command = f"interactivepet_train -t {workspace.task} -c 3d_cascade"
+    return read_artefact(workspace.coarse_card, CoarseMasks, command=command, made_from=stamp)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Inputs:
+    """What the masks are made from.
+
+    Attributes:
+        plan: of the first step.
+        cards: of its folds.
+        folds: case -> the fold that never saw it.
+        fine: records of the cases on the full grid.
+    """
+
+    plan: Plan
+    cards: list[CheckpointCard]
+    folds: dict[str, int]
+    fine: Mapping[str, CaseRecord]
+
+    @classmethod
+    def read(cls, workspace: Workspace, plans: Plans, split: FoldList) -> Self:
+        plan = plans.plan("3d_lowres")
+        folds = {name: fold.index for fold in split.folds for name in fold.validation}
+        fine = read_records(workspace, plans.plan("3d_cascade"), cases=sorted(folds))
+        return cls(plan, read_cards(workspace, plan, split=split), folds, fine)
+
+    def stamp(self) -> str:
+        """Hash everything."""
+        parts = [hash_cards(self.cards), *(f"{name}:{self.fine[name].content_hash()}" for name in sorted(self.fine))]
+        return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+
+
+def _write_case(workspace: Workspace, inputs: _Inputs, name: str) -> GuidedBox:
+    """Write one case's masks, one a click mode, and give the box that holds them and the clicks."""
+    record, grid = inputs.fine[name], inputs.fine[name].resampled.geometry()
+    (coarse,) = read_records(workspace, inputs.plan, cases=[name]).values()
+    boxes = []
+    for mode in CLICK_MODES:
+        found = read_out_of_fold(workspace, inputs.plan, record=coarse, fold=inputs.folds[name], mode=mode)
+        mask = to_coarse_mask(found, record.trace)
+        boxes.append(find_guided_box(mask, record.clicks, grid))
+        # an axis of channels, as every stored array has it
+        write_array(workspace.coarse_masks(mode) / f"{name}.b2nd", mask[None])
+    known = [box for box in boxes if box is not None]
+    whole = BoundingBox((0, 0, 0), grid.shape)
+    box = functools.reduce(BoundingBox.union, known) if known else whole
+    return GuidedBox(start=box.start, stop=box.stop)

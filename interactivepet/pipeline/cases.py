@@ -33,7 +33,7 @@ from interactivepet.preprocessing.crop import find_crop
 from interactivepet.preprocessing.pipeline import preprocess, sample_foreground
 from interactivepet.preprocessing.resample import find_target_shape
 
-__all__ = ["read_preprocessed", "read_records", "run_preprocessing"]
+__all__ = ["estimate_worker_gb", "read_preprocessed", "read_records", "run_preprocessing"]
 
 logger = logging.getLogger(__name__)
 
@@ -79,11 +79,22 @@ def run_preprocessing(workspace: Workspace, executor: Executor, *, plan: Plan, s
 
 
 def _estimate_gb(job: CaseJob, *, workspace: Workspace, plan: Plan) -> float:
-    """Estimate the memory of preprocessing one case: the image twice while it is read, then raw and resampled."""
     grid = read_geometry(workspace.raw / job.entry.images[0])
     shape = plan.target_shape or find_target_shape(grid.shape, grid.spacing_mm, target_mm=plan.spacing_mm)
-    old, new = math.prod(grid.shape), math.prod(shape)
-    n_bytes = 4 * len(plan.channels) * (old + max(old, new)) + old + new
+    return estimate_worker_gb(len(plan.channels), before=math.prod(grid.shape), after=math.prod(shape))
+
+
+def estimate_worker_gb(n_channels: int, *, before: float, after: float) -> float:
+    """Estimate the peak of a process that preprocesses: the image twice while it is read, then raw and resampled.
+
+    With a volume of 400 x 400 x 326 voxels and two channels, 1.22 GB were measured.
+
+    Args:
+        n_channels: of the image.
+        before: voxels of a channel as it was.
+        after: voxels of a channel on the plan's grid.
+    """
+    n_bytes = 4 * n_channels * (before + max(before, after)) + before + after
     return WORKER_GB + n_bytes / 1e9
 
 

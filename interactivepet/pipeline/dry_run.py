@@ -18,6 +18,7 @@ from interactivepet.core.plan import Architecture, Budget, Plan, Plans
 from interactivepet.dataset.decathlon import number_labels, parse_channels, parse_labels
 from interactivepet.dataset.write import read_artefact
 from interactivepet.errors import ArtefactError, MissingArtefactError
+from interactivepet.pipeline.cases import estimate_worker_gb
 from interactivepet.pipeline.prepare import find_plans, run_fingerprint
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.planning.nnunet import convert_nnunet_fingerprint, count_nnunet_channels
@@ -35,9 +36,6 @@ logger = logging.getLogger(__name__)
 VOXEL_BYTES = 4
 """Images and labels are kept as float32."""
 
-WORKER_GB = 0.15
-"""Python with its libraries, in every process."""
-
 MEASURED_STEPS = 3
 """Training steps that are timed, after one that is not: the first one also allocates and chooses algorithms."""
 
@@ -51,8 +49,9 @@ class Expectation:
         worker_gb: memory of one preprocessing process at the largest case.
         step_gb: memory of a training step in the number format of `device`.
         epoch_seconds: training steps of an epoch, with data at hand; None where the budget is that of a graphics
-            card and this machine has none.
+            card and this machine has none, and where a step did not fit.
         device: where the time was measured.
+        refusal: why a step did not fit `device`, and what would; None where it did, or was not tried.
     """
 
     disk_gb: float
@@ -60,6 +59,7 @@ class Expectation:
     step_gb: float
     epoch_seconds: float | None
     device: str
+    refusal: str | None = None
 
 
 def plan_task(
@@ -154,29 +154,20 @@ def expect(plan: Plan, fingerprint: Fingerprint, *, device: str = "auto") -> Exp
     target = choose_device(device)
     mixed = choose_precision(target) is not None
     measurable = plan.budget == "cpu" or target.type != "cpu"
+    step_seconds, refusal = _try_step(plan, target) if measurable else (None, None)
     n_voxels = [_count_voxels(case, plan) for case in fingerprint.cases]
     n_channels = len(plan.channels)
     return Expectation(
         disk_gb=sum(n_voxels) * VOXEL_BYTES * (n_channels + 1) / 1e9,
         worker_gb=max(
-            _estimate_worker_gb(case, n_channels, n_after=n)
+            estimate_worker_gb(n_channels, before=float(np.prod(case.shape)), after=n)
             for case, n in zip(fingerprint.cases, n_voxels, strict=True)
         ),
         step_gb=plan.memory.mixed_gb if mixed else plan.memory.float32_gb,
-        epoch_seconds=_time_step(plan, target) * plan.training.iterations_per_epoch if measurable else None,
+        epoch_seconds=None if step_seconds is None else step_seconds * plan.training.iterations_per_epoch,
         device=describe_device(target),
+        refusal=refusal,
     )
-
-
-def _estimate_worker_gb(case: CaseFingerprint, n_channels: int, *, n_after: float) -> float:
-    """Estimate the peak of a process: the image twice while it is read, then as it was and as it becomes.
-
-    With a volume of 400 x 400 x 326 voxels and two channels, 1.22 GB were measured.
-    """
-    before = n_channels * VOXEL_BYTES * float(np.prod(case.shape))
-    after = n_channels * VOXEL_BYTES * n_after
-    labels = float(np.prod(case.shape)) + n_after
-    return WORKER_GB + (before + max(before, after) + labels) / 1e9
 
 
 def _count_voxels(case: CaseFingerprint, plan: Plan) -> float:
@@ -188,6 +179,19 @@ def _count_voxels(case: CaseFingerprint, plan: Plan) -> float:
         for n, mm, new in zip(case.crop_shape, case.spacing_mm, plan.spacing_mm, strict=True)
     ]
     return float(np.prod(edges))
+
+
+def _try_step(plan: Plan, device: torch.device) -> tuple[float | None, str | None]:
+    """Give the seconds of a training step, or why it did not fit the device."""
+    from interactivepet.training.explain import explain_failure
+
+    try:
+        return _time_step(plan, device), None
+    except (RuntimeError, MemoryError) as error:
+        refusal = explain_failure(error, plan, device=device)
+        if refusal is None:
+            raise
+        return None, refusal
 
 
 def _time_step(plan: Plan, device: torch.device) -> float:

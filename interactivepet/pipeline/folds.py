@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from interactivepet.core.cascade import CoarseMasks
 from interactivepet.core.checkpoint import CheckpointCard
 from interactivepet.core.dataset import DatasetManifest
 from interactivepet.core.ensemble import ClickMode, EnsembleRule
@@ -18,9 +21,9 @@ from interactivepet.core.preprocessed import CaseRecord
 from interactivepet.dataset.arrays import read_array
 from interactivepet.dataset.read import read_mask
 from interactivepet.dataset.write import read_artefact
-from interactivepet.errors import MissingArtefactError, StaleArtefactError
+from interactivepet.errors import ArtefactError, StaleArtefactError
 from interactivepet.pipeline.workspace import Workspace
-from interactivepet.training.batches import load_cases
+from interactivepet.training.batches import StoredCase, load_cases
 from interactivepet.training.fold import FoldData
 
 __all__ = [
@@ -28,6 +31,7 @@ __all__ = [
     "check_cases",
     "find_trained",
     "hash_cards",
+    "list_modes",
     "load_fold",
     "read_card",
     "read_cards",
@@ -37,20 +41,46 @@ __all__ = [
     "to_prediction",
 ]
 
+logger = logging.getLogger(__name__)
+
 CLICK_MODES: tuple[ClickMode, ...] = get_args(ClickMode)
 """Every fold is judged without clicks and with the interior margin points."""
 
 
+def list_modes(plans: Iterable[Plan]) -> tuple[ClickMode, ...]:
+    """Give the click modes that configurations are judged in: cropped to clicks, none predicts without them."""
+    return ("extreme",) if any(plan.crop.region == "clicks" for plan in plans) else CLICK_MODES
+
+
 def load_fold(workspace: Workspace, plan: Plan, *, fold: Fold, records: Mapping[str, CaseRecord]) -> FoldData:
-    """Join a fold with the stored cases and its folder."""
-    folder = workspace.cases(plan.configuration)
-    coarse = {mode: workspace.coarse_masks(mode) for mode in CLICK_MODES} if plan.configuration == "3d_cascade" else {}
+    """Join a fold with the stored cases and its folder.
+
+    Raises:
+        MissingArtefactError: the masks that the second step of a cascade refines are not there.
+    """
+    coarse: CoarseMasks | None = None
+    if plan.configuration == "3d_cascade":
+        command = f"interactivepet_train -t {workspace.task} -c 3d_cascade"
+        coarse = read_artefact(workspace.coarse_card, CoarseMasks, command=command)
+
+    def load(names: Iterable[str]) -> list[StoredCase]:
+        cases = load_cases(workspace.cases(plan.configuration), {name: records[name] for name in names})
+        return cases if coarse is None else [_add_coarse(workspace, case, coarse) for case in cases]
+
     return FoldData(
         fold.index,
-        load_cases(folder, {name: records[name] for name in fold.training}, coarse=coarse),
-        load_cases(folder, {name: records[name] for name in fold.validation}, coarse=coarse),
+        load(fold.training),
+        load(fold.validation),
         workspace.fold(plan.configuration, fold.index),
+        coarse.made_from if coarse is not None else "",
     )
+
+
+def _add_coarse(workspace: Workspace, case: StoredCase, coarse: CoarseMasks) -> StoredCase:
+    """Join a case with the first step's masks."""
+    name = case.record.id
+    paths = {mode: workspace.coarse_masks(mode) / f"{name}.b2nd" for mode in CLICK_MODES}
+    return replace(case, coarse_paths=paths, guided=coarse.cases[name].box())
 
 
 def read_reference(workspace: Workspace, manifest: DatasetManifest, *, record: CaseRecord) -> npt.NDArray[np.uint8]:
@@ -86,15 +116,19 @@ def find_trained(workspace: Workspace, plans: Plans, *, split: FoldList) -> dict
 
     Raises:
         MissingArtefactError: none is; the message names the first fold that is missing of the default one.
-        StaleArtefactError: a complete fold was trained with another plan or another split.
+        StaleArtefactError: none is, as the default one's folds were trained with another plan or another split.
     """
     trained: dict[Configuration, list[CheckpointCard]] = {}
     for name in plans.configurations:
-        if all(workspace.card(name, fold.index).is_file() for fold in split.folds):
+        if not all(workspace.card(name, fold.index).is_file() for fold in split.folds):
+            continue
+        try:
             trained[name] = read_cards(workspace, plans.plan(name), split=split)
+        except ArtefactError as error:
+            logger.warning("%s takes no part: %s", name, error)
     if not trained:
-        missing = read_cards(workspace, plans.plan(plans.default), split=split)
-        raise MissingArtefactError(f"{workspace.task}: only {len(missing)} folds are complete")
+        # names what is missing or stale
+        read_cards(workspace, plans.plan(plans.default), split=split)
     return trained
 
 
@@ -114,16 +148,16 @@ def read_rule(workspace: Workspace, plans: Plans, *, split: FoldList) -> Ensembl
     return read_artefact(workspace.ensemble, EnsembleRule, command=command, made_from=hash_cards(cards))
 
 
-def check_cases(card: CheckpointCard, data: FoldData) -> None:
+def check_cases(card: CheckpointCard, data: FoldData, *, configuration: Configuration) -> None:
     """Refuse out-of-fold predictions of cases that have changed since.
 
     Raises:
-        StaleArtefactError: images, labels or clicks are not those that the fold was trained and judged on.
+        StaleArtefactError: images, labels, clicks or coarse masks are not those that the fold was trained on.
     """
     if card.cases_hash != data.cases_hash:
         raise StaleArtefactError(
-            f"{card.task}: images, labels or clicks have changed since fold {card.fold} was trained; "
-            f"run interactivepet_train -t {card.task} -f {card.fold} again"
+            f"{card.task}: images, labels, clicks or coarse masks have changed since fold {card.fold} was trained; "
+            f"run interactivepet_train -t {card.task} -c {configuration} -f {card.fold} again"
         )
 
 
@@ -135,7 +169,7 @@ def hash_cards(cards: Sequence[CheckpointCard]) -> str:
 def read_out_of_fold(workspace: Workspace, plan: Plan, *, record: CaseRecord, fold: int, mode: ClickMode) -> Prediction:
     """Read a case's out-of-fold probabilities on the scanner's grid."""
     path = workspace.out_of_fold(plan.configuration, fold, mode=mode) / f"{record.id}.b2nd"
-    foreground = read_array(path, command=f"interactivepet_train -c {plan.configuration} -f {fold}")
+    foreground = read_array(path, command=f"interactivepet_train -t {workspace.task} -c {plan.configuration} -f {fold}")
     return to_prediction(foreground, record, labels=plan.label_values)
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from interactivepet.core.checkpoint import CheckpointCard
 from interactivepet.core.ensemble import Choice, EnsembleRule, FusionRule, PostprocessingRule
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Configuration, FoldList, Plan, Plans
@@ -80,12 +81,14 @@ class Models:
         folds: the trained networks by configuration, the first step of a cascade before the second.
         promptable: nnInteractive, when it takes part.
         rule: the choice from cross-validation; None uses the folds at threshold 0.5.
+        cards: of the folds of every configuration.
     """
 
     plans: Plans
     folds: Mapping[Configuration, FoldEnsemble]
     promptable: Segmenter | None
     rule: EnsembleRule | None
+    cards: Mapping[Configuration, Sequence[CheckpointCard]]
 
     @property
     def labels(self) -> Mapping[str, int]:
@@ -104,7 +107,8 @@ class Models:
         """Give the rules for a case with these clicks."""
         chosen: Choice | None = None
         if self.rule is not None:
-            chosen = self.rule.choices["extreme" if clicks else "none"]
+            # a plan that crops to clicks has no rule for a case without any, and refuses the case when it is cropped
+            chosen = self.rule.choices.get("extreme" if clicks else "none", self.rule.choices["extreme"])
         if chosen is None:
             return FusionRule(configurations=(self.plans.default,)), PostprocessingRule()
         return chosen.fusion, chosen.postprocessing
@@ -132,21 +136,33 @@ def open_models(workspace: Workspace, options: PredictionOptions) -> Iterator[Mo
     split = read_artefact(workspace.folds, FoldList, command="interactivepet_plan_and_process")
     rule = _read_rule(workspace, plans, split)
     wanted = [name for c in rule.choices.values() for name in c.fusion.configurations] if rule else [plans.default]
-    folds = {name: _open_folds(workspace, plans.plan(name), split, options=options) for name in add_first_steps(wanted)}
+    cards = {name: _read_cards(workspace, plans.plan(name), split, options) for name in add_first_steps(wanted)}
+    folds = {name: _open_folds(workspace, plans.plan(name), known, options=options) for name, known in cards.items()}
     source = options.promptable if _has_share(rule, options) else None
     if source is None:
-        yield Models(plans, folds, None, rule)
+        yield Models(plans, folds, None, rule, cards)
         return
     labels, device = plans.plan(plans.default).label_values, str(choose_device(options.device))
     with source.open(labels=labels, device=device, n_threads=options.n_threads) as promptable:
-        yield Models(plans, folds, promptable, rule)
+        yield Models(plans, folds, promptable, rule, cards)
 
 
-def _open_folds(workspace: Workspace, plan: Plan, split: FoldList, *, options: PredictionOptions) -> FoldEnsemble:
-    """Load the folds that were asked for, or all that are complete."""
+def _read_cards(
+    workspace: Workspace, plan: Plan, split: FoldList, options: PredictionOptions
+) -> tuple[CheckpointCard, ...]:
+    """Read the cards of the folds that were asked for, or of all that are complete."""
     complete = [fold.index for fold in split.folds if workspace.card(plan.configuration, fold.index).is_file()]
     indices = options.folds or tuple(complete) or (0,)
-    return FoldEnsemble(plan, tuple(_open_fold(workspace, plan, split, index=i, options=options) for i in indices))
+    for index in indices:
+        if not 0 <= index < len(split.folds):
+            raise ArtefactError(f"fold {index} does not exist; folds.json has {len(split.folds)}")
+    return tuple(read_card(workspace, plan, fold=split.folds[index]) for index in indices)
+
+
+def _open_folds(
+    workspace: Workspace, plan: Plan, cards: Sequence[CheckpointCard], *, options: PredictionOptions
+) -> FoldEnsemble:
+    return FoldEnsemble(plan, tuple(_open_fold(workspace, plan, card, options=options) for card in cards))
 
 
 def _has_share(rule: EnsembleRule | None, options: PredictionOptions) -> bool:
@@ -169,16 +185,13 @@ def _read_rule(workspace: Workspace, plans: Plans, split: FoldList) -> EnsembleR
 
 
 def _open_fold(
-    workspace: Workspace, plan: Plan, split: FoldList, *, index: int, options: PredictionOptions
+    workspace: Workspace, plan: Plan, card: CheckpointCard, *, options: PredictionOptions
 ) -> NetworkSegmenter:
-    if not 0 <= index < len(split.folds):
-        raise ArtefactError(f"fold {index} does not exist; folds.json has {len(split.folds)}")
-    card = read_card(workspace, plan, fold=split.folds[index])
-    weights = load_weights(workspace.fold(plan.configuration, index) / "weights.pt", sha256=card.weights_sha256)
+    weights = load_weights(workspace.fold(plan.configuration, card.fold) / "weights.pt", sha256=card.weights_sha256)
     return open_network(
         plan,
         weights,
-        name=f"fold_{index}",
+        name=f"fold_{card.fold}",
         licence=card.licence,
         device=choose_device(options.device),
         tta=options.tta,

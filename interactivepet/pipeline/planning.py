@@ -34,9 +34,9 @@ class PlanningOptions:
         seed: of the split and of clicks that are missing; None keeps the present split's, else 0.
         budget: None keeps the present plan's, else `cpu`.
         architecture: of the networks; None keeps the present plan's, else `plain`.
-        options: of the planner; what is None in them keeps the present plan's choice, else the rules choose.
+        options: of the planner, as `find_plans` takes them.
         overrides: `KEY=VALUE`, applied to the plan.
-        snapshots: write pictures.
+        snapshots: write a picture of each case in the default configuration.
         verify: check the task before.
         n_proc: worker processes.
         scheduler: address of a Dask scheduler instead.
@@ -82,7 +82,8 @@ def run_plan_and_process(
             overrides=options.overrides,
         )
         for name in plans.configurations:
-            # the cascade sees the cases of the full resolution
+            # a case has one picture, and the cascade sees the cases of the full resolution
+            snapshots = options.snapshots and workspace.cases(name) == workspace.cases(plans.default)
             if name != "3d_cascade":
-                run_preprocessing(workspace, executor, plan=plans.plan(name), snapshots=options.snapshots)
+                run_preprocessing(workspace, executor, plan=plans.plan(name), snapshots=snapshots)
     return plans

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from interactivepet.core.ensemble import Choice, ClickMode, EnsembleRule
 from interactivepet.core.plan import Configuration, FoldList, Plan, Plans
 from interactivepet.core.prediction import Prediction
 from interactivepet.core.preprocessed import CaseRecord
+from interactivepet.core.promptable import PromptableCard
 from interactivepet.dataset.arrays import read_array, write_array
 from interactivepet.dataset.interactions import find_clicks_file
 from interactivepet.dataset.manifest import read_manifest
@@ -29,12 +29,13 @@ from interactivepet.ensemble.obey import make_mask
 from interactivepet.errors import ArtefactError
 from interactivepet.inference.segmenter import Segmenter
 from interactivepet.networks.precision import choose_device
+from interactivepet.pipeline.cascade import read_coarse_masks
 from interactivepet.pipeline.cases import read_records
 from interactivepet.pipeline.folds import (
-    CLICK_MODES,
     check_cases,
     find_trained,
     hash_cards,
+    list_modes,
     load_fold,
     read_out_of_fold,
     read_reference,
@@ -42,6 +43,7 @@ from interactivepet.pipeline.folds import (
 )
 from interactivepet.pipeline.models import PredictionOptions, PromptableSource
 from interactivepet.pipeline.prepare import read_decisions
+from interactivepet.pipeline.promptable_folder import find_own_folds, open_promptable_fold
 from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
 from interactivepet.pipeline.workspace import Workspace, stamp_files
 
@@ -66,36 +68,37 @@ def run_postprocessing(
 
     Args:
         workspace: with every fold of at least one configuration complete.
-        promptable: nnInteractive, which joins the candidates for predictions with clicks.
+        promptable: nnInteractive, which joins the candidates for predictions with clicks. For a model of the task's
+            own, the model of each fold predicts the cases that it never saw.
         options: device and threads of nnInteractive.
         tracker: told what was chosen.
 
     Raises:
-        MissingArtefactError: no configuration has all of its folds.
+        MissingArtefactError: no configuration has all of its folds, or nnInteractive's own folds are not trained.
         StaleArtefactError: a fold was trained with another plan, split, or on other files.
+        SegmenterError: nnInteractive's model was trained on some of the cases under another task's name.
     """
     plans, split = read_decisions(workspace)
     trained = find_trained(workspace, plans, split=split)
+    if not _is_refined_from_present(workspace, plans, split, names=tuple(trained)):
+        trained.pop("3d_cascade")
     cases = _Cases(workspace, plans, split, configurations=tuple(trained))
     cases.check(trained)
     made_from = hash_cards([card for cards in trained.values() for card in cards])
     labels = plans.plan(plans.default).label_values
-    stamp = promptable.stamp(labels) if promptable else ""
-    chosen_on = _hash_inputs(workspace, stamp)
+    own = find_own_folds(workspace, promptable.source, split=split) if promptable else {}
+    stamps = [promptable.stamp(labels) if promptable else "", *(card.content_hash() for card in own.values())]
+    chosen_on = _hash_inputs(workspace, "|".join(stamps))
     present = _read_present(workspace, made_from)
     if present is not None and present.chosen_on == chosen_on:
         return present
-    choices: dict[ClickMode, Choice] = {}
     described = ""
-    with _open_promptable(promptable, labels, options) as segmenter:
-        if segmenter is not None:
-            described = f"{segmenter.name} ({segmenter.licence})"
-            cases.predict_promptable(segmenter, source=stamp)
-        for mode in CLICK_MODES:
-            choices[mode] = cases.choose(mode, with_promptable=segmenter is not None)
+    if promptable is not None:
+        described = _predict_promptable(workspace, cases, promptable, own, labels=labels, options=options)
+    choices = {mode: cases.choose(mode, with_promptable=promptable is not None) for mode in cases.modes}
     # From here on the masks are no longer those of the rule that may be there.
     workspace.ensemble.unlink(missing_ok=True)
-    for mode in CLICK_MODES:
+    for mode in cases.modes:
         cases.write_masks(mode, choices)
     rule = EnsembleRule(
         made_from=made_from,
@@ -110,6 +113,20 @@ def run_postprocessing(
     write_artefact(workspace.ensemble, rule)
     _track(workspace, rule, tracker)
     return rule
+
+
+def _is_refined_from_present(
+    workspace: Workspace, plans: Plans, split: FoldList, *, names: tuple[Configuration, ...]
+) -> bool:
+    """Whether the second step of a cascade, if it was trained, refines the first step as it is now; says so if not."""
+    if "3d_cascade" not in names:
+        return True
+    try:
+        read_coarse_masks(workspace, plans, split=split)
+    except ArtefactError as error:
+        logger.warning("3d_cascade takes no part: %s", error)
+        return False
+    return True
 
 
 class _Cases:
@@ -127,6 +144,7 @@ class _Cases:
         # The grid of the scanner and the clicks are the same in every configuration's records.
         self._records = read_records(workspace, self._plans[configurations[0]], cases=sorted(self._folds))
         self._promptable: dict[str, Path] = {}
+        self.modes = list_modes(self._plans.values())
 
     def check(self, trained: Mapping[Configuration, Sequence[CheckpointCard]]) -> None:
         """Refuse cards of folds whose cases have changed since."""
@@ -134,13 +152,16 @@ class _Cases:
             plan = self._plans[name]
             records = read_records(self._workspace, plan, cases=sorted(self._folds))
             for fold, card in zip(self._split.folds, cards, strict=True):
-                check_cases(card, load_fold(self._workspace, plan, fold=fold, records=records))
+                check_cases(
+                    card,
+                    load_fold(self._workspace, plan, fold=fold, records=records),
+                    configuration=name,
+                )
 
-    def predict_promptable(self, segmenter: Segmenter, *, source: str) -> None:
-        """Let nnInteractive segment every case with clicks that it has not segmented yet."""
-        for record in tqdm(list(self._records.values()), desc="nnInteractive", unit="case", dynamic_ncols=True):
-            if not record.clicks:
-                continue
+    def predict_promptable(self, segmenter: Segmenter, *, source: str, fold: int | None = None) -> None:
+        """Let nnInteractive segment every case with clicks, or a fold's validation cases, unless it has already."""
+        records = [r for r in self._records.values() if r.clicks and fold in (None, self._folds[r.id])]
+        for record in tqdm(records, desc="nnInteractive", unit="case", dynamic_ncols=True):
             path = self._promptable_path(record, source)
             if not path.is_file():
                 case = read_case(self._workspace.raw, self._manifest.entry(record.id), with_label=False)
@@ -198,7 +219,8 @@ class _Cases:
 
     def write_masks(self, mode: ClickMode, choices: Mapping[ClickMode, Choice]) -> None:
         """Write the final out-of-fold masks of one click mode; a case without clicks follows the rule for none."""
-        for record in tqdm(list(self._records.values()), desc=f"masks ({mode})", unit="case", dynamic_ncols=True):
+        records = [record for record in self._records.values() if record.clicks or "none" in choices]
+        for record in tqdm(records, desc=f"masks ({mode})", unit="case", dynamic_ncols=True):
             clicks = record.clicks if mode == "extreme" else ()
             choice = choices["extreme" if clicks else "none"]
             names = choice.fusion.configurations
@@ -213,17 +235,30 @@ class _Cases:
             write_mask(path, mask, geometry=geometry, like=like)
 
 
-@contextmanager
-def _open_promptable(
-    source: PromptableSource | None, labels: tuple[int, ...], options: PredictionOptions
-) -> Iterator[Segmenter | None]:
-    if source is None:
-        yield None
-        return
-    device = str(choose_device(options.device))
-    with source.open(labels=labels, device=device, n_threads=options.n_threads) as segmenter:
-        logger.info("nnInteractive %s, licence: %s", segmenter.name, segmenter.licence)
-        yield segmenter
+def _predict_promptable(
+    workspace: Workspace,
+    cases: _Cases,
+    promptable: PromptableSource,
+    own: Mapping[int, PromptableCard],
+    *,
+    labels: tuple[int, ...],
+    options: PredictionOptions,
+) -> str:
+    """Let nnInteractive predict the cases with clicks, a model of the task's own fold by fold; name and licence."""
+    device, stamp = str(choose_device(options.device)), promptable.stamp(labels)
+    if not own:
+        with promptable.open(labels=labels, device=device, n_threads=options.n_threads) as segmenter:
+            logger.info("nnInteractive %s, licence: %s", segmenter.name, segmenter.licence)
+            cases.predict_promptable(segmenter, source=stamp)
+            return f"{segmenter.name} ({segmenter.licence})"
+    for fold, card in own.items():
+        logger.info("nnInteractive: fold %d predicts the cases that it never saw", fold)
+        with open_promptable_fold(
+            workspace, fold, labels=labels, device=device, n_threads=options.n_threads
+        ) as segmenter:
+            cases.predict_promptable(segmenter, source=f"{stamp}|{card.content_hash()}", fold=fold)
+            described = f"{Path(promptable.source).name} ({segmenter.licence})"
+    return described
 
 
 def _hash_inputs(workspace: Workspace, promptable_stamp: str) -> str:

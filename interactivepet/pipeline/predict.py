@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,9 @@ from interactivepet.dataset.interactions import find_clicks_file, read_clicks
 from interactivepet.dataset.write import read_artefact, write_artefact, write_image, write_mask
 from interactivepet.ensemble.fuse import average, blend
 from interactivepet.ensemble.obey import make_mask
-from interactivepet.errors import ArtefactError, CaseError, InteractionError
+from interactivepet.ensemble.prompts import check_clicks
+from interactivepet.errors import ArtefactError, CaseError
+from interactivepet.pipeline.folds import hash_cards
 from interactivepet.pipeline.models import Models, PredictionOptions, add_first_steps, open_models
 from interactivepet.pipeline.requests import FILE_ENDING, PICTURE_ENDING, PredictionRequest
 from interactivepet.pipeline.workspace import Workspace, stamp_files
@@ -80,7 +82,8 @@ def _predict_entry(
     clicks: tuple[Click, ...] = ()
     if clicks_path is not None:
         clicks = read_clicks(clicks_path, geometry=case.geometry, labels=models.labels)
-        _check_clicks(case, clicks, models.labels)
+        labels = tuple(models.labels.values())
+        check_clicks(clicks, case_id=case.id, geometry=case.geometry, labels=labels)
     fusion, postprocessing = models.choice(clicks)
     prediction = _fuse(case, clicks, models, fusion=fusion)
     mask, unmet = make_mask(prediction, clicks, fusion=fusion, postprocessing=postprocessing)
@@ -116,17 +119,6 @@ def write_case_mask(
     write_mask(path, mask, geometry=case.geometry, like=like)
 
 
-def _check_clicks(case: Case, clicks: Sequence[Click], labels: Mapping[str, int]) -> None:
-    for click in clicks:
-        if not case.geometry.contains(click.position_mm):
-            raise InteractionError(
-                f"{case.id}: click at {click.position_mm} mm (RAS) lies outside of the image; check that it was placed "
-                "on this image and that its file states the coordinate system (LPS or RAS)"
-            )
-        if click.label not in labels.values():
-            raise InteractionError(f"{case.id}: click for label {click.label}, but the model knows {labels}")
-
-
 def _fuse(case: Case, clicks: Sequence[Click], models: Models, *, fusion: FusionRule) -> Prediction:
     """Average the configurations that were chosen and blend them with nnInteractive."""
     weight = fusion.nninteractive_weight
@@ -148,11 +140,7 @@ def _open_log(
     parts = [
         models.plans.content_hash(),
         models.rule.content_hash() if models.rule else "",
-        *(
-            (workspace.results / name / fold.name / "card.json").read_text()
-            for name, model in models.folds.items()
-            for fold in model.folds
-        ),
+        *(hash_cards(cards) for cards in models.cards.values()),
         options.promptable.stamp(tuple(models.labels.values())) if options.promptable and models.promptable else "",
         str((options.tta, options.save_probabilities, request.file_ending)),
     ]

@@ -289,7 +289,8 @@ def find_plans(
         workspace: with a fingerprint.
         budget: None keeps the present plans', or takes `cpu` when there are none.
         architecture: None keeps the present plans', or takes `plain`.
-        options: what is None in them keeps the present plans' choice, or leaves it to the rules.
+        options: what is None in them keeps the present plans' choice, or leaves it to the rules; plans made anew
+            take configurations from the rules, and normalisation too unless it is `minmax`.
         overrides: `KEY=VALUE`, applied last.
 
     Raises:
@@ -298,13 +299,13 @@ def find_plans(
     """
     fingerprint = read_artefact(workspace.fingerprint, Fingerprint, command="interactivepet_plan_and_process")
     present = _read_present_plans(workspace)
-    asked = (budget, architecture, options)
     if present is not None:
-        budget, architecture, options = complete_request(present, *asked)
-    unchanged = present is not None and is_planned(present, *asked) and present.made_from == fingerprint.content_hash()
-    if present is None or not unchanged:
-        present = make_plans(fingerprint, budget or "cpu", architecture=architecture or "plain", options=options)
-    return apply_overrides(set_negatives(present, options.negatives), overrides)
+        is_same = present.made_from == fingerprint.content_hash()
+        if is_same and is_planned(present, budget, architecture, options):
+            return apply_overrides(set_negatives(present, options.negatives), overrides)
+        budget, architecture, options = complete_request(present, budget, architecture, options)
+    plans = make_plans(fingerprint, budget or "cpu", architecture=architecture or "plain", options=options)
+    return apply_overrides(plans, overrides)
 
 
 def _read_present_plans(workspace: Workspace) -> Plans | None:

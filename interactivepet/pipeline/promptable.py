@@ -16,11 +16,12 @@ from interactivepet.dataset.write import read_artefact, write_artefact
 from interactivepet.errors import ArtefactError, TrainingError
 from interactivepet.networks.precision import choose_device
 from interactivepet.pipeline.executor import map_cases, open_executor
+from interactivepet.pipeline.lock import lock_folder
 from interactivepet.pipeline.prepare import read_decisions
 from interactivepet.pipeline.promptable_cases import COMMAND, run_prompt_cases
 from interactivepet.pipeline.promptable_folder import judge_model
 from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
-from interactivepet.pipeline.train import WEIGHTS_LICENCE, lock_folder
+from interactivepet.pipeline.train import WEIGHTS_LICENCE
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.planning.promptable import make_promptable_plan
 from interactivepet.training.batches import load_cases

@@ -12,7 +12,7 @@ import numpy as np
 
 from interactivepet.core.artefact import Artefact
 from interactivepet.core.interaction import Click
-from interactivepet.core.plan import FoldList
+from interactivepet.core.plan import Fold, FoldList
 from interactivepet.core.preprocessed import CaseRecord
 from interactivepet.core.promptable import FoldName, PromptableCard, PromptableExport, PromptablePlan
 from interactivepet.dataset.arrays import read_array
@@ -21,13 +21,13 @@ from interactivepet.dataset.read import read_case
 from interactivepet.dataset.write import read_artefact
 from interactivepet.ensemble.model_folder import EVERY_PROMPT, describe_network, write_model_folder
 from interactivepet.ensemble.nninteractive import NnInteractiveSegmenter
-from interactivepet.errors import MissingArtefactError
+from interactivepet.errors import MissingArtefactError, SegmenterError, StaleArtefactError
 from interactivepet.evaluation.metrics import dice
 from interactivepet.pipeline.promptable_cases import COMMAND
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.training.checkpoint import load_weights
 
-__all__ = ["judge_model", "open_promptable_fold", "run_promptable_export"]
+__all__ = ["find_own_folds", "judge_model", "open_promptable_fold", "run_promptable_export"]
 
 NAME_OF_OTHERS = "Dataset999"
 """nnU-Net wants a number; tasks whose name has none share this one."""
@@ -86,9 +86,52 @@ def open_promptable_fold(
             yield segmenter
 
 
-def _read_card(workspace: Workspace, fold: FoldName) -> PromptableCard:
+def find_own_folds(workspace: Workspace, source: str, *, split: FoldList) -> dict[int, PromptableCard]:
+    """Find the folds that stand for an exported model of the task's own where it would judge what it has seen.
+
+    Args:
+        workspace: of the task.
+        source: the model's folder, or a server's URL, behind which no card tells what the model has seen.
+        split: of the task's cases.
+
+    Returns:
+        Fold -> card of a model that saw none of the fold's validation cases; empty for a model that saw none at all.
+
+    Raises:
+        SegmenterError: the model saw some of the cases, but as those of another task.
+        MissingArtefactError: a fold's model is not trained.
+        StaleArtefactError: a fold's model was trained with another plan than the exported one, or on another split.
+    """
+    path = Path(source) / "card.json"
+    if not path.is_file():
+        return {}
+    model = read_artefact(path, PromptableExport, command="interactivepet_export_nninteractive").model
+    shared = sorted(set(model.training) & {name for fold in split.folds for name in fold.validation})
+    if not shared:
+        return {}
+    if model.task != workspace.task:
+        raise SegmenterError(
+            f"{source} was trained on {len(shared)} cases of {workspace.task}, such as {shared[0]}, as cases of "
+            f"{model.task}; on cases that it has seen it cannot be judged. Leave nnInteractive out, take a model "
+            f"without these cases, or train one of the task's own: {COMMAND} -t {workspace.task}"
+        )
+    return {fold.index: _read_unseen(workspace, fold, made_from=model.made_from) for fold in split.folds}
+
+
+def _read_unseen(workspace: Workspace, fold: Fold, *, made_from: str) -> PromptableCard:
+    """Read the card of a fold's own model, which must have seen none of the fold's validation cases."""
+    card = _read_card(workspace, fold.index, made_from=made_from)
+    if set(card.training) & set(fold.validation):
+        raise StaleArtefactError(
+            f"{workspace.promptable_fold(fold.index)} was trained on another split of the cases; "
+            f"run {COMMAND} -t {workspace.task} -f {fold.index} again"
+        )
+    return card
+
+
+def _read_card(workspace: Workspace, fold: FoldName, *, made_from: str | None = None) -> PromptableCard:
     path = workspace.promptable_fold(fold) / "card.json"
-    return read_artefact(path, PromptableCard, command=f"{COMMAND} -t {workspace.task} -f {fold}")
+    return read_artefact(path, PromptableCard, command=f"{COMMAND} -t {workspace.task} -f {fold}", made_from=made_from)
 
 
 def _judge_case(workspace: Workspace, record: CaseRecord, segmenter: NnInteractiveSegmenter) -> float:

@@ -6,16 +6,17 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from interactivepet.core.dataset import IssueList
-from interactivepet.core.ensemble import ClickMode
+from interactivepet.core.dataset import CaseEntry, IssueList
+from interactivepet.core.ensemble import ClickMode, EnsembleRule
 from interactivepet.core.plan import FoldList
 from interactivepet.core.report import Report
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.write import read_artefact
 from interactivepet.guidance.simulate import ClickOptions
+from interactivepet.pipeline.cases import read_records
 from interactivepet.pipeline.evaluate import EvaluationRequest, run_evaluation
 from interactivepet.pipeline.executor import open_executor
-from interactivepet.pipeline.folds import CLICK_MODES, read_rule
+from interactivepet.pipeline.folds import read_rule
 from interactivepet.pipeline.models import PredictionOptions
 from interactivepet.pipeline.planning import PlanningOptions, run_plan_and_process
 from interactivepet.pipeline.postprocess import run_postprocessing
@@ -33,7 +34,7 @@ from interactivepet.training.fold import TrainingOptions
 __all__ = [
     "RunOptions",
     "run_all",
-    "run_cross_validation_report",
+    "run_cross_validation_reports",
     "run_test",
 ]
 
@@ -59,15 +60,26 @@ class RunOptions:
     n_cores: int
 
 
-def run_cross_validation_report(workspace: Workspace, mode: ClickMode, *, n_proc: int) -> Report:
-    """Score the final out-of-fold masks of one click mode."""
-    manifest = read_manifest(workspace.raw)
+def run_cross_validation_reports(workspace: Workspace, *, n_proc: int) -> dict[ClickMode, Report]:
+    """Score the final out-of-fold masks of every click mode that a choice was made for."""
     plans, split = read_decisions(workspace)
     rule = read_rule(workspace, plans, split=split)
+    entries = read_manifest(workspace.raw).training
+    if "none" not in rule.choices:
+        names = [name for fold in split.folds for name in fold.validation]
+        records = read_records(workspace, plans.plan(rule.configurations[0]), cases=names)
+        entries = tuple(entry for entry in entries if entry.id in records and records[entry.id].clicks)
+    return {mode: _report_mode(workspace, mode, rule=rule, entries=entries, n_proc=n_proc) for mode in rule.choices}
+
+
+def _report_mode(
+    workspace: Workspace, mode: ClickMode, *, rule: EnsembleRule, entries: tuple[CaseEntry, ...], n_proc: int
+) -> Report:
+    manifest = read_manifest(workspace.raw)
     with_clicks = mode == "extreme"
     request = EvaluationRequest(
         task=workspace.task,
-        entries=manifest.training,
+        entries=entries,
         root=workspace.raw,
         masks=workspace.cross_validation(mode),
         clicks_folder=workspace.clicks_folder() if with_clicks else None,
@@ -118,7 +130,8 @@ def run_all(
     """Go from raw images to scored masks; after an interruption the same call goes on.
 
     Returns:
-        Reports by name: `none` and `extreme` for cross-validation, `test` when there are labelled test cases.
+        Reports by name: `none` and `extreme` for cross-validation, `extreme` alone with a plan that crops to clicks,
+        `test` when there are labelled test cases.
     """
     planning = options.planning
     run_plan_and_process(workspace, options=planning, show_issues=show_issues)
@@ -137,9 +150,7 @@ def run_all(
         options=options.prediction,
         tracker=options.tracker,
     )
-    results: dict[str, Report] = {
-        mode: run_cross_validation_report(workspace, mode, n_proc=planning.n_proc) for mode in CLICK_MODES
-    }
+    results: dict[str, Report] = dict(run_cross_validation_reports(workspace, n_proc=planning.n_proc).items())
     test = read_manifest(workspace.raw).test
     if any(entry.label is not None for entry in test):
         results["test"] = run_test(workspace, options=options.prediction, n_proc=planning.n_proc)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from interactivepet.core.checkpoint import CheckpointCard
 from interactivepet.core.plan import Configuration, Fold, FoldList, Plan, Plans
@@ -22,6 +20,7 @@ from interactivepet.pipeline.cascade import run_coarse_masks
 from interactivepet.pipeline.cases import read_records
 from interactivepet.pipeline.executor import map_cases, open_executor
 from interactivepet.pipeline.folds import load_fold, read_card
+from interactivepet.pipeline.lock import lock_folder
 from interactivepet.pipeline.prepare import read_decisions
 from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
 from interactivepet.pipeline.validation import Validation, validate_fold
@@ -32,7 +31,7 @@ from interactivepet.training.distributed import ALONE, Ranks, open_ranks
 from interactivepet.training.fold import FoldData, TrainedFold, TrainingOptions, assist_fold, train_fold
 from interactivepet.training.stop import wants_more
 
-__all__ = ["choose_configuration", "lock_folder", "run_training"]
+__all__ = ["choose_configuration", "run_training"]
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +77,7 @@ def run_training(
     the first gives cards.
 
     Raises:
-        PlanError: the configuration was not planned.
+        PlanError: the configuration was not planned, or is a second step with cases cropped to clicks.
         MissingArtefactError: the first step of a cascade is not trained.
         SettingsError: a device is not there, or `scheduler` is given to processes of `torchrun`.
         TrainingError: a fold does not exist, is being trained by another process, or failed.
@@ -144,10 +143,15 @@ def choose_configuration(plans: Plans, name: Configuration | None) -> Configurat
     """Give the configuration that was asked for, or the plan's first.
 
     Raises:
-        PlanError: it was not planned.
+        PlanError: it was not planned, or is a second step with cases cropped to clicks.
     """
     if name is None:
         return plans.default
+    if name == "3d_cascade" and name in plans.configurations and plans.plan(name).crop.region == "clicks":
+        raise PlanError(
+            "3d_cascade refines masks that 3d_lowres makes without clicks, but this plan crops to clicks; train "
+            "3d_fullres, or plan with --no-interactive"
+        )
     if name not in plans.configurations:
         raise PlanError(
             f"{plans.task}: configuration {name} is not planned; there are {', '.join(plans.configurations)}. "
@@ -204,19 +208,6 @@ def _lead_fold(job: FoldJob) -> CheckpointCard:
         remove_previous(data.checkpoint)
         tracker.end_run()
         return card
-
-
-@contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Keep two processes from training one fold; the lock of a killed process is free at once."""
-    import filelock
-
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with filelock.FileLock(folder / ".lock", timeout=10):
-            yield
-    except filelock.Timeout as error:
-        raise TrainingError(f"{folder} is being trained by another process; wait for it or stop it") from error
 
 
 def _find_complete(job: FoldJob, data: FoldData) -> CheckpointCard | None:
@@ -285,10 +276,9 @@ def _show(job: FoldJob, card: CheckpointCard, found: Validation, *, data: FoldDa
         tracker.log_picture(f"validation/{name}.png", png)
     tracker.log_metrics({f"validation_dice_{mode}": dice for mode, dice in found.means.items()})
     logger.info(
-        "fold %d is complete: Dice %.3f without and %.3f with clicks; %s",
+        "fold %d is complete: Dice %s; %s",
         card.fold,
-        found.means["none"],
-        found.means["extreme"],
+        ", ".join(f"{dice:.3f} ({mode} clicks)" for mode, dice in found.means.items()) or "not measured",
         path,
     )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +24,15 @@ from interactivepet.evaluation.pictures import draw_case
 from interactivepet.evaluation.views import is_emission
 from interactivepet.inference.network import NetworkSegmenter, return_to_scanner
 from interactivepet.pipeline.cases import read_preprocessed
-from interactivepet.pipeline.folds import CLICK_MODES, read_reference
+from interactivepet.pipeline.folds import read_reference
 from interactivepet.pipeline.workspace import Workspace
+from interactivepet.preprocessing.crop import find_crop
+from interactivepet.preprocessing.pipeline import preprocess
 from interactivepet.training.batches import StoredCase
 
 __all__ = ["OUT_OF_FOLD_THRESHOLD", "Validation", "validate_fold"]
+
+logger = logging.getLogger(__name__)
 
 OUT_OF_FOLD_THRESHOLD = 0.5
 """Of the Dice on the fold's card; the choice of the ensemble tries others."""
@@ -40,7 +46,7 @@ class Validation:
     """How a fold did on the cases that it never saw.
 
     Attributes:
-        dice: click mode -> case -> mean Dice over the labels.
+        dice: click mode -> case -> mean Dice over the labels; a mode that no case was predicted in is not there.
         pictures: case -> PNG file's bytes, of the worst cases, the worst first.
     """
 
@@ -50,7 +56,7 @@ class Validation:
     @property
     def means(self) -> dict[str, float]:
         """Click mode -> mean Dice over the cases."""
-        return {mode: _mean(cases) for mode, cases in self.dice.items()}
+        return {mode: fmean(cases.values()) for mode, cases in self.dice.items()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +79,9 @@ def validate_fold(
 ) -> Validation:
     """Predict cases with none and with their stored clicks; write the probabilities and draw the worst.
 
+    A plan that crops to clicks is judged as it is used: the crop knows the clicks alone, and a case without any is
+    left out, as it would be refused.
+
     Args:
         workspace: of the task.
         plan: of the configuration.
@@ -82,7 +91,7 @@ def validate_fold(
         progress_position: line of the progress bar.
     """
     manifest = read_manifest(workspace.raw)
-    dice: dict[str, dict[str, float]] = {mode: {} for mode in CLICK_MODES}
+    dice: dict[str, dict[str, float]] = {}
     worst: list[_Shown] = []
     bar = tqdm(
         cases,
@@ -99,28 +108,40 @@ def validate_fold(
             folder = workspace.out_of_fold(plan.configuration, fold, mode=mode)
             write_array(folder / f"{name}.b2nd", prediction.probabilities[1:].astype(np.float16))
             mask = to_segmentation(prediction, threshold=OUT_OF_FOLD_THRESHOLD).mask
-            dice[mode][name] = mean_case_dice(mask, reference, labels=plan.label_values)
+            found = mean_case_dice(mask, reference, labels=plan.label_values)
+            dice.setdefault(mode, {})[name] = found
             if mode == "extreme":
-                worst = sorted([*worst, _Shown(case, dice[mode][name], mask)], key=lambda s: s.dice)[:MOST_PICTURES]
-        bar.set_postfix(none=f"{_mean(dice['none']):.3f}", clicks=f"{_mean(dice['extreme']):.3f}")
+                worst = sorted([*worst, _Shown(case, found, mask)], key=lambda s: s.dice)[:MOST_PICTURES]
+        bar.set_postfix({mode: f"{fmean(cases.values()):.3f}" for mode, cases in dice.items()})
     return Validation(dice, {s.case.record.id: _draw(workspace, manifest, shown=s, plan=plan) for s in worst})
-
-
-def _mean(dice: Mapping[str, float]) -> float:
-    return float(np.mean(list(dice.values())))
 
 
 def _predict_case(
     workspace: Workspace, plan: Plan, *, case: StoredCase, segmenter: NetworkSegmenter
 ) -> dict[ClickMode, Prediction]:
     """Predict a case in every click mode, on the scanner's grid; without clicks both modes are one."""
+    if plan.crop.region == "clicks":
+        return _predict_clicked(workspace, plan, case=case, segmenter=segmenter)
     ready = read_preprocessed(workspace, plan, record=case.record)
-    none = return_to_scanner(segmenter.predict(ready, (), previous=case.coarse.get("none")), ready.trace)
+    none = return_to_scanner(segmenter.predict(ready, (), previous=case.load_coarse("none")), ready.trace)
     clicks = case.record.clicks
     if not clicks:
         return {"none": none, "extreme": none}
-    found = segmenter.predict(ready, clicks, previous=case.coarse.get("extreme"))
+    found = segmenter.predict(ready, clicks, previous=case.load_coarse("extreme"))
     return {"none": none, "extreme": return_to_scanner(found, ready.trace)}
+
+
+def _predict_clicked(
+    workspace: Workspace, plan: Plan, *, case: StoredCase, segmenter: NetworkSegmenter
+) -> dict[ClickMode, Prediction]:
+    """Predict a case that is cropped to its clicks; the stored one is cropped to its label as well."""
+    record = case.record
+    if not record.clicks:
+        logger.warning("%s: no clicks, which this plan crops to; left out of the validation", record.id)
+        return {}
+    raw = read_case(workspace.raw, read_manifest(workspace.raw).entry(record.id), with_label=False)
+    ready = preprocess(raw, plan, box=find_crop(raw, plan, clicks=record.clicks))
+    return {"extreme": return_to_scanner(segmenter.predict(ready, record.clicks), ready.trace)}
 
 
 def _draw(workspace: Workspace, manifest: DatasetManifest, *, shown: _Shown, plan: Plan) -> bytes:

@@ -7,17 +7,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from interactivepet.core.geometry import Shape
-from interactivepet.core.plan import MemoryEstimate, NetworkPlan, UNetPlan
+from interactivepet.core.plan import MemoryEstimate, NetworkPlan, Optimizer, UNetPlan
 from interactivepet.planning.layers import Grid, Layer, list_unet_layers
 from interactivepet.planning.transformers import list_transformer_layers
 
-__all__ = ["Cost", "estimate_cost", "list_layers"]
+__all__ = ["Cost", "estimate_cost", "list_layers", "list_losses"]
 
 FLOAT32 = 4
-"""Bytes of weights, gradients, momentum, the loss and, without autocast, activations."""
+"""Bytes of weights, gradients, the optimiser's states, the loss and, without autocast, activations."""
 
 BFLOAT16 = 2
 """Bytes of activations under autocast."""
+
+OPTIMIZER_STATES: dict[Optimizer, int] = {"sgd": 1, "adamw": 2}
+"""Values that an optimiser keeps for each weight: momentum, or the means of the gradient and of its square."""
 
 TARGET_BYTES = 1
 """Of a voxel's label: uint8."""
@@ -49,7 +52,7 @@ class Cost:
     """What one training step takes.
 
     Attributes:
-        memory: peak of weights, gradients, momentum, stored activations and the largest workspace.
+        memory: peak of weights, gradients, the optimiser's states, stored activations and the largest workspace.
         gigaflops: multiply-adds times two, forward and backward.
     """
 
@@ -57,8 +60,8 @@ class Cost:
     gigaflops: float
 
 
-def estimate_cost(patch: Shape, network: NetworkPlan, *, batch_size: int) -> Cost:
-    """Estimate one training step with SGD; AdamW and a moving average keep the weights once more each.
+def estimate_cost(patch: Shape, network: NetworkPlan, *, batch_size: int, optimizer: Optimizer = "sgd") -> Cost:
+    """Estimate one training step; a moving average, which is not counted, keeps the weights once more.
 
     The layers are run through backwards as autograd does: what they keep is released, the gradients of their weights
     are added, and the largest sum is the peak. On a CPU what torch allocates is met within 4 %, and resident memory,
@@ -68,12 +71,14 @@ def estimate_cost(patch: Shape, network: NetworkPlan, *, batch_size: int) -> Cos
         patch: (I, J, K) voxels, multiples of the network's divisor.
         network: a U-Net or a transformer.
         batch_size: patches in a batch.
+        optimizer: of the training.
     """
     grid = (batch_size, *patch)
-    layers = [*list_layers(network, grid), *_list_losses(network, grid)]
+    layers = [*list_layers(network, grid), *list_losses(network, grid)]
     fixed = math.prod(grid) * (FLOAT32 * network.input_channels + TARGET_BYTES)
     float32, mixed = (
-        CONSTANT_BYTES + fixed + _find_peak(layers, activation_bytes=size) for size in (FLOAT32, BFLOAT16)
+        CONSTANT_BYTES + fixed + _find_peak(layers, activation_bytes=size, n_states=OPTIMIZER_STATES[optimizer])
+        for size in (FLOAT32, BFLOAT16)
     )
     # forward once, backward twice: by the inputs and by the weights
     gigaflops = 3 * 2 * sum(layer.multiply_adds for layer in layers) / 1e9
@@ -87,9 +92,12 @@ def list_layers(network: NetworkPlan, grid: Grid) -> list[Layer]:
     return list(list_transformer_layers(network, grid))
 
 
-def _list_losses(network: NetworkPlan, grid: Grid) -> Iterator[Layer]:
-    """List the losses of all resolutions but the coarsest, which does not count unless it is the only one."""
-    strides = network.strides[1:-1] if isinstance(network, UNetPlan) else ()
+def list_losses(network: NetworkPlan, grid: Grid) -> Iterator[Layer]:
+    """List the losses of all outputs but the coarsest, which does not count unless it is the only one.
+
+    A U-Net has an output on every stage but its last one, the bottleneck.
+    """
+    strides = network.strides[1:-2] if isinstance(network, UNetPlan) else ()
     voxels = math.prod(grid)
     for stride in ((1, 1, 1), *strides):
         voxels //= math.prod(stride)
@@ -97,12 +105,12 @@ def _list_losses(network: NetworkPlan, grid: Grid) -> Iterator[Layer]:
         yield Layer(saved_float32=(classes,) * SAVED_BY_LOSS, working_float32=(classes,) * WORKING_OF_LOSS)
 
 
-def _find_peak(layers: list[Layer], *, activation_bytes: int) -> float:
-    """Give the peak in bytes of the backward pass, weights and momentum included."""
+def _find_peak(layers: list[Layer], *, activation_bytes: int, n_states: int) -> float:
+    """Give the peak in bytes of the backward pass, weights and `n_states` of the optimiser a weight included."""
     is_mixed = activation_bytes != FLOAT32
     n_weights = sum(layer.n_weights for layer in layers)
     saved = [_sum_saved(layer, activation_bytes, is_mixed=is_mixed) for layer in layers]
-    live = 2 * FLOAT32 * n_weights + sum(saved)
+    live = (1 + n_states) * FLOAT32 * n_weights + sum(saved)
     peak = live
     for layer, released in zip(reversed(layers), reversed(saved), strict=True):
         working = _resident(layer.working, activation_bytes) + _resident(layer.working_float32, FLOAT32)

@@ -104,8 +104,7 @@ def find_grids(
     full = _find_full_grid(extents, spec)
     if wanted is None:
         wanted = _choose_configurations(extents, full, cropped=cropped)
-    if "3d_cascade" in wanted and "3d_lowres" not in wanted:
-        raise PlanError("3d_cascade refines the masks of 3d_lowres; ask for both")
+    _check_wanted(wanted, is_fixed=extents.target_shape is not None)
     grids: dict[Configuration, Grid] = {}
     for name in wanted:
         if name == "2d":
@@ -115,6 +114,16 @@ def find_grids(
         else:
             grids[name] = full
     return grids
+
+
+def _check_wanted(wanted: tuple[Configuration, ...], *, is_fixed: bool) -> None:
+    if "3d_cascade" in wanted and not {"3d_lowres", "3d_fullres"}.issubset(wanted):
+        raise PlanError("3d_cascade refines the masks of 3d_lowres on the cases of 3d_fullres; ask for all three")
+    if "3d_lowres" in wanted and is_fixed:
+        raise PlanError(
+            "3d_lowres has a coarser grid, but every case is resampled to one shape; leave out 3d_lowres and "
+            "3d_cascade, or --target-shape"
+        )
 
 
 def _check_flat(wanted: tuple[Configuration, ...]) -> None:

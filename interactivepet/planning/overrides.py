@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from interactivepet.core.artefact import explain_refusal
-from interactivepet.core.plan import Configuration, ConfigurationPlan, Plans
+from interactivepet.core.plan import PREPROCESSING_FIELDS, Configuration, ConfigurationPlan, Plans
 from interactivepet.errors import PlanError
 from interactivepet.planning.budgets import BUDGETS
 from interactivepet.planning.cost import estimate_cost
@@ -62,7 +62,7 @@ def apply_overrides(plans: Plans, overrides: Sequence[str]) -> Plans:
     Args:
         plans: to change.
         overrides: `KEY=VALUE` or `CONFIGURATION:KEY=VALUE`. Keys are dotted, as `training.batch_size`; a value is
-            JSON, a list with commas, or a word.
+            JSON, a list with commas, or a word. What preprocessing of `3d_fullres` follows is set in `3d_cascade` too.
 
     Raises:
         PlanError: a key or configuration is not known, or the values are impossible together.
@@ -100,7 +100,9 @@ def _parse_value(text: str) -> object:
 
 def _concerns(override: _Override, name: Configuration, plans: Plans) -> bool:
     if override.configuration is not None:
-        return override.configuration == name
+        # the cascade is trained on the cases of the full resolution
+        shared = override.configuration == "3d_fullres" and override.path[0] in PREPROCESSING_FIELDS
+        return override.configuration == name or (shared and name == "3d_cascade")
     if override.path[0] not in GRID_KEYS:
         return True
     return name == plans.default or (name == "3d_cascade" and plans.default == "3d_fullres")
@@ -124,9 +126,11 @@ def _change(plans: Plans, name: Configuration, overrides: Sequence[_Override]) -
         raise PlanError(f"{name}: {' '.join(o.text for o in overrides)}: {reason}") from error
     if any(o.path[0] == "memory" for o in overrides):
         return changed
-    batch_size = changed.training.batch_size
-    memory = estimate_cost(changed.patch_size, changed.network, batch_size=batch_size).memory
-    return changed.model_copy(update={"memory": memory})
+    training = changed.training
+    cost = estimate_cost(
+        changed.patch_size, changed.network, batch_size=training.batch_size, optimizer=training.optimizer
+    )
+    return changed.model_copy(update={"memory": cost.memory})
 
 
 def _set(content: dict[str, Any], override: _Override) -> None:

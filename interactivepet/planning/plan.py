@@ -23,7 +23,6 @@ from interactivepet.core.plan import (
 )
 from interactivepet.errors import PlanError
 from interactivepet.planning.budgets import BUDGETS, MemoryBudget
-from interactivepet.planning.cost import estimate_cost
 from interactivepet.planning.grids import Extents, Grid, find_grids
 from interactivepet.planning.rules import (
     choose_crop,
@@ -40,13 +39,12 @@ from interactivepet.planning.sizing import NetworkSpec, fit_batch
 __all__ = ["BUDGETS", "DEFAULT_OPTIONS", "MemoryBudget", "PlanOptions", "Scheme", "make_plans"]
 
 TRANSFORMER_TRAINING: Mapping[str, object] = {
-    "optimizer": "adamw",
     "learning_rate": 1e-4,
     "weight_decay": 1e-5,
     "schedule": "cosine",
     "warm_up": 0.05,
 }
-"""Transformers hardly learn by SGD at the rate of U-Nets; these are the values of UNETR (Hatamizadeh 2022) and
+"""By AdamW; these are the values of UNETR (Hatamizadeh 2022) and
 Swin UNETR (Tang 2022)."""
 
 Scheme = Literal["ct", "suv", "zscore", "minmax"]
@@ -128,7 +126,6 @@ def make_plans(
 def _make_configuration(
     fingerprint: Fingerprint, grid: Grid, *, spec: NetworkSpec, crop: CropPlan, options: PlanOptions
 ) -> ConfigurationPlan:
-    network = spec.make_network(grid.patch, grid.spacing)
     n_voxels = len(fingerprint.cases) * int(np.prod(grid.median))
     batch = fit_batch(grid.patch, grid.spacing, spec=spec, n_voxels=n_voxels, worth=grid.batch)
     noise_mm = 0.5 * measure_voxel_edge_mm(fingerprint, grid.spacing)
@@ -139,7 +136,7 @@ def _make_configuration(
         patch_size=grid.patch,
         crop=crop,
         normalisation=choose_normalisation(fingerprint, options.normalise),
-        network=network,
+        network=spec.make_network(grid.patch, grid.spacing),
         guidance=choose_guidance(fingerprint, grid.spacing),
         training=_choose_training(
             spec,
@@ -150,7 +147,7 @@ def _make_configuration(
                 noise_mm, interactive=crop.region == "clicks", is_flat=bool(find_flat_axes(fingerprint))
             ),
         ),
-        memory=estimate_cost(grid.patch, network, batch_size=batch).memory,
+        memory=spec.estimate(grid.patch, grid.spacing, batch_size=batch).memory,
         reasons={
             **grid.reasons,
             "guidance": "1.5 voxels or a tenth of a typical radius; at most half a small one; at least one voxel",
@@ -166,6 +163,7 @@ def _choose_training(
         batch_size=batch_size,
         epochs=spec.budget.epochs,
         iterations_per_epoch=spec.budget.iterations_per_epoch,
+        optimizer=spec.optimizer,
         negatives=negatives,
         # a picture that is seen whole tells organs apart by where they are: only left and right change places
         mirror_axes=(0,) if is_flat else (0, 1, 2),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from interactivepet.core.plan import ClickSampling, Plans, TrainingPlan, UNetPlan
+from interactivepet.core.plan import ClickSampling, Optimizer, Plans, TrainingPlan, UNetPlan
 from interactivepet.core.promptable import N_PROMPT_CHANNELS, PromptablePlan, PromptEncoding, StartingModel
 from interactivepet.errors import PlanError
 from interactivepet.planning.budgets import BUDGETS, MemoryBudget, fits
 from interactivepet.planning.cost import estimate_cost
+from interactivepet.planning.sizing import RESIDUAL_BLOCKS
 
 __all__ = ["make_promptable_plan"]
 
@@ -20,9 +21,6 @@ better, and 48 and less impossible. On a CPU 64 is what can be trained."""
 BASE_FEATURES = (32, 16, 12, 8)
 """Feature maps of the finest stage; a wide network goes before a large patch."""
 
-RESIDUAL_BLOCKS = (1, 3, 4, 6, 6, 6)
-"""Of the stages of nnU-Net's residual encoder L, which nnInteractive's own model is."""
-
 COARSEST_EDGE = 4
 """Voxels that the coarsest stage is wide, or a little more."""
 
@@ -31,11 +29,13 @@ BATCH_SIZE = 2
 STEP_SHARE = 0.5
 """Of the budget's arithmetic; the rest goes to the predictions that prompts correct."""
 
+OPTIMIZER: Optimizer = "adamw"
+
 LEARNING_RATE = 2e-3
-"""Of AdamW from random weights."""
+"""From random weights."""
 
 TUNING_RATE = 2e-4
-"""Of AdamW from a trained model's weights."""
+"""From a trained model's weights."""
 
 WARM_UP = 0.02
 """Share of the iterations in which the rate rises: AdamW knows no gradient at its first step."""
@@ -67,13 +67,13 @@ def make_promptable_plan(plans: Plans, *, start: StartingModel | None = None) ->
             batch_size=BATCH_SIZE,
             epochs=budget.epochs,
             iterations_per_epoch=budget.iterations_per_epoch,
-            optimizer="adamw",
+            optimizer=OPTIMIZER,
             learning_rate=LEARNING_RATE if start is None else TUNING_RATE,
             warm_up=WARM_UP,
             mirror_axes=plans.plan(plans.default).training.mirror_axes,
             clicks=ClickSampling(noise_mm=0.0),
         ),
-        memory=estimate_cost(edges, network, batch_size=BATCH_SIZE).memory,
+        memory=estimate_cost(edges, network, batch_size=BATCH_SIZE, optimizer=OPTIMIZER).memory,
         prompts=PromptEncoding() if start is None else start.prompts,
         pretrained="" if start is None else start.sha256,
     )
@@ -82,7 +82,7 @@ def make_promptable_plan(plans: Plans, *, start: StartingModel | None = None) ->
 def _choose_network(budget: MemoryBudget, *, where: str) -> tuple[tuple[int, int, int], UNetPlan]:
     limits = replace(budget, gigaflops=STEP_SHARE * budget.gigaflops)
     for edges, network in _list_candidates(budget):
-        if fits(estimate_cost(edges, network, batch_size=BATCH_SIZE), limits):
+        if fits(estimate_cost(edges, network, batch_size=BATCH_SIZE, optimizer=OPTIMIZER), limits):
             return edges, network
     raise PlanError(f"{where}: no promptable network fits; plan the task with a larger --budget")
 
@@ -96,7 +96,10 @@ def _list_candidates(budget: MemoryBudget) -> Iterator[tuple[tuple[int, int, int
 
 
 def _make_network(edge: int, base: int, *, budget: MemoryBudget) -> UNetPlan:
-    """Make a U-Net that halves the patch until it is `COARSEST_EDGE` wide; residual on graphics cards."""
+    """Make a U-Net that halves the patch until it is `COARSEST_EDGE` wide.
+
+    On graphics cards its encoder is residual, nnU-Net's L, as that of nnInteractive's own model.
+    """
     n_stages = 1
     while edge % 2 ** (n_stages) == 0 and edge // 2**n_stages >= COARSEST_EDGE:
         n_stages += 1

@@ -30,7 +30,8 @@ def complete_request(
 ) -> tuple[Budget, Architecture, PlanOptions]:
     """Fill what is not asked for with what the present plans were made with, for the case that they are made anew.
 
-    Configurations are left to the rules, since another budget calls for others.
+    Configurations are left to the rules, since another budget calls for others; so is the normalisation unless it is
+    `minmax`, since the plans do not tell what was asked for from what the intensities called for.
     """
     own = present.configurations[present.default]
     filled = replace(

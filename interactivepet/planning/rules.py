@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 ANISOTROPIC_RATIO = 3.0
-"""nnU-Net (Isensee 2021): a task is anisotropic when its coarsest axis is this many times coarser ..."""
+"""A task is anisotropic when its coarsest axis is this many times coarser than its finest (Isensee 2021) ..."""
 
 COARSE_PERCENTILE = 10.0
 """... and then that axis gets this percentile of the spacings, so that thick slices do not blur thin ones."""
@@ -49,10 +49,11 @@ def find_flat_axes(fingerprint: Fingerprint) -> tuple[int, ...]:
 
 
 def choose_spacing(spacings: Sequence[Spacing]) -> Spacing:
-    """Choose the target spacing: the median, with nnU-Net's exception for an anisotropic axis.
+    """Choose the target spacing: the median, with an exception for an anisotropic axis.
 
     When the coarsest axis is more than `ANISOTROPIC_RATIO` times coarser than the finest, it takes the
-    `COARSE_PERCENTILE` of the cases, but never becomes finer than the other axes.
+    `COARSE_PERCENTILE` of the cases, but never becomes finer than the other axes. nnU-Net's code compares with the
+    coarser of the other two, and wants as many times fewer voxels along that axis besides.
     """
     values = np.asarray(spacings)
     target = np.median(values, axis=0)

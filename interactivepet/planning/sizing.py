@@ -8,13 +8,21 @@ from functools import lru_cache
 import numpy as np
 
 from interactivepet.core.geometry import Shape, Spacing
-from interactivepet.core.plan import Architecture, NetworkPlan, TransformerPlan, UNetPlan
+from interactivepet.core.plan import Architecture, NetworkPlan, Optimizer, TransformerPlan, UNetPlan
 from interactivepet.errors import PlanError
 from interactivepet.planning.budgets import MemoryBudget, fits, get_memory_gb
 from interactivepet.planning.cost import Cost, estimate_cost
 from interactivepet.planning.topology import find_topology, grow_patch
 
-__all__ = ["MAXIMUM_BATCH_SHARE", "SMALLEST_BATCH", "NetworkSpec", "cover_shape", "fit_batch", "fit_patch"]
+__all__ = [
+    "MAXIMUM_BATCH_SHARE",
+    "RESIDUAL_BLOCKS",
+    "SMALLEST_BATCH",
+    "NetworkSpec",
+    "cover_shape",
+    "fit_batch",
+    "fit_patch",
+]
 
 SMALLEST_BATCH = 2
 """A larger patch comes before a larger batch, but a step on a single sample is too noisy (nnU-Net)."""
@@ -56,6 +64,11 @@ class NetworkSpec:
         """Whether the architecture is one of MONAI's transformers."""
         return self.architecture in TRANSFORMER_STEPS
 
+    @property
+    def optimizer(self) -> Optimizer:
+        """What it is trained by: transformers hardly learn by SGD."""
+        return "adamw" if self.is_transformer else "sgd"
+
     def make_network(self, patch: Shape, spacing: Spacing) -> NetworkPlan:
         """Make the network for a patch that `fit_patch` or `cover_shape` gave."""
         if self.is_transformer:
@@ -91,13 +104,17 @@ class NetworkSpec:
 
     def fits(self, patch: Shape, spacing: Spacing, *, batch_size: int) -> bool:
         """Whether a step on this patch stays within the budget."""
-        return fits(_estimate(patch, self.make_network(patch, spacing), batch_size), self.budget)
+        return fits(self.estimate(patch, spacing, batch_size=batch_size), self.budget)
+
+    def estimate(self, patch: Shape, spacing: Spacing, *, batch_size: int) -> Cost:
+        """Estimate a training step on this patch."""
+        return _estimate(patch, self.make_network(patch, spacing), batch_size, self.optimizer)
 
 
 @lru_cache(maxsize=1024)
-def _estimate(patch: Shape, network: NetworkPlan, batch_size: int) -> Cost:
+def _estimate(patch: Shape, network: NetworkPlan, batch_size: int, optimizer: Optimizer) -> Cost:
     """Remember the costs: grids of many spacings try the same patches."""
-    return estimate_cost(patch, network, batch_size=batch_size)
+    return estimate_cost(patch, network, batch_size=batch_size, optimizer=optimizer)
 
 
 def fit_patch(bound: Shape, spacing: Spacing, *, spec: NetworkSpec, reach_mm: float = np.inf) -> Shape:
@@ -134,7 +151,7 @@ def _widen(patch: Shape, spacing: Spacing, *, spec: NetworkSpec, limit: Shape) -
 
 
 def _refuse(patch: Shape, spacing: Spacing, spec: NetworkSpec) -> PlanError:
-    cost = estimate_cost(patch, spec.make_network(patch, spacing), batch_size=SMALLEST_BATCH)
+    cost = spec.estimate(patch, spacing, batch_size=SMALLEST_BATCH)
     return PlanError(
         f"the smallest patch {patch} with {spec.n_inputs} input channels needs {get_memory_gb(cost, spec.budget):.1f} "
         f"GB and {cost.gigaflops:.0f} GFLOP a step; the budget allows {spec.budget.memory_gb} GB and "

@@ -133,9 +133,9 @@ def _reduce(mask: Mask, rule: PostprocessingRule, *, voxels: Voxels, voxel_volum
 def _find_clicked_voxels(clicks: Sequence[Click], geometry: Geometry, *, label: int, start: Shape) -> Voxels:
     """Give the voxels (N, 3), counted from `start`, that hold the positive clicks of a label."""
     positions = [c.position_mm for c in clicks if c.is_positive and c.label == label]
-    indices = geometry.to_voxel(np.reshape(positions, (-1, 3)))
-    voxels: Voxels = np.floor(indices + 0.5).astype(np.int64) - np.asarray(start)
-    return voxels
+    voxels = [geometry.find_voxel(position) for position in positions if geometry.contains(position)]
+    relative: Voxels = np.reshape(voxels, (-1, 3)).astype(np.int64) - np.asarray(start)
+    return relative
 
 
 def _find_components(mask: Mask) -> tuple[npt.NDArray[np.unsignedinteger], int]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-
-import numpy as np
+from functools import reduce
 
 from interactivepet.core.case import Case, find_body_box
 from interactivepet.core.geometry import BoundingBox, Geometry, Shape
@@ -45,7 +44,7 @@ def find_crop(case: Case, plan: Plan, *, clicks: Sequence[Click]) -> BoundingBox
     marked = _find_marked(case, clicks)
     if marked is not None:
         # Where somebody pointed is kept even when it is background.
-        return _intersect(marked.grown(margin, within=shape), _unite(body, marked))
+        return _intersect(marked.grown(margin, within=shape), body.union(marked))
     if case.label is None:
         raise InteractionError(
             f"{case.id}: no clicks, but this plan crops to them (crop.region is clicks); place at least one click, "
@@ -56,21 +55,11 @@ def find_crop(case: Case, plan: Plan, *, clicks: Sequence[Click]) -> BoundingBox
 
 def _find_marked(case: Case, clicks: Sequence[Click]) -> BoundingBox | None:
     """Find the box of label and clicks; None when there are neither."""
-    boxes = [] if case.label is None else [BoundingBox.of(case.label > 0)]
-    last = np.asarray(case.geometry.shape) - 1
-    for click in clicks:
-        i, j, k = (int(n) for n in np.clip(np.rint(case.geometry.to_voxel(click.position_mm)), 0, last))
-        boxes.append(BoundingBox((i, j, k), (i + 1, j + 1, k + 1)))
-    found: BoundingBox | None = None
-    for box in boxes:
-        if box is not None:
-            found = box if found is None else _unite(found, box)
-    return found
-
-
-def _unite(a: BoundingBox, b: BoundingBox) -> BoundingBox:
-    i, j, k = ((min(s, t), max(u, v)) for s, t, u, v in zip(a.start, b.start, a.stop, b.stop, strict=True))
-    return BoundingBox((i[0], j[0], k[0]), (i[1], j[1], k[1]))
+    boxes = [BoundingBox.of_voxel(case.geometry.find_voxel(click.position_mm)) for click in clicks]
+    labelled = None if case.label is None else BoundingBox.of(case.label > 0)
+    if labelled is not None:
+        boxes.append(labelled)
+    return reduce(BoundingBox.union, boxes) if boxes else None
 
 
 def _intersect(a: BoundingBox, b: BoundingBox) -> BoundingBox:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from interactivepet.core.geometry import Shape, Spacing
+from interactivepet.core.geometry import Shape
 from interactivepet.core.plan import Plan
 from interactivepet.training.augment import BLUR_VOXELS, NO_BLUR_VOXELS, ROTATION_RAD, SCALING, SPATIAL_PROBABILITY
 
@@ -87,21 +87,22 @@ class SpatialDraw:
         chance: Chance,
         patch: Shape,
         *,
-        spacing_mm: Spacing,
+        spacing_mm: Tensor,
         elastic_probability: float,
         mirror_axes: Sequence[int] = (0, 1, 2),
     ) -> Self:
         """Draw as `augment` does, but rotate in millimetres, so that coarse axes are not sheared.
 
+        The spacing (N, 3) is each sample's own: where all cases get one shape, it differs by a factor.
         An axis of one voxel is neither rotated into, nor displaced along, nor mirrored.
         """
         device = chance.generator.device
-        long, spacing = _send([n > 1 for n in patch], device), _send(spacing_mm, device)
+        long, spacing = _send([n > 1 for n in patch], device), spacing_mm.to(device, non_blocking=True)
         turns = _send([all(patch[other] > 1 for other in range(3) if other != axis) for axis in range(3)], device)
         rotated, scaled = chance.hits(SPATIAL_PROBABILITY, chance.n), chance.hits(SPATIAL_PROBABILITY, chance.n)
         angles = chance.uniform(-ROTATION_RAD, ROTATION_RAD, chance.n, 3) * turns * rotated[:, None]
         zoom = torch.where(scaled, chance.uniform(*SCALING, chance.n), 1.0)
-        affine = _make_rotation(angles) * spacing / spacing[:, None] * zoom[:, None, None]
+        affine = _make_rotation(angles) * spacing[:, None] / spacing[..., None] * zoom[:, None, None]
         moved, offset = rotated | scaled, None
         if elastic_probability > 0:
             deformed = chance.hits(elastic_probability, chance.n)
@@ -156,7 +157,7 @@ class DeviceAugmentation:
     """Augments batches that were cut with `augment.find_source_shape` and not augmented before.
 
     Attributes:
-        plan: patch, spacing, channels and labels.
+        plan: patch, channels and labels.
         elastic_probability: share of the samples that are deformed; `augment` deforms none.
     """
 
@@ -168,7 +169,8 @@ class DeviceAugmentation:
 
         Args:
             batch: `data` (N, C + 3 L, *source) float32: image, guidance and previous mask; `target` (N, *source),
-                integer label values. The patch is the middle of the source region.
+                integer label values; `spacing_mm` (N, 3) of the samples' voxels, on the host. The patch is the middle
+                of the source region.
             generator: on the device of the batch.
 
         Returns:
@@ -179,7 +181,7 @@ class DeviceAugmentation:
         spatial = SpatialDraw.draw(
             chance,
             plan.patch_size,
-            spacing_mm=plan.spacing_mm,
+            spacing_mm=batch["spacing_mm"],
             elastic_probability=self.elastic_probability,
             mirror_axes=plan.training.mirror_axes,
         )

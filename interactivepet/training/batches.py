@@ -18,7 +18,6 @@ from interactivepet.core.plan import Plan
 from interactivepet.core.preprocessed import CaseRecord
 from interactivepet.dataset.arrays import open_array
 from interactivepet.guidance.encode import encode_mask, encode_points
-from interactivepet.guidance.region import find_guided_box
 from interactivepet.guidance.simulate import draw_inside, draw_negative
 from interactivepet.training.augment import Augmentation, Patch, find_source_shape
 
@@ -44,11 +43,13 @@ class StoredCase:
         record: what lies beside the volume.
         path: of the volume.
         coarse_paths: of the first step's masks by click mode, when this is the second step of a cascade.
+        guided: the box of those masks and of the clicks.
     """
 
     record: CaseRecord
     path: Path
     coarse_paths: Mapping[ClickMode, Path] = field(default_factory=dict)
+    guided: BoundingBox | None = None
 
     @cached_property
     def volume(self) -> Any:
@@ -61,27 +62,17 @@ class StoredCase:
         geometry = self.record.resampled.geometry()
         return tuple((geometry.to_voxel(c.position_mm), c.label, c.is_positive) for c in self.record.clicks)
 
-    @cached_property
-    def coarse(self) -> Mapping[ClickMode, CoarseMask]:
-        """The first step's masks (I, J, K) of label values on the resampled grid; they are small and kept."""
-        return {
-            mode: open_array(path, command="interactivepet_train -c 3d_cascade")[0].astype(np.uint8)
-            for mode, path in self.coarse_paths.items()
-        }
+    def load_coarse(self, mode: ClickMode) -> CoarseMask | None:
+        """Load the first step's mask (I, J, K) of label values on the resampled grid; None without a first step."""
+        return self._open_coarse(mode)[0] if self.coarse_paths else None
 
-    @cached_property
+    def _open_coarse(self, mode: ClickMode) -> Any:
+        return open_array(self.coarse_paths[mode], command="interactivepet_train -c 3d_cascade")
+
+    @property
     def region(self) -> BoundingBox:
         """The part that patches are drawn from: all of the volume, or what the second step of a cascade looks at."""
-        found = [
-            find_guided_box(mask, self.record.clicks, self.record.resampled.geometry()) for mask in self.coarse.values()
-        ]
-        boxes = [box for box in found if box is not None]
-        if not boxes:
-            return BoundingBox((0, 0, 0), self.record.resampled.shape)
-        starts, stops = np.array([b.start for b in boxes]), np.array([b.stop for b in boxes])
-        i, j, k = (int(n) for n in starts.min(0))
-        x, y, z = (int(n) for n in stops.max(0))
-        return BoundingBox((i, j, k), (x, y, z))
+        return self.guided or BoundingBox((0, 0, 0), self.record.resampled.shape)
 
     def read(self, start: Shape, shape: Shape) -> npt.NDArray[np.float32]:
         """Read a region (C + 1, I, J, K) that may reach beyond the volume, where it is 0."""
@@ -89,7 +80,7 @@ class StoredCase:
 
     def read_coarse(self, start: Shape, shape: Shape, *, mode: ClickMode) -> CoarseMask:
         """Read a region (I, J, K) of the first step's mask."""
-        region: CoarseMask = _read_padded(self.coarse[mode][None], start, shape=shape)[0]
+        region: CoarseMask = _read_padded(self._open_coarse(mode), start, shape=shape)[0]
         return region
 
 
@@ -105,7 +96,7 @@ def _read_padded(volume: Any, start: Shape, *, shape: Shape) -> npt.NDArray[Any]
 
 
 class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
-    """An endless stream of batches for `batchgenerators`' single- and multi-process augmenters."""
+    """An endless stream of batches, as `batchgenerators` has it."""
 
     def __init__(
         self,
@@ -142,35 +133,26 @@ class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
         self._negatives = [case for case in cases if not case.record.foreground]
         self._source = plan.patch_size if augmentation is None else find_source_shape(plan.patch_size)
 
-    def set_thread_id(self, thread_id: int) -> None:
-        """Give each worker process its own stream, and a single thread.
-
-        A forked process has none of the threads that torch started before, and would wait for them for ever.
-        """
-        import torch
-
-        super().set_thread_id(thread_id)
-        torch.set_num_threads(1)
-        self._rng = np.random.default_rng((*self._seed, thread_id))
-
     def generate_train_batch(self) -> dict[str, npt.NDArray[Any]]:
-        """Draw one batch: `data` (N, C + 3 L, I, J, K) float32 and `target` (N, I, J, K) uint8.
+        """Draw one batch: `data` (N, C + 3 L, I, J, K) float32 and `target` (N, I, J, K) uint8, `spacing_mm` (N, 3).
 
         The channels are image, guidance and previous mask; the last is the first step's in a cascade, else 0.
         The target counts the network's outputs: 0 is background, 1 the label of the smallest value.
         """
         # a stream for each sample, so that it does not matter which process draws it; forced ones are last
         streams = list(enumerate(self._rng.spawn(self._n_samples)))[self._rank :: self._n_samples // self.batch_size]
-        patches = [self._draw(rng, on_foreground=i >= self._n_samples - self._n_forced) for i, rng in streams]
+        drawn = [self._draw(rng, on_foreground=i >= self._n_samples - self._n_forced) for i, rng in streams]
+        patches, spacings = zip(*drawn, strict=True)
         shape = (self.batch_size, self._plan.network.input_channels, *patches[0].label.shape)
         data = np.zeros(shape, np.float32)
         for sample, patch in zip(data, patches, strict=True):
             n_image, n_drawn = len(patch.image), len(patch.image) + len(patch.guidance)
             sample[:n_image] = patch.image
             sample[n_image:n_drawn] = patch.guidance
-        return {"data": data, "target": self._classes[np.stack([p.label for p in patches])]}
+        target = self._classes[np.stack([patch.label for patch in patches])]
+        return {"data": data, "target": target, "spacing_mm": np.array(spacings, np.float32)}
 
-    def _draw(self, rng: np.random.Generator, *, on_foreground: bool) -> Patch:
+    def _draw(self, rng: np.random.Generator, *, on_foreground: bool) -> tuple[Patch, Spacing]:
         pool = self._choose_pool(rng, on_foreground=on_foreground)
         case = pool[int(rng.integers(len(pool)))]
         start = _draw_start(case, self._source, patch=self._plan.patch_size, rng=rng, on_foreground=on_foreground)
@@ -181,10 +163,14 @@ class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
         spacing_mm = case.record.resampled.geometry().spacing_mm
         guidance = encode_patch(clicks, self._source, plan=self._plan, spacing_mm=spacing_mm)
         if case.coarse_paths:
-            coarse = case.read_coarse(start, self._source, mode="extreme" if clicks else "none")
+            # the first step saw no clicks or all stored ones; with some of them it is taken to have seen none
+            mode: ClickMode = "extreme" if clicks and len(clicks) == len(case.clicks) else "none"
+            coarse = case.read_coarse(start, self._source, mode=mode)
             guidance = np.concatenate((guidance, encode_mask(coarse, labels=self._plan.label_values)))
         patch = Patch(values[:-1], guidance, label)
-        return patch if self._augmentation is None else self._augmentation.apply(patch, rng)
+        if self._augmentation is not None:
+            patch = self._augmentation.apply(patch, rng)
+        return patch, spacing_mm
 
     def _choose_pool(self, rng: np.random.Generator, *, on_foreground: bool) -> Sequence[StoredCase]:
         """Choose between cases with and without a label, so that the latter make up the planned share of samples.
@@ -291,15 +277,6 @@ def encode_patch(clicks: VoxelClicks, shape: Shape, *, plan: Plan, spacing_mm: S
     return np.stack(maps)
 
 
-def load_cases(
-    folder: Path, records: Mapping[str, CaseRecord], *, coarse: Mapping[ClickMode, Path] | None = None
-) -> list[StoredCase]:
-    """Pair each record with its volume in `folder`, and with the first step's masks in the folders `coarse`."""
-    return [
-        StoredCase(
-            record,
-            folder / f"{name}.b2nd",
-            {mode: masks / f"{name}.b2nd" for mode, masks in (coarse or {}).items()},
-        )
-        for name, record in records.items()
-    ]
+def load_cases(folder: Path, records: Mapping[str, CaseRecord]) -> list[StoredCase]:
+    """Pair each record with its volume in `folder`."""
+    return [StoredCase(record, folder / f"{name}.b2nd") for name, record in records.items()]

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from interactivepet.core.geometry import Spacing
 from interactivepet.core.plan import Plan
 from interactivepet.guidance.encode import CUT_OFF_SCALES
 
@@ -45,6 +44,7 @@ def add_corrections(
     *,
     target: Tensor,
     plan: Plan,
+    spacing_mm: Tensor,
     precision: torch.dtype | None,
     generator: torch.Generator,
     rounds: int,
@@ -58,7 +58,8 @@ def add_corrections(
         network: maps `data` to logits (N, 1 + L, I, J, K), or to a list of them, finest first; in its own mode.
         data: (N, C + 3 L, I, J, K) float32: image, guidance and previous mask.
         target: (N, I, J, K) integer, 0 for the background and 1 ... L for the labels.
-        plan: scale of the guidance, noise of the clicks, spacing.
+        plan: scale of the guidance, noise of the clicks.
+        spacing_mm: (N, 3) of each sample's voxels, on the host: where all cases get one shape, it differs by a factor.
         precision: of autocast; None computes in float32.
         generator: on the device of `data`.
         rounds: clicks that each sample gets at most.
@@ -73,7 +74,7 @@ def add_corrections(
     for _ in range(rounds):
         prediction = _predict(network, corrected, precision=precision)
         errors = find_errors(prediction, target, n_labels=n_labels)
-        guidance = _add_clicks(guidance, errors, plan=plan, generator=generator)
+        guidance = _add_clicks(guidance, errors, plan=plan, spacing_mm=spacing_mm, generator=generator)
         masks = _split_labels(prediction, n_labels).to(data.dtype)
         masks = torch.where(dropped[:, None, None, None, None], first_masks, masks)
         corrected = torch.cat((image, guidance, masks), dim=1)
@@ -111,7 +112,7 @@ def find_errors(prediction: Tensor, target: Tensor, *, n_labels: int) -> Tensor:
     return torch.stack((truth & ~guess, guess & ~truth), dim=2).flatten(1, 2)
 
 
-def measure_depth(masks: Tensor, *, spacing_mm: Spacing) -> Tensor:
+def measure_depth(masks: Tensor, *, spacing_mm: Tensor) -> Tensor:
     """Measure how deep voxels lie in a mask by eroding it with boxes that grow by one edge of the finest axis.
 
     A coarser axis is eroded when the box has grown by another of its voxels, an axis of one voxel never. Outside
@@ -119,49 +120,52 @@ def measure_depth(masks: Tensor, *, spacing_mm: Spacing) -> Tensor:
 
     Args:
         masks: (N, M, I, J, K) bool.
-        spacing_mm: voxel spacing along (i, j, k).
+        spacing_mm: (N, 3) of each sample's voxels along (i, j, k), on the host.
 
     Returns:
         (N, M, I, J, K) uint8: 0 outside of the mask, 1 at its surface, at most 1 + `MOST_DEPTH`.
     """
-    sizes = {axis: spacing_mm[axis] for axis in range(3) if masks.shape[2 + axis] > 1}
-    finest = min(sizes.values(), default=1.0)
+    axes = [axis for axis in range(3) if masks.shape[2 + axis] > 1]
     depth = masks.to(torch.uint8)
-    for step in range(1, MOST_DEPTH + 1):
-        for axis, size in sizes.items():
-            if _count_voxels(step * finest, size) > _count_voxels((step - 1) * finest, size):
-                masks = _erode(masks, 2 + axis)
+    # edges of the finest axis, none longer than 1; spacings that differ in their last digits only are the same
+    share = spacing_mm[:, axes].amin(1, keepdim=True) / spacing_mm[:, axes] if axes else spacing_mm[:, :0]
+    grown = (torch.arange(MOST_DEPTH + 1)[:, None, None] * share + 1e-3).floor().diff(dim=0) > 0
+    for erodes in grown:
+        for axis, chosen in zip(axes, erodes.unbind(1), strict=True):
+            masks = _erode(masks, 2 + axis, chosen)
         depth = depth + masks
     return depth
 
 
-def _count_voxels(length_mm: float, size_mm: float) -> int:
-    # spacings that differ in their last digits only are the same
-    return int(length_mm / size_mm + 1e-3)
-
-
-def _erode(masks: Tensor, axis: int) -> Tensor:
-    """Keep the voxels whose two neighbours along an axis are in the mask as well."""
+def _erode(masks: Tensor, axis: int, chosen: Tensor) -> Tensor:
+    """Keep the voxels whose two neighbours along an axis are in the mask too; all voxels in samples not `chosen` (N,)."""
+    if not chosen.any():
+        return masks
     n = masks.shape[axis]
     eroded = torch.zeros_like(masks)
     if n > 2:
         inner = masks.narrow(axis, 0, n - 2) & masks.narrow(axis, 1, n - 2) & masks.narrow(axis, 2, n - 2)
         eroded.narrow(axis, 1, n - 2).copy_(inner)
-    return eroded
+    if chosen.all():
+        return eroded
+    return torch.where(chosen.to(masks.device, non_blocking=True)[:, None, None, None, None], eroded, masks)
 
 
-def _add_clicks(guidance: Tensor, errors: Tensor, *, plan: Plan, generator: torch.Generator) -> Tensor:
+def _add_clicks(
+    guidance: Tensor, errors: Tensor, *, plan: Plan, spacing_mm: Tensor, generator: torch.Generator
+) -> Tensor:
     """Draw one click into the guidance of each sample that has an error; both are (N, 2 L, I, J, K)."""
-    channel, voxel = _choose_voxel(errors, spacing_mm=plan.spacing_mm, generator=generator)
+    channel, voxel = _choose_voxel(errors, spacing_mm=spacing_mm, generator=generator)
     allowed = errors[torch.arange(len(errors), device=errors.device), channel]
-    points = _displace(voxel, allowed, plan=plan, generator=generator)
-    heat = _encode(points, errors.shape[2:], plan=plan)
+    edges_mm = spacing_mm.to(errors.device, non_blocking=True)
+    points = _displace(voxel, allowed, noise=plan.training.clicks.noise_mm / edges_mm, generator=generator)
+    heat = _encode(points, errors.shape[2:], scale=plan.guidance.scale_mm / edges_mm)
     chosen = torch.arange(errors.shape[1], device=errors.device) == channel[:, None]
     clicked = chosen & errors.flatten(1).any(1, keepdim=True)
     return torch.where(clicked[..., None, None, None], torch.maximum(guidance, heat[:, None]), guidance)
 
 
-def _choose_voxel(errors: Tensor, *, spacing_mm: Spacing, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _choose_voxel(errors: Tensor, *, spacing_mm: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Choose the deepest voxel of all errors of a sample, by chance among equals.
 
     Returns:
@@ -175,29 +179,31 @@ def _choose_voxel(errors: Tensor, *, spacing_mm: Spacing, generator: torch.Gener
     return place // (n_i * n_j * n_k), voxel
 
 
-def _displace(voxel: Tensor, allowed: Tensor, *, plan: Plan, generator: torch.Generator) -> Tensor:
-    """Displace voxels (N, 3) at random where they stay in `allowed`, (N, I, J, K) bool; else leave them."""
-    shape = torch.tensor(allowed.shape[1:])
-    # an image of one slice has no depth to err in
-    scale = plan.training.clicks.noise_mm / torch.tensor(plan.spacing_mm) * (shape > 1)
+def _displace(voxel: Tensor, allowed: Tensor, *, noise: Tensor, generator: torch.Generator) -> Tensor:
+    """Displace voxels (N, 3) by `noise` (N, 3) voxels where they stay in `allowed`, (N, I, J, K) bool; else not."""
+    last = (torch.tensor(allowed.shape[1:]) - 1).to(voxel.device, non_blocking=True)
     step = torch.randn(voxel.shape, generator=generator, device=voxel.device)
-    moved = voxel + step * scale.to(voxel.device, non_blocking=True)
+    # an image of one slice has no depth to err in
+    moved = voxel + step * noise * (last > 0)
     nearest = moved.round().long()
-    last = (shape - 1).to(voxel.device, non_blocking=True)
     inside = torch.minimum(nearest.clamp(min=0), last)
     i, j, k = inside.unbind(1)
     stays = (inside == nearest).all(1) & allowed[torch.arange(len(voxel), device=voxel.device), i, j, k]
     return torch.where(stays[:, None], moved, voxel.to(moved.dtype))
 
 
-def _encode(points: Tensor, shape: torch.Size, *, plan: Plan) -> Tensor:
-    """Draw a Gaussian around one point (3,) a sample, as `guidance.encode.encode_points` does: (N, I, J, K)."""
+def _encode(points: Tensor, shape: torch.Size, *, scale: Tensor) -> Tensor:
+    """Draw a Gaussian around points (N, 3), `scale` (N, 3) voxels wide, as `guidance.encode.encode_points` does.
+
+    Returns:
+        (N, I, J, K).
+    """
     profiles = []
     for axis in range(3):
-        scale = plan.guidance.scale_mm / plan.spacing_mm[axis]
+        width = scale[:, axis, None]
         index = torch.arange(shape[axis], device=points.device)
         distance = (index - points[:, axis, None]).abs()
-        profile = torch.exp(-0.5 * (distance / scale).square())
-        profiles.append(torch.where(distance <= CUT_OFF_SCALES * scale, profile, 0.0))
+        profile = torch.exp(-0.5 * (distance / width).square())
+        profiles.append(torch.where(distance <= CUT_OFF_SCALES * width, profile, 0.0))
     i, j, k = profiles
     return i[:, :, None, None] * j[:, None, :, None] * k[:, None, None, :]

@@ -21,18 +21,20 @@ class FoldData:
         training: cases whose labels the network sees.
         validation: cases that it never sees.
         folder: of checkpoint and weights.
+        coarse_hash: of what the first step's masks were made from, in the second step of a cascade.
     """
 
     index: int
     training: Sequence[StoredCase]
     validation: Sequence[StoredCase]
     folder: Path
+    coarse_hash: str = ""
 
     @property
     def cases_hash(self) -> str:
-        """Hash of who is in which part and of their voxels, labels and clicks."""
+        """Hash of who is in which part and of their voxels, labels and clicks, and of the masks that are refined."""
         parts = [f"{case.record.id}:{case.record.content_hash()}" for case in (*self.training, *self.validation)]
-        return hashlib.sha256("|".join([str(len(self.training)), *parts]).encode()).hexdigest()[:16]
+        return hashlib.sha256("|".join([str(len(self.training)), self.coarse_hash, *parts]).encode()).hexdigest()[:16]
 
     @property
     def checkpoint(self) -> Path:

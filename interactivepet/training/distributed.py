@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from interactivepet.errors import SettingsError, TrainingError
 from interactivepet.networks.precision import choose_device
 
-__all__ = ["ALONE", "Ranks", "open_ranks", "sum_over_ranks"]
+__all__ = ["ALONE", "Ranks", "open_ranks", "sum_over_ranks", "use_device"]
 
 PATIENCE = timedelta(days=1)
 """How long a process waits for another: between folds, all wait for the first one's out-of-fold predictions.
@@ -153,6 +153,14 @@ def _is_lost(error: RuntimeError) -> bool:
     return isinstance(error, dist.DistBackendError) or "gloo" in str(error).lower()
 
 
+def use_device(name: str) -> torch.device:
+    """Choose a device, and make a certain graphics card the one that streams, events and memory are meant for."""
+    device = choose_device(name)
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+    return device
+
+
 @contextmanager
 def open_ranks(device: str) -> Iterator[Ranks]:
     """Join the other processes, if `torchrun` started this one with others; NCCL joins graphics cards, gloo the CPUs.
@@ -169,9 +177,7 @@ def open_ranks(device: str) -> Iterator[Ranks]:
         return
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     ranks = Ranks(*(int(os.environ[name]) for name in names))
-    own = torch.device(ranks.choose_device(device))
-    if own.type == "cuda":
-        torch.cuda.set_device(own)
+    own = use_device(ranks.choose_device(device))
     dist.init_process_group("cpu:gloo,cuda:nccl" if own.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield ranks

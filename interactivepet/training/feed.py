@@ -93,7 +93,7 @@ class Feed(Iterator[Batch]):
         self._batches = batches
 
     def __next__(self) -> Batch:
-        """Give the next batch: `data` (N, channels, I, J, K) float32 and `target` (N, I, J, K) uint8."""
+        """Give the next batch: `data` (N, channels, I, J, K) float32 and `target` (N, I, J, K) uint8, at least."""
         return next(self._batches)
 
     def close(self) -> None:

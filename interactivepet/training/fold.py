@@ -13,7 +13,7 @@ from interactivepet.core.checkpoint import EpochRecord
 from interactivepet.core.plan import Plan
 from interactivepet.errors import TrainingError
 from interactivepet.networks.build import build_network
-from interactivepet.networks.precision import choose_device, describe_device
+from interactivepet.networks.precision import describe_device
 from interactivepet.tracking.tracker import Tracker
 from interactivepet.training.checkpoint import (
     TrainingState,
@@ -25,7 +25,7 @@ from interactivepet.training.checkpoint import (
     save_weights,
 )
 from interactivepet.training.data import FoldData
-from interactivepet.training.distributed import ALONE, Ranks
+from interactivepet.training.distributed import ALONE, Ranks, use_device
 from interactivepet.training.epochs import Run, run_epochs
 from interactivepet.training.explain import explain_failure
 from interactivepet.training.lessons import TrainablePlan, start_network
@@ -163,7 +163,7 @@ def _make_run(plan: TrainablePlan, data: FoldData, *, options: TrainingOptions, 
     is_new = not has_state(data.checkpoint)
     if is_new:
         logger.info("fold %d starts from %s", data.index, start_network(network, plan, pretrained=options.pretrained))
-    engine = make_engine(network, plan, device=choose_device(options.device), compile_network=options.compile_network)
+    engine = make_engine(network, plan, device=use_device(options.device), compile_network=options.compile_network)
     run = Run(engine, plan, data, options, interruption, [], None)
     if not is_new:
         _restore(run)

@@ -22,6 +22,7 @@ from interactivepet.training.correct import add_corrections, draw_rounds
 from interactivepet.training.pretrained import load_pretrained
 
 if TYPE_CHECKING:
+    from interactivepet.training.feed import Batch
     from interactivepet.training.loop import Engine, Prepare
 
 __all__ = ["TrainablePlan", "augments_on_device", "draw_batch", "make_preparation", "start_network"]
@@ -39,7 +40,7 @@ def draw_batch(
     rank: int = 0,
     n_ranks: int = 1,
 ) -> Any:
-    """Draw one batch: `data` and `target`; `augmentation` None draws one for validation.
+    """Draw one batch: `data`, `target` and what `make_preparation` needs; `augmentation` None draws one for validation.
 
     Processes that share batches draw, `n_ranks` of them together, the samples that one would draw of a batch so
     many times as large; a promptable network's have nothing in common.
@@ -95,20 +96,19 @@ def _make_lesson(engine: Engine, plan: Plan, *, seed: Sequence[int]) -> Prepare:
     generator = torch.Generator(engine.device).manual_seed(int(seeds[engine.ranks.rank]))
     augmentation = DeviceAugmentation(plan) if augments_on_device(engine.device, plan) else None
 
-    def prepare(data: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        if augmentation is not None:
-            batch = augmentation({"data": data, "target": target}, generator)
-            data, target = batch["data"], batch["target"]
+    def prepare(batch: Batch) -> tuple[Tensor, Tensor]:
+        changed = batch if augmentation is None else augmentation(batch, generator)
         corrected = add_corrections(
             engine.forward,
-            data,
-            target=target,
+            changed["data"],
+            target=changed["target"],
             plan=plan,
+            spacing_mm=batch["spacing_mm"],
             precision=engine.precision,
             generator=generator,
             rounds=draw_rounds(rng, share=plan.training.clicks.corrected),
         )
-        return corrected, target
+        return corrected, changed["target"]
 
     return prepare
 

@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 GRADIENT_NORM = 12.0
 """Larger gradients are scaled down to this norm (nnU-Net)."""
 
-Prepare = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Changes `data` (N, channels, I, J, K) and `target` (N, I, J, K) of a batch on the device before its step."""
+Prepare = Callable[[Batch], tuple[Tensor, Tensor]]
+"""Makes `data` (N, channels, I, J, K) and `target` (N, I, J, K) for a step from a batch whose own are on the device."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,9 +169,7 @@ def train_epoch(
 
 
 def _train_step(engine: Engine, batch: Batch, *, prepare: Prepare | None) -> Tensor:
-    data, target = _to_device(batch, engine.device)
-    if prepare is not None:
-        data, target = prepare(data, target)
+    data, target = _prepare(batch, engine.device, prepare=prepare)
     engine.optimizer.zero_grad(set_to_none=True)
     with engine.autocast():
         outputs = engine.forward(data)
@@ -197,9 +195,7 @@ def validate_epoch(
     losses, counts = [], []
     with torch.inference_mode():
         for _ in range(n_iterations):
-            data, target = _to_device(next(batches), engine.device)
-            if prepare is not None:
-                data, target = prepare(data, target)
+            data, target = _prepare(next(batches), engine.device, prepare=prepare)
             with engine.autocast():
                 outputs = engine.result(data)
             losses.append(deep_supervision_loss(outputs, target, name=engine.loss))
@@ -221,7 +217,7 @@ def _count(logits: Tensor, target: Tensor) -> Tensor:
     return torch.stack(counts)
 
 
-def _to_device(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
-    data = torch.as_tensor(batch["data"]).to(device, non_blocking=True)
-    target = torch.as_tensor(batch["target"]).to(device, non_blocking=True)
-    return data, target
+def _prepare(batch: Batch, device: torch.device, *, prepare: Prepare | None) -> tuple[Tensor, Tensor]:
+    """Send a batch to the device, all but what the host reads there, and change it."""
+    sent = {name: torch.as_tensor(batch[name]).to(device, non_blocking=True) for name in ("data", "target")}
+    return (sent["data"], sent["target"]) if prepare is None else prepare({**batch, **sent})

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from interactivepet.core.plan import TrainingPlan
@@ -44,18 +43,28 @@ def find_rate(training: TrainingPlan, progress: float) -> float:
 
 
 def make_average(network: nn.Module, training: TrainingPlan) -> AveragedModel | None:
-    """Make the moving average of the weights, if one is planned.
+    """Make the moving average of the weights, if one is planned."""
+    return None if training.ema is None else _MovingAverage(network, highest_decay=training.ema)
 
-    Its decay begins small and grows to the planned one, or the random weights of the start would linger.
+
+class _MovingAverage(AveragedModel):
+    """An average whose decay begins small and grows to the highest, or the random weights of the start would linger.
+
+    torch's own update moves its count of steps to the weights' device and back, and so waits for a graphics card in
+    every step; here the count stays on the host.
     """
-    if training.ema is None:
-        return None
-    highest = training.ema
+
+    def __init__(self, network: nn.Module, *, highest_decay: float) -> None:
+        super().__init__(network)
+        self._highest_decay = highest_decay
 
     @torch.no_grad()
-    def update(average: Sequence[Tensor], current: Sequence[Tensor], n_averaged: Tensor | int) -> None:
-        decay = min(highest, (1.0 + int(n_averaged)) / (10.0 + int(n_averaged)))
-        for mean, value in zip(average, current, strict=True):
+    def update_parameters(self, model: nn.Module) -> None:
+        """Move towards the weights of `model`; the first time, take them."""
+        n = int(self.n_averaged)
+        decay = min(self._highest_decay, (1.0 + n) / (10.0 + n)) if n else 0.0
+        for mean, value in zip(self.module.parameters(), model.parameters(), strict=True):
             mean.lerp_(value, 1.0 - decay)
-
-    return AveragedModel(network, multi_avg_fn=update)
+        for kept, present in zip(self.module.buffers(), model.buffers(), strict=True):
+            kept.copy_(present)
+        self.n_averaged += 1

@@ -33,10 +33,11 @@ def draw_first_batch(run: Run, plan: Plan) -> bytes:
     batch = make_batches(run)[0]
     device = run.engine.device
     data, target = (torch.as_tensor(batch[name]).to(device) for name in ("data", "target"))
+    sent = {**batch, "data": data, "target": target}
     engine = replace(run.engine, forward=run.engine.network)
     prepare = make_preparation(engine, plan, seed=(run.options.seed, run.data.index, 0))
     if prepare is not None:
-        data, target = prepare(data, target)
+        data, target = prepare(sent)
     return draw_batch(
         _split(data[:MOST_SAMPLES], target[:MOST_SAMPLES], plan),
         spacing_mm=plan.spacing_mm,

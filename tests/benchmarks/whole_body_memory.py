@@ -2,8 +2,8 @@
 
 python tests/benchmarks/whole_body_memory.py
 
-The volume is an ellipsoid of noisy tissue with lesions, in two channels of 2.04 x 2.04 x 3 mm, and fills the grid: the
-largest box a patient can have. It is resampled to 1.8 x 1.8 x 2.5 mm, finer in every axis. Each step runs in a
+The volume is a digital patient in two channels, stretched over the whole grid of 2.04 x 2.04 x 3 mm. It is resampled
+to 1.8 x 1.8 x 2.5 mm, finer in every axis. Each step runs in a
 fresh process; memory is the largest resident set of that process, its interpreter and libraries included.
 """
 
@@ -32,11 +32,13 @@ from interactivepet.core.plan import (
     TrainingPlan,
     UNetPlan,
 )
+from interactivepet.dataset.phantom import make_patient
 from interactivepet.dataset.write import write_image, write_mask
 from interactivepet.pipeline.cases import read_records, run_preprocessing
 from interactivepet.pipeline.executor import InlineExecutor
 from interactivepet.pipeline.prepare import run_fingerprint
 from interactivepet.pipeline.workspace import Workspace
+from interactivepet.preprocessing.resample import LINEAR, resample, resample_label
 from interactivepet.preprocessing.restore import restore
 
 TASK, CASE = "Task999_WholeBody", "WHOLE_BODY"
@@ -77,20 +79,16 @@ def make_plan() -> Plan:
 
 
 def write_raw(root: Path) -> None:
+    """Stretch a digital patient over the whole grid, and give him or her a CT: air, and noisy tissue."""
     rng = np.random.default_rng(0)
-    affine = np.diag([*SPACING_MM, 1.0])
+    geometry = Geometry(SHAPE, np.diag([*SPACING_MM, 1.0]))
     folder = root / "raw" / TASK
-    axes = [np.linspace(-1, 1, n, dtype=np.float32) for n in SHAPE]
-    distance = axes[0][:, None, None] ** 2 + axes[1][None, :, None] ** 2 + axes[2][None, None, :] ** 2
-    body = distance <= 1
-    label = np.zeros(SHAPE, np.uint8)
-    for i, j, k in rng.integers((100, 100, 60), (300, 300, 260), size=(20, 3)):
-        label[i - 9 : i + 9, j - 9 : j + 9, k - 6 : k + 6] = 1
-    tissue = body * rng.gamma(4.0, 0.3, SHAPE).astype(np.float32) + 8.0 * label
-    write_image(folder / "imagesTr" / f"{CASE}_0000.nii.gz", tissue[None], geometry=Geometry(SHAPE, affine))
-    density = np.where(body, rng.normal(40.0, 30.0, SHAPE), -1024.0).astype(np.float32)
-    write_image(folder / "imagesTr" / f"{CASE}_0001.nii.gz", density[None], geometry=Geometry(SHAPE, affine))
-    write_mask(folder / "labelsTr" / f"{CASE}.nii.gz", label, geometry=Geometry(SHAPE, affine))
+    image, label, _ = make_patient(rng, n_lesions=(8, 8))
+    uptake = resample(image, SHAPE, order=LINEAR)
+    write_image(folder / "imagesTr" / f"{CASE}_0000.nii.gz", uptake, geometry=geometry)
+    density = np.where(uptake > 0.1, rng.normal(40.0, 30.0, SHAPE), -1024.0).astype(np.float32)
+    write_image(folder / "imagesTr" / f"{CASE}_0001.nii.gz", density, geometry=geometry)
+    write_mask(folder / "labelsTr" / f"{CASE}.nii.gz", resample_label(label, SHAPE), geometry=geometry)
 
 
 def write_manifest(root: Path) -> None:

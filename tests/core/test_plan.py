@@ -7,7 +7,15 @@ import pytest
 from pydantic import ValidationError
 
 from interactivepet.core.artefact import explain_refusal
-from interactivepet.core.plan import ConfigurationPlan, Normalisation, Plan, Plans, TransformerPlan, UNetPlan
+from interactivepet.core.plan import (
+    ConfigurationPlan,
+    MemoryEstimate,
+    Normalisation,
+    Plan,
+    Plans,
+    TransformerPlan,
+    UNetPlan,
+)
 
 NETWORK = {
     "architecture": "plain",
@@ -127,6 +135,22 @@ def test_editing_the_training_keeps_preprocessed_cases_valid(plan: Plan) -> None
     assert edited.content_hash() != plan.content_hash()
 
 
+def test_what_only_tells_the_reader_changes_no_hash(plan: Plan) -> None:
+    told = plan.model_copy(
+        update={
+            "reasons": {"patch_size": "because"},
+            "memory": MemoryEstimate(float32_gb=9.0, mixed_gb=5.0),
+            "normalisation": tuple(rule.model_copy(update={"reason": "because"}) for rule in plan.normalisation),
+        }
+    )
+    assert told.content_hash() == plan.content_hash()
+    assert told.preprocessing_hash() == plan.preprocessing_hash()
+    rules = tuple(rule.model_copy(update={"std": 4.0}) for rule in plan.normalisation)
+    clipped = plan.model_copy(update={"normalisation": rules})
+    assert clipped.content_hash() != plan.content_hash()
+    assert clipped.preprocessing_hash() != plan.preprocessing_hash()
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -155,7 +179,19 @@ def test_an_unknown_budget_or_scheme_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("configurations", "message"),
-    [({"3d_cascade": edit_configuration()}, "3d_lowres, which is missing"), ({"4d": edit_configuration()}, "4d")],
+    [
+        ({"3d_cascade": edit_configuration()}, "missing: 3d_fullres, 3d_lowres"),
+        ({"3d_lowres": edit_configuration(), "3d_cascade": edit_configuration()}, "missing: 3d_fullres"),
+        (
+            {
+                "3d_fullres": edit_configuration(spacing_mm=[2.0, 2.0, 2.0]),
+                "3d_lowres": edit_configuration(),
+                "3d_cascade": edit_configuration(),
+            },
+            "3d_cascade has the cases of 3d_fullres, so spacing_mm must be the same",
+        ),
+        ({"4d": edit_configuration()}, "4d"),
+    ],
 )
 def test_configurations_must_make_sense_together(configurations: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from interactivepet.core.cascade import CoarseMasks
+from interactivepet.core.checkpoint import CheckpointCard
 from interactivepet.core.ensemble import EnsembleRule
 from interactivepet.core.plan import Configuration
 from interactivepet.dataset.arrays import read_array
@@ -61,11 +62,16 @@ def test_two_steps_from_the_plan_to_the_mask(copied: Path) -> None:
         train(copied, name)
 
     masks = read_artefact(workspace.coarse_card, CoarseMasks, command="")
-    assert masks.cases == tuple(f"TINY_{i:03d}" for i in range(6))
+    assert list(masks.cases) == [f"TINY_{i:03d}" for i in range(6)]
     for case in masks.cases:
         fine = read_array(workspace.cases("3d_cascade") / f"{case}.b2nd", command="")
         coarse = read_array(workspace.coarse_masks("extreme") / f"{case}.b2nd", command="")
         assert coarse.shape == (1, *fine.shape[1:])
+        assert coarse.dtype == np.uint8
+        box = masks.cases[case].box()
+        outside = np.ones(fine.shape[1:], bool)
+        outside[box.slices] = False
+        assert not coarse[0][outside].any()
         assert set(np.unique(coarse)) <= {0, 1}
 
     options = make_options(copied)
@@ -74,6 +80,13 @@ def test_two_steps_from_the_plan_to_the_mask(copied: Path) -> None:
     tried = [c.fusion.configurations for c in rule.choices["none"].candidates if c.stage == "configuration"]
     assert tried[:3] == [("3d_fullres",), ("3d_lowres",), ("3d_cascade",)]
     assert len(tried) == 6
+
+    card = read_artefact(workspace.card("3d_lowres", 0), CheckpointCard, command="")
+    write_artefact(workspace.card("3d_lowres", 0), card.model_copy(update={"tta": True}))
+    without = run_postprocessing(workspace, promptable=None, options=options.prediction, tracker=options.tracker)
+    assert without.configurations == ("3d_fullres", "3d_lowres")
+    write_artefact(workspace.card("3d_lowres", 0), card)
+    run_postprocessing(workspace, promptable=None, options=options.prediction, tracker=options.tracker)
 
     _force(workspace.ensemble, ("3d_cascade",))
     log = run_prediction(workspace, make_test_request(workspace), options=PredictionOptions(device="cpu", tta=False))

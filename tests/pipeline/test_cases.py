@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from interactivepet.core.geometry import BoundingBox
-from interactivepet.core.plan import CropPlan, Plan
+from interactivepet.core.plan import Configuration, CropPlan, Plan
 from interactivepet.dataset.interactions import write_clicks
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_mask
@@ -18,6 +18,7 @@ from interactivepet.errors import CaseError, StaleArtefactError
 from interactivepet.guidance.simulate import ClickOptions
 from interactivepet.pipeline.cases import read_preprocessed, read_records, run_preprocessing
 from interactivepet.pipeline.executor import InlineExecutor
+from interactivepet.pipeline.planning import PlanningOptions, run_plan_and_process
 from interactivepet.pipeline.prepare import (
     run_fingerprint,
     run_generate_dataset_json,
@@ -25,6 +26,7 @@ from interactivepet.pipeline.prepare import (
     run_plan,
 )
 from interactivepet.pipeline.workspace import Workspace
+from interactivepet.planning.plan import PlanOptions
 from tests.tiny import TASK, open_tiny, write_tiny_task
 
 HEAVY = ("torch", "mlflow", "matplotlib", "nnInteractive", "monai")
@@ -70,6 +72,33 @@ def test_a_worker_loads_none_of_the_heavy_libraries(workspace: Workspace, tmp_pa
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert done.stdout.strip() == ""
     assert len(list((tmp_path / "processed").rglob("*.b2nd"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("wanted", "pictured"),
+    [
+        (("3d_fullres", "3d_lowres"), "3d_fullres"),
+        (("3d_lowres", "3d_fullres"), "3d_lowres"),
+        (("3d_cascade", "3d_lowres", "3d_fullres"), "3d_fullres"),
+    ],
+)
+def test_a_case_has_one_picture_in_the_default_configuration(
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+    wanted: tuple[Configuration, ...],
+    pictured: Configuration,
+) -> None:
+    drawn: dict[str, bool] = {}
+
+    def note(where: Workspace, executor: object, *, plan: Plan, snapshots: bool) -> int:
+        drawn[plan.configuration] = snapshots
+        return 0
+
+    monkeypatch.setattr("interactivepet.pipeline.planning.run_preprocessing", note)
+    asked = PlanOptions(configurations=wanted)
+    planning = PlanningOptions(n_folds=2, snapshots=True, verify=False, options=asked)
+    run_plan_and_process(workspace, options=planning, show_issues=lambda issues: None)
+    assert drawn == {name: name == pictured for name in ("3d_fullres", "3d_lowres")}
 
 
 def test_cases_are_written_once(workspace: Workspace, plan: Plan) -> None:

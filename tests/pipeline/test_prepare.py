@@ -5,11 +5,14 @@ import logging
 from pathlib import Path
 
 import pytest
+import torch
 
+from interactivepet.cli.plan_and_process import print_expectation
 from interactivepet.core.fingerprint import Fingerprint
 from interactivepet.core.plan import Plans
 from interactivepet.dataset.write import read_artefact, write_artefact, write_text
 from interactivepet.errors import ArtefactError, MissingArtefactError, PlanError
+from interactivepet.pipeline.cases import estimate_worker_gb
 from interactivepet.pipeline.dry_run import expect, plan_fingerprint_file, plan_task
 from interactivepet.pipeline.executor import open_executor
 from interactivepet.pipeline.prepare import find_plans, run_plan
@@ -71,6 +74,17 @@ def test_overrides_are_written_and_leave_the_rest_of_the_plan(workspace: Workspa
     assert run_plan(workspace) == changed
 
 
+def test_what_one_configuration_was_given_stays_its_own(workspace: Workspace) -> None:
+    options = PlanOptions(configurations=("3d_fullres", "3d_lowres", "3d_cascade"))
+    edited = run_plan(workspace, options=options, overrides=("3d_lowres:training.negatives=exclude",))
+    again = run_plan(workspace)
+    assert again == edited == read_plans(workspace)
+    assert again.plan("3d_lowres").content_hash() == edited.plan("3d_lowres").content_hash()
+    assert [own.training.negatives for own in again.configurations.values()] == ["keep", "exclude", "keep"]
+    asked = run_plan(workspace, options=PlanOptions(negatives=0.25))
+    assert {own.training.negatives for own in asked.configurations.values()} == {0.25}
+
+
 def test_another_fingerprint_plans_anew_with_what_was_asked_for(workspace: Workspace) -> None:
     options = PlanOptions(target_shape=(32, 32, 32), normalise="minmax", interactive=True)
     run_plan(workspace, budget="8gb", architecture="residual", options=options)
@@ -117,6 +131,41 @@ def test_a_step_for_a_graphics_card_is_not_timed_on_a_cpu() -> None:
     expected = expect(make_plans(fingerprint, "8gb", options=options).plan("3d_fullres"), fingerprint, device="cpu")
     assert expected.epoch_seconds is None
     assert expected.disk_gb == pytest.approx(10 * 16**3 * 4 * 2 / 1e9)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+def test_a_step_that_does_not_fit_is_reported(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise error
+
+    fingerprint = make_fingerprint(shape=(20, 20, 20))
+    plans = make_plans(fingerprint, "cpu")
+    monkeypatch.setattr("interactivepet.training.loop.train_epoch", refuse)
+    expected = expect(plans.plan("3d_fullres"), fingerprint, device="cpu")
+    assert expected.epoch_seconds is None
+    assert expected.refusal is not None
+    assert expected.refusal.startswith("out of memory with patch")
+    print_expectation("3d_fullres", expected, plans)
+    assert "does not fit: out of memory" in " ".join(capsys.readouterr().out.split())
+
+
+def test_another_failure_of_a_step_is_no_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise RuntimeError("a defect")
+
+    fingerprint = make_fingerprint(shape=(20, 20, 20))
+    monkeypatch.setattr("interactivepet.training.loop.train_epoch", fail)
+    with pytest.raises(RuntimeError, match="a defect"):
+        expect(make_plans(fingerprint, "cpu").plan("3d_fullres"), fingerprint, device="cpu")
+
+
+def test_both_ways_to_ask_for_a_workers_memory_agree(workspace: Workspace) -> None:
+    fingerprint = make_fingerprint(shape=(20, 20, 20), spacings=((4.0, 4.0, 4.0),))
+    plan = make_plans(fingerprint, "8gb").plan("3d_fullres")
+    expected = expect(plan, fingerprint, device="cpu")
+    assert expected.worker_gb == pytest.approx(estimate_worker_gb(1, before=20**3, after=20**3))
 
 
 def test_a_task_that_was_measured_is_planned_without_a_trace(copied: Path) -> None:

@@ -11,8 +11,9 @@ from torch import nn
 from interactivepet.core.geometry import Shape, Spacing
 from interactivepet.core.plan import NetworkPlan, TransformerPlan, UNetPlan
 from interactivepet.networks.build import build_network
-from interactivepet.planning.cost import CONSTANT_BYTES, estimate_cost, list_layers
+from interactivepet.planning.cost import CONSTANT_BYTES, estimate_cost, list_layers, list_losses
 from interactivepet.planning.topology import find_topology
+from interactivepet.training import loss
 
 
 def make_unet(
@@ -135,6 +136,33 @@ def test_without_a_batch_there_are_weights_gradients_and_momentum(name: str) -> 
     assert idle.gigaflops == 0.0
     # four bytes each, and copies of one layer's weights besides
     assert 0.9 < (1e9 * idle.memory.float32_gb - CONSTANT_BYTES) / (3 * 4 * n_weights) < 1.3
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_adamw_keeps_one_value_a_weight_more(name: str) -> None:
+    patch, plan = NETWORKS[name]
+    n_weights = sum(layer.n_weights for layer in list_layers(plan, (2, *patch)))
+    sgd, adamw = (estimate_cost(patch, plan, batch_size=2, optimizer=kind) for kind in ("sgd", "adamw"))
+    assert 1e9 * (adamw.memory.float32_gb - sgd.memory.float32_gb) == pytest.approx(4 * n_weights)
+    assert 1e9 * (adamw.memory.mixed_gb - sgd.memory.mixed_gb) == pytest.approx(4 * n_weights)
+    assert adamw.gigaflops == sgd.gigaflops
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_losses_are_those_of_training(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    patch, plan = NETWORKS[name]
+    seen: list[int] = []
+
+    def count(logits: torch.Tensor, target: torch.Tensor, **options: object) -> torch.Tensor:
+        seen.append(logits.numel())
+        return logits.mean()
+
+    monkeypatch.setattr(loss, "combined_loss", count)
+    with torch.no_grad():
+        outputs = build_network(plan, deep_supervision=True)(torch.zeros(2, plan.input_channels, *patch))
+        loss.deep_supervision_loss(outputs, torch.zeros(2, *patch, dtype=torch.uint8))
+    counted = [layer.saved_float32[0] for layer in list_losses(plan, (2, *patch))]
+    assert counted == seen
 
 
 @pytest.mark.parametrize("name", NETWORKS)

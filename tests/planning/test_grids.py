@@ -105,15 +105,24 @@ def test_thick_slices_are_coarsened_last() -> None:
 
 
 def test_what_is_asked_for_is_planned_in_that_order() -> None:
-    wanted: tuple[Configuration, ...] = ("3d_lowres", "2d", "3d_cascade")
+    wanted: tuple[Configuration, ...] = ("3d_lowres", "2d", "3d_cascade", "3d_fullres")
     plans = make_plans(make_fingerprint(), "8gb", options=PlanOptions(configurations=wanted))
     assert tuple(plans.configurations) == wanted
     assert plans.default == "3d_lowres"
 
 
-def test_a_cascade_without_its_first_step_is_refused() -> None:
-    with pytest.raises(PlanError, match="ask for both"):
-        make_plans(make_fingerprint(), "8gb", options=PlanOptions(configurations=("3d_cascade",)))
+@pytest.mark.parametrize(
+    "wanted", [("3d_cascade",), ("3d_lowres", "3d_cascade"), ("3d_fullres", "3d_cascade")], ids="+".join
+)
+def test_a_cascade_without_its_first_step_or_its_cases_is_refused(wanted: tuple[Configuration, ...]) -> None:
+    with pytest.raises(PlanError, match="ask for all three"):
+        make_plans(make_fingerprint(), "8gb", options=PlanOptions(configurations=wanted))
+
+
+def test_a_fixed_grid_has_no_coarser_one() -> None:
+    options = PlanOptions(configurations=("3d_fullres", "3d_lowres", "3d_cascade"), target_shape=(64, 64, 64))
+    with pytest.raises(PlanError, match="leave out 3d_lowres and 3d_cascade, or --target-shape"):
+        make_plans(make_fingerprint(), "8gb", options=options)
 
 
 def test_slices_of_a_fixed_grid_are_flat() -> None:

@@ -56,6 +56,21 @@ def test_a_spacing_scales_the_median_shape(plans: Plans) -> None:
     assert full.median_shape == (200, 200, 150)
 
 
+@pytest.mark.parametrize("text", ["spacing_mm=4,4,6", "crop.margin_mm=5", "normalisation.0.std=2.5"])
+def test_the_cascade_keeps_the_cases_of_the_full_resolution(plans: Plans, text: str) -> None:
+    changed = apply_overrides(plans, [f"3d_fullres:{text}", "3d_fullres:training.epochs=3"])
+    full, cascade = changed.plan("3d_fullres"), changed.plan("3d_cascade")
+    assert full.preprocessing_hash() == cascade.preprocessing_hash()
+    assert full.preprocessing_hash() != plans.plan("3d_fullres").preprocessing_hash()
+    assert (full.training.epochs, cascade.training) == (3, plans.plan("3d_cascade").training)
+    assert changed.configurations["3d_lowres"] == plans.configurations["3d_lowres"]
+
+
+def test_adamw_takes_more_memory(plans: Plans) -> None:
+    changed = apply_overrides(plans, ["training.optimizer=adamw"]).configurations["3d_fullres"]
+    assert changed.memory.float32_gb > plans.configurations["3d_fullres"].memory.float32_gb
+
+
 def test_a_network_that_is_set_stays(plans: Plans) -> None:
     before = plans.configurations["3d_fullres"].network
     assert isinstance(before, UNetPlan)
@@ -99,6 +114,7 @@ def test_an_element_of_a_list_can_be_set(plans: Plans) -> None:
         ("network.strides=[[1,1,1]]", "same stages"),
         ("spacing_mm=2,2,0", "not three numbers above 0"),
         ("qqq=1", "known here: spacing_mm"),
+        ("3d_cascade:spacing_mm=4,4,6", "3d_cascade has the cases of 3d_fullres, so spacing_mm must be the same"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(plans: Plans, text: str, message: str) -> None:

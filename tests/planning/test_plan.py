@@ -36,7 +36,8 @@ def plan_default(
 def check_configuration(plan: ConfigurationPlan, budget: Budget) -> None:
     limit = BUDGETS[budget]
     assert all(n % d == 0 for n, d in zip(plan.patch_size, plan.network.divisor, strict=True))
-    cost = estimate_cost(plan.patch_size, plan.network, batch_size=plan.training.batch_size)
+    training = plan.training
+    cost = estimate_cost(plan.patch_size, plan.network, batch_size=training.batch_size, optimizer=training.optimizer)
     assert fits(cost, limit)
     assert plan.memory == cost.memory
     assert plan.training.batch_size >= 2

@@ -19,7 +19,11 @@ def make_task_plans(budget: Budget) -> Plans:
 @pytest.mark.parametrize("budget", list(BUDGETS))
 def test_the_network_fits_its_budget_and_sessions_can_refine_with_its_patch(budget: Budget) -> None:
     plan = make_promptable_plan(make_task_plans(budget))
-    assert fits(estimate_cost(plan.patch_size, plan.network, batch_size=plan.training.batch_size), BUDGETS[budget])
+    cost = estimate_cost(
+        plan.patch_size, plan.network, batch_size=plan.training.batch_size, optimizer=plan.training.optimizer
+    )
+    assert fits(cost, BUDGETS[budget])
+    assert plan.memory == cost.memory
     assert min(plan.patch_size) > 48
     assert len(set(plan.patch_size)) == 1
     assert (plan.network.input_channels, plan.network.output_channels) == (8, 2)

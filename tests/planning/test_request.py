@@ -51,6 +51,12 @@ def test_what_is_not_asked_for_stays_as_it_was() -> None:
     assert complete_request(PLANS, None, None, PlanOptions(interactive=True))[2].normalise is None
 
 
+def test_configurations_and_other_schemes_are_left_to_the_rules() -> None:
+    asked = PlanOptions(configurations=("3d_fullres", "2d"), normalise="zscore")
+    filled = complete_request(make_plans(FINGERPRINT, "8gb", options=asked), "24gb", None, PlanOptions())[2]
+    assert (filled.configurations, filled.normalise) == (None, None)
+
+
 def test_negatives_change_nothing_else() -> None:
     changed = set_negatives(PLANS, "exclude")
     assert changed.configurations["3d_fullres"].training.negatives == "exclude"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -63,16 +63,16 @@ class PromptUser:
         self._rng = rng
         self._only_first_click = only_first_click
 
-    def __call__(self, data: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Prompt every sample once or more; from the second prompt on, on errors of the network's own.
 
         Args:
-            data: (N, 3, I, J, K): image, initial mask, zoom.
-            target: (N, I, J, K) integer, 1 in the object.
+            batch: `data` (N, 3, I, J, K): image, initial mask, zoom; `target` (N, I, J, K) integer, 1 in the object.
 
         Returns:
             Input (N, 8, I, J, K): image, previous mask, prompts; and the target.
         """
+        data, target = batch["data"], batch["target"]
         image, mask = data[:, :1], data[:, 1]
         zooms = [float(zoom) for zoom in data[:, 2, 0, 0, 0]]
         channels = torch.zeros((len(data), N_PROMPT_CHANNELS, *data.shape[2:]), device=data.device)
@@ -131,7 +131,7 @@ class PromptUser:
         generator = torch.Generator(errors.device).manual_seed(int(self._rng.integers(2**62)))
         score = torch.rand(errors.shape, generator=generator, device=errors.device)
         deepest = torch.from_numpy(self._rng.random(len(errors)) < DEEPEST_SHARE).to(errors.device)
-        depth = measure_depth(errors, spacing_mm=UNIT_SPACING)
+        depth = measure_depth(errors, spacing_mm=torch.ones(len(errors), 3))
         score = (score + torch.where(deepest[:, None, None, None, None], depth, 1)) * errors
         if is_first:
             i, j, k = (n // 2 for n in shape)
