@@ -249,8 +249,8 @@ class _Work(Generic[Item, Result]):
                 future.set_exception(
                     WorkerError(
                         f"its worker was killed twice, the second time alone: {self.describe(index)}. Most likely the "
-                        "memory does not suffice: close other programs, use a machine with more, or plan a coarser "
-                        "spacing or a smaller crop"
+                        "memory does not suffice: close other programs, use a machine with more, or plan for less (a "
+                        "smaller --budget to train with, a coarser spacing to preprocess with)"
                     )
                 )
             self._keep(index, future)

@@ -138,7 +138,7 @@ def measure_depth(masks: Tensor, *, spacing_mm: Tensor) -> Tensor:
 
 
 def _erode(masks: Tensor, axis: int, chosen: Tensor) -> Tensor:
-    """Keep the voxels whose two neighbours along an axis are in the mask too; all voxels in samples not `chosen` (N,)."""
+    """Keep the voxels whose two neighbours along an axis are in the mask too; all of samples not `chosen`, (N,)."""
     if not chosen.any():
         return masks
     n = masks.shape[axis]

@@ -30,14 +30,13 @@ def draw_first_batch(run: Run, plan: Plan) -> bytes:
     Nothing of the run changes: a batch depends on its number and the seed alone. When it is one of those with
     corrective clicks, the network itself is called, so that nothing is compiled for this.
     """
-    batch = make_batches(run)[0]
+    batch = {name: torch.as_tensor(values) for name, values in make_batches(run)[0].items()}
     device = run.engine.device
-    data, target = (torch.as_tensor(batch[name]).to(device) for name in ("data", "target"))
-    sent = {**batch, "data": data, "target": target}
+    data, target = (batch[name].to(device) for name in ("data", "target"))
     engine = replace(run.engine, forward=run.engine.network)
     prepare = make_preparation(engine, plan, seed=(run.options.seed, run.data.index, 0))
     if prepare is not None:
-        data, target = prepare(sent)
+        data, target = prepare({**batch, "data": data, "target": target})
     return draw_batch(
         _split(data[:MOST_SAMPLES], target[:MOST_SAMPLES], plan),
         spacing_mm=plan.spacing_mm,

@@ -139,3 +139,29 @@ def test_a_box_is_widened_within_the_grid(
 ) -> None:
     found = BoundingBox(*box).widened(minimum, within=(10, 10, 10))
     assert (found.start, found.stop) == expected
+
+
+def test_a_position_between_two_voxels_belongs_to_the_further_one() -> None:
+    grid = Geometry((9, 8, 1), np.diag([2.0, 2.0, 5.0, 1.0]))
+    places = [(2.5, 3.5, 0.0), (2.49, 3.51, 0.4), (-0.5, 7.4, -0.4)]
+    assert [grid.find_voxel(grid.to_mm(place)) for place in places] == [(3, 4, 0), (2, 4, 0), (0, 7, 0)]
+
+
+def test_a_position_outside_counts_at_the_border() -> None:
+    grid = Geometry((9, 8, 1), np.diag([-2.0, 2.0, 5.0, 1.0]))
+    assert grid.find_voxel(grid.to_mm((-40.0, 8.0, 3.0))) == (0, 7, 0)
+    assert grid.find_voxel((1e12, -1e12, 0.0)) == (0, 0, 0)
+
+
+@settings(deadline=None)
+@given(geometry=geometries(), index=indices)
+def test_the_voxel_that_is_found_holds_the_position(geometry: Geometry, index: tuple[float, float, float]) -> None:
+    position = geometry.to_mm(index)
+    if geometry.contains(position):
+        assert np.abs(np.subtract(geometry.find_voxel(position), index)).max() <= 0.5 + 1e-6
+
+
+def test_boxes_are_united() -> None:
+    box = BoundingBox((1, 5, 2), (3, 6, 9))
+    assert box.union(BoundingBox((2, 0, 4), (8, 2, 5))) == BoundingBox((1, 0, 2), (8, 6, 9))
+    assert BoundingBox.of_voxel((2, 5, 7)).union(box) == box

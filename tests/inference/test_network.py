@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +21,8 @@ from interactivepet.core.plan import (
     TrainingPlan,
     UNetPlan,
 )
+from interactivepet.core.prediction import Prediction
+from interactivepet.ensemble.folds import FoldEnsemble
 from interactivepet.errors import InteractionError, PlanError
 from interactivepet.inference.network import NetworkSegmenter, open_network
 from interactivepet.networks import precision
@@ -71,6 +74,11 @@ def make_segmenter(plan: Plan, network: nn.Module | None = None, *, tta: bool = 
     return NetworkSegmenter("fold_0", "MIT", plan, network or Threshold(), CPU, tta)
 
 
+def segment(segmenter: NetworkSegmenter, case: Case, clicks: Sequence[Click] = ()) -> Prediction:
+    """Segment a raw case by one fold."""
+    return FoldEnsemble(segmenter.plan, (segmenter,)).segment(case, clicks)
+
+
 def make_grid(shape: Shape, spacing: tuple[float, float, float], flips: Shape, turn_deg: float) -> Geometry:
     affine = np.eye(4)
     turned = Rotation.from_euler("xyz", [turn_deg, -turn_deg, turn_deg / 2], degrees=True).as_matrix()
@@ -111,7 +119,7 @@ def test_a_prediction_lies_on_the_cases_own_grid(
     case = Case("A", image, grid)
     place = (25.0, 23.0, 15.0)
 
-    prediction = make_segmenter(make_plan()).segment(case, [click(grid, place, 3)])
+    prediction = segment(make_segmenter(make_plan()), case, [click(grid, place, 3)])
 
     assert prediction.case_id == "A"
     assert prediction.geometry.matches(grid, tolerance_mm=0.0)
@@ -130,7 +138,7 @@ def test_a_2d_case_is_segmented() -> None:
     disk = draw_ball(grid, (20.0, 17.0, 0.0), 14.0)
     case = Case("A", (1.0 + 3.0 * disk[None]).astype(np.float32), grid)
     for tta in (True, False):
-        prediction = make_segmenter(make_plan((16, 16, 1), (3.0, 3.0, 5.0)), tta=tta).segment(case, [])
+        prediction = segment(make_segmenter(make_plan((16, 16, 1), (3.0, 3.0, 5.0)), tta=tta), case)
         assert prediction.probabilities.shape == (3, 40, 37, 1)
         assert dice(prediction.probabilities[1] > 0.5, disk) > 0.93
 
@@ -138,7 +146,7 @@ def test_a_2d_case_is_segmented() -> None:
 def test_a_constant_image_and_one_voxel_are_background() -> None:
     for shape in ((1, 1, 1), (9, 8, 7)):
         case = Case("A", np.full((1, *shape), 1.0, np.float32), Geometry(shape, np.eye(4)))
-        prediction = make_segmenter(make_plan()).segment(case, [])
+        prediction = segment(make_segmenter(make_plan()), case)
         assert prediction.probabilities.shape == (3, *shape)
         assert (prediction.probabilities[0] > 0.99).all()
 
@@ -152,13 +160,13 @@ def test_mirrored_inputs_are_averaged_when_asked_to() -> None:
     case = Case("A", image, grid)
     mirrored = Case("A", np.ascontiguousarray(image[:, ::-1]), grid)
 
-    def segment(tta: bool, given: Case) -> np.ndarray:
-        return make_segmenter(plan, network, tta=tta).segment(given, []).probabilities
+    def find(tta: bool, given: Case) -> np.ndarray:
+        return segment(make_segmenter(plan, network, tta=tta), given).probabilities
 
-    assert np.abs(segment(True, case) - segment(True, mirrored)[:, ::-1]).max() < 1e-4
-    assert np.abs(segment(False, case) - segment(False, mirrored)[:, ::-1]).max() > 1e-3
-    symmetric = make_segmenter(plan, tta=True).segment(case, []).probabilities
-    assert symmetric == pytest.approx(make_segmenter(plan, tta=False).segment(case, []).probabilities, abs=1e-5)
+    assert np.abs(find(True, case) - find(True, mirrored)[:, ::-1]).max() < 1e-4
+    assert np.abs(find(False, case) - find(False, mirrored)[:, ::-1]).max() > 1e-3
+    symmetric = segment(make_segmenter(plan, tta=True), case).probabilities
+    assert symmetric == pytest.approx(segment(make_segmenter(plan, tta=False), case).probabilities, abs=1e-5)
 
 
 def test_trained_weights_are_opened() -> None:
@@ -172,21 +180,21 @@ def test_trained_weights_are_opened() -> None:
     assert not opened.network.training
     image = np.random.default_rng(0).gamma(2.0, size=(1, 16, 16, 16)).astype(np.float32)
     case = Case("A", image, Geometry((16, 16, 16), np.diag([3.0, 3.0, 3.0, 1.0])))
-    out = opened.segment(case, [])
-    same = replace(opened, network=trained).segment(case, [])
+    out = segment(opened, case)
+    same = segment(replace(opened, network=trained), case)
     assert np.array_equal(out.probabilities, same.probabilities)
 
 
 def test_a_click_for_an_unknown_label_is_refused() -> None:
     case = Case("A", np.ones((1, 8, 8, 8), np.float32), Geometry((8, 8, 8), np.eye(4)))
     with pytest.raises(InteractionError, match=r"label \[2\]"):
-        make_segmenter(make_plan()).segment(case, [Click(position_mm=(1, 1, 1), label=2)])
+        segment(make_segmenter(make_plan()), case, [Click(position_mm=(1, 1, 1), label=2)])
 
 
 def test_the_image_given_is_not_changed() -> None:
     image = np.random.default_rng(0).gamma(2.0, size=(1, 18, 17, 16)).astype(np.float32)
     before = image.copy()
-    make_segmenter(make_plan()).segment(Case("A", image, Geometry((18, 17, 16), np.eye(4) * 3)), [])
+    segment(make_segmenter(make_plan()), Case("A", image, Geometry((18, 17, 16), np.eye(4) * 3)))
     assert np.array_equal(image, before)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from interactivepet.core.geometry import BoundingBox, Geometry, Shape, SpatialTrace
 from interactivepet.core.interaction import Click
-from interactivepet.inference.region import find_scanner_box, find_windows, make_shares, restore_box, unite
+from interactivepet.inference.region import find_scanner_box, find_windows, make_shares, restore_box
 from interactivepet.preprocessing.restore import restore
 
 SPACING = (3.0, 3.0, 6.0)
@@ -126,8 +126,3 @@ def mark(shape: Shape, box: BoundingBox) -> np.ndarray:
     marked = np.zeros(shape, bool)
     marked[box.slices] = True
     return marked
-
-
-def test_boxes_are_united() -> None:
-    boxes = [BoundingBox((1, 5, 2), (3, 6, 9)), BoundingBox((2, 0, 4), (8, 2, 5))]
-    assert unite(boxes) == BoundingBox((1, 0, 2), (8, 6, 9))

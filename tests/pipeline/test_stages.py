@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -14,13 +15,21 @@ from interactivepet.core.ensemble import EnsembleRule
 from interactivepet.core.plan import Configuration, FoldList, Plans
 from interactivepet.core.report import Report
 from interactivepet.dataset.write import read_artefact, write_artefact
-from interactivepet.errors import MissingArtefactError, StaleArtefactError, TrainingError, VerificationError
+from interactivepet.errors import (
+    InteractionError,
+    MissingArtefactError,
+    StaleArtefactError,
+    TrainingError,
+    VerificationError,
+)
 from interactivepet.pipeline.models import PredictionOptions
 from interactivepet.pipeline.planning import PlanningOptions, run_plan_and_process
 from interactivepet.pipeline.predict import run_prediction
+from interactivepet.pipeline.prepare import run_generate_dataset_json
 from interactivepet.pipeline.requests import make_test_request
 from interactivepet.pipeline.train import run_training
-from tests.tiny import TASK, make_options, open_tiny, walk
+from interactivepet.planning.plan import PlanOptions
+from tests.tiny import TASK, make_options, open_tiny, walk, write_tiny_task
 
 Finished = tuple[Path, dict[str, Report]]
 FULL: Configuration = "3d_fullres"
@@ -188,6 +197,23 @@ def test_problems_stop_the_walk_before_anything_is_planned(copied: Path) -> None
     with pytest.raises(VerificationError, match="--no-verify"):
         run_plan_and_process(workspace, options=PlanningOptions(n_folds=3), show_issues=shown.append)
     assert [(issue.case, issue.kind) for issue in shown[0].issues] == [("TINY_002", "label-value")]
+
+
+def test_a_task_that_is_only_clicked_on_is_judged_with_clicks_alone(tmp_path: Path) -> None:
+    write_tiny_task(tmp_path / "raw")
+    workspace, options = open_tiny(tmp_path), make_options(tmp_path)
+    run_generate_dataset_json(workspace, channels=["PET"], labels=["lesion"])
+    planning = replace(options.planning, options=PlanOptions(interactive=True))
+    reports = walk(tmp_path, replace(options, planning=planning))
+    assert set(reports) == {"extreme", "test"}
+    assert set(read_artefact(workspace.ensemble, EnsembleRule, command="").choices) == {"extreme"}
+    card = read_artefact(workspace.card(FULL, 0), CheckpointCard, command="")
+    assert set(card.validation_dice) == {"extreme"}
+    assert "without clicks" not in workspace.fold_summary(FULL, 0).read_text().partition("</p>")[0]
+    assert not workspace.out_of_fold(FULL, 0, mode="none").exists()
+    (workspace.clicks_folder(test=True) / "TINY_006.mrk.json").unlink()
+    with pytest.raises(InteractionError, match="TINY_006: no clicks"):
+        run_prediction(workspace, make_test_request(workspace), options=PredictionOptions(device="cpu"))
 
 
 def test_prediction_without_a_trained_fold_names_the_command(copied: Path) -> None:

@@ -104,3 +104,10 @@ def test_an_image_keeps_its_one_plane(make_plan: MakePlan, make_grid: MakeGrid, 
     case = Case("A", np.full((1, *shape), 3.0, np.float32), grid)
     box = find_crop(case, crop_to(make_plan(spacing), region, 4.0), clicks=(click(grid, 4, 4, 0),))
     assert box == (BoundingBox((0, 0, 0), shape) if region == "body" else BoundingBox((2, 2, 0), (7, 7, 1)))
+
+
+def test_a_click_between_two_voxels_keeps_the_one_that_is_scored(make_plan: MakePlan) -> None:
+    grid = Geometry(SHAPE, np.diag([2.0, 2.0, 4.0, 1.0]))
+    plan = crop_to(make_plan(SPACING_MM), "clicks", 0.0)
+    box = find_crop(make_case(grid, with_label=False), plan, clicks=(click(grid, 10.5, 8.5, 4.5),))
+    assert box == BoundingBox((11, 9, 5), (12, 10, 6))

@@ -82,6 +82,20 @@ def set_intensity(monkeypatch: pytest.MonkeyPatch, probability: float) -> None:
     monkeypatch.setattr(augment_device, "INVERTED_GAMMA_PROBABILITY", probability)
 
 
+def augment(
+    plan: Plan,
+    batch: Mapping[str, torch.Tensor],
+    *,
+    seed: int = 0,
+    elastic_probability: float = 0.0,
+    spacing_mm: torch.Tensor | None = None,
+) -> dict[str, torch.Tensor]:
+    """Augment samples that have the plan's spacing, or their own."""
+    if spacing_mm is None:
+        spacing_mm = torch.tensor(plan.spacing_mm).expand(len(batch["data"]), 3)
+    return DeviceAugmentation(plan, elastic_probability)({**batch, "spacing_mm": spacing_mm}, make_generator(seed))
+
+
 def set_spatial(monkeypatch: pytest.MonkeyPatch, probability: float, *, mirror: float) -> None:
     monkeypatch.setattr(augment_device, "SPATIAL_PROBABILITY", probability)
     monkeypatch.setattr(augment_device, "MIRROR_PROBABILITY", mirror)
@@ -95,7 +109,7 @@ def test_what_does_not_move_is_the_middle_of_its_region(
     set_intensity(monkeypatch, 0.0)
     plan = plan_for(patch, labels={"a": 1, "b": 2})
     batch = make_noise(plan)
-    out = DeviceAugmentation(plan)(batch, make_generator())
+    out = augment(plan, batch)
     assert torch.equal(out["data"], crop(batch["data"], patch))
     assert torch.equal(out["target"], crop(batch["target"], patch))
 
@@ -131,7 +145,7 @@ def test_guidance_mask_and_label_move_with_the_image(
     set_spatial(monkeypatch, 1.0, mirror=0.5)
     set_intensity(monkeypatch, 0.0)
     plan = plan_for(patch, labels={"only": 7}, spacing_mm=(2.0, 3.0, 4.0))
-    out = DeviceAugmentation(plan, elastic_probability=elastic)(make_cube(plan, 12, value=7), make_generator())
+    out = augment(plan, make_cube(plan, 12, value=7), elastic_probability=elastic)
     data, target = out["data"], out["target"]
     assert data.shape == (12, 4, *patch)
     assert target.shape == (12, *patch)
@@ -154,7 +168,7 @@ def test_the_peak_of_the_guidance_stays_on_its_object(plan_for: MakePlan, monkey
     data = torch.zeros(8, 4, 40, 40, 40)
     data[:, 1] = torch.exp(-squares / 72)
     target = (squares <= 8**2).to(torch.uint8).expand(8, -1, -1, -1)
-    out = DeviceAugmentation(plan)({"data": data, "target": target}, make_generator())
+    out = augment(plan, {"data": data, "target": target})
     for heat, label in zip(out["data"][:, 1], out["target"], strict=True):
         assert label.flatten()[heat.argmax()] == 1
         # linear interpolation between voxels lowers a peak
@@ -173,12 +187,12 @@ def test_rotation_keeps_a_ball_a_ball_between_uneven_voxels(
     offsets = [s * (torch.arange(n) - n // 2 + 0.5) for n, s in zip(source, spacing_mm, strict=True)]
     squares = sum(o.square() for o in torch.meshgrid(*offsets, indexing="ij"))
     ball = (squares <= 20**2).to(torch.uint8).expand(8, -1, -1, -1)
-    out = DeviceAugmentation(plan)({"data": torch.zeros(8, 4, *source), "target": ball}, make_generator())["target"]
+    out = augment(plan, {"data": torch.zeros(8, 4, *source), "target": ball})["target"]
     before = crop(ball, plan.patch_size)
     overlap = 2 * (out * before).flatten(1).sum(1) / (out.flatten(1).sum(1) + before.flatten(1).sum(1))
     assert overlap.min() > 0.92
     draw = SpatialDraw.draw(
-        Chance(make_generator(), 8, 1), plan.patch_size, spacing_mm=spacing_mm, elastic_probability=0.0
+        Chance(make_generator(), 8, 1), plan.patch_size, spacing_mm=torch.tensor([spacing_mm]), elastic_probability=0.0
     )
     in_mm = draw.affine * torch.tensor(spacing_mm)[:, None] / torch.tensor(spacing_mm)
     assert torch.allclose(in_mm @ in_mm.mT, torch.eye(3), atol=1e-5)
@@ -217,7 +231,7 @@ def test_a_2d_patch_stays_in_its_plane(plan_for: MakePlan, single: int, monkeypa
     patch = tuple(1 if axis == single else 24 for axis in range(3))
     plan = plan_for(patch)
     chance = Chance(make_generator(), 50, 1)
-    draw = SpatialDraw.draw(chance, patch, spacing_mm=(2.0, 3.0, 4.0), elastic_probability=1.0)
+    draw = SpatialDraw.draw(chance, patch, spacing_mm=torch.tensor([(2.0, 3.0, 4.0)]), elastic_probability=1.0)
     assert not draw.mirrored[:, single].any()
     assert draw.mirrored.sum() == 100
     assert draw.offset is not None
@@ -228,7 +242,7 @@ def test_a_2d_patch_stays_in_its_plane(plan_for: MakePlan, single: int, monkeypa
     assert not draw.affine[:, plane, single].any()
     source = find_source_shape(patch)
     ones = {"data": torch.ones(8, 4, *source), "target": torch.ones(8, *source, dtype=torch.uint8)}
-    out = DeviceAugmentation(plan)(ones, make_generator())
+    out = augment(plan, ones)
     middle = tuple(0 if n == 1 else slice(8, 16) for n in patch)
     # turned out of its plane, a slice of ones would fade
     assert out["data"][(slice(None), slice(1, None), *middle)] == pytest.approx(1.0, abs=1e-5)
@@ -243,7 +257,7 @@ def test_values_of_labels_stay_and_the_majority_wins(plan_for: MakePlan, monkeyp
     target[:, 15:] = 9
     data = torch.zeros(6, plan.network.input_channels, *source)
     data[:, 0] = target
-    out = DeviceAugmentation(plan)({"data": data, "target": target}, make_generator())
+    out = augment(plan, {"data": data, "target": target})
     inside = out["target"][:, 6:18, 6:18, 6:18]
     # between 4 and 9 there is no third label
     assert set(inside.unique().tolist()) == {4, 9}
@@ -253,20 +267,20 @@ def test_values_of_labels_stay_and_the_majority_wins(plan_for: MakePlan, monkeyp
 def test_elastic_displacements_are_in_mm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(augment_device, "ELASTIC_STEP_VOXELS", 4)
     chance = Chance(make_generator(), 30, 1)
-    draw = SpatialDraw.draw(chance, (24, 24, 24), spacing_mm=(1.0, 2.0, 8.0), elastic_probability=0.5)
+    draw = SpatialDraw.draw(chance, (24, 24, 24), spacing_mm=torch.tensor([(1.0, 2.0, 8.0)]), elastic_probability=0.5)
     assert draw.offset is not None
     deformed = draw.offset.flatten(1).any(1)
     assert 8 <= int(deformed.sum()) <= 22
     assert draw.moved[deformed].all()
     corners = draw.offset[deformed][:, :, ::23, ::23, ::23]
     assert corners.std((0, 2, 3, 4)).tolist() == pytest.approx([4.0, 2.0, 0.5], rel=0.25)
-    still = SpatialDraw.draw(chance, (24, 24, 24), spacing_mm=(1.0, 2.0, 8.0), elastic_probability=0.0)
+    still = SpatialDraw.draw(chance, (24, 24, 24), spacing_mm=torch.tensor([(1.0, 2.0, 8.0)]), elastic_probability=0.0)
     assert still.offset is None
 
 
 def test_probabilities_and_ranges_are_those_of_the_workers() -> None:
     chance = Chance(make_generator(), 3000, 2)
-    space = SpatialDraw.draw(chance, (4, 4, 4), spacing_mm=(1.0, 1.0, 1.0), elastic_probability=0.0)
+    space = SpatialDraw.draw(chance, (4, 4, 4), spacing_mm=torch.tensor([(1.0, 1.0, 1.0)]), elastic_probability=0.0)
     assert space.moved.float().mean().item() == pytest.approx(1 - 0.8**2, abs=0.03)
     assert space.mirrored.float().mean(0).tolist() == pytest.approx([0.5] * 3, abs=0.03)
     zoom = torch.linalg.det(space.affine) ** (1 / 3)
@@ -366,9 +380,9 @@ def test_intensities_change_in_the_image_only(
     plan = plan_for(patch)
     batch = make_noise(plan, 4)
     set_intensity(monkeypatch, 0.0)
-    plain = DeviceAugmentation(plan)(batch, make_generator())
+    plain = augment(plan, batch)
     set_intensity(monkeypatch, 1.0)
-    changed = DeviceAugmentation(plan)(batch, make_generator())
+    changed = augment(plan, batch)
     assert torch.equal(plain["data"][:, 1:], changed["data"][:, 1:])
     assert torch.equal(plain["target"], changed["target"])
     assert torch.isfinite(changed["data"]).all()
@@ -382,7 +396,7 @@ def test_a_constant_image_stays_finite(plan_for: MakePlan, monkeypatch: pytest.M
     plan = plan_for((16, 16, 16))
     source = find_source_shape(plan.patch_size)
     batch = {"data": torch.full((2, 4, *source), 3.0), "target": torch.zeros(2, *source, dtype=torch.uint8)}
-    out = DeviceAugmentation(plan)(batch, make_generator())["data"][:, 0]
+    out = augment(plan, batch)["data"][:, 0]
     assert torch.isfinite(out).all()
     assert out.flatten(1).std(1).max() < 1e-4
 
@@ -391,12 +405,26 @@ def test_one_generator_state_gives_one_batch_and_leaves_the_input(plan_for: Make
     plan = plan_for((16, 16, 16))
     batch = make_noise(plan, 3)
     copies = {name: values.clone() for name, values in batch.items()}
-    augmentation = DeviceAugmentation(plan, elastic_probability=0.5)
     outs = []
     for seed in (0, 0, 1):
         torch.rand(3)
-        outs.append(augmentation(batch, make_generator(seed)))
+        outs.append(augment(plan, batch, seed=seed, elastic_probability=0.5))
     for name in batch:
         assert torch.equal(outs[0][name], outs[1][name])
         assert not torch.equal(outs[0][name], outs[2][name])
         assert torch.equal(batch[name], copies[name])
+
+
+def test_each_sample_turns_in_its_own_millimetres(plan_for: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_spatial(monkeypatch, 1.0, mirror=0.0)
+    plan = plan_for((16, 16, 16), spacing_mm=(2.0, 2.0, 6.0))
+    own = torch.tensor([[2.0, 2.0, 6.0], [4.0, 2.0, 1.0]])
+    draw = SpatialDraw.draw(Chance(make_generator(), 2, 1), plan.patch_size, spacing_mm=own, elastic_probability=0.0)
+    in_mm = draw.affine * own[..., None] / own[:, None]
+    scale = torch.linalg.det(in_mm).abs() ** (1 / 3)
+    turned = in_mm / scale[:, None, None]
+    assert torch.allclose(turned @ turned.mT, torch.eye(3).expand(2, 3, 3), atol=1e-5)
+    batch = make_noise(plan, 2)
+    same, other = augment(plan, batch), augment(plan, batch, spacing_mm=own)
+    assert torch.equal(same["target"][0], other["target"][0])
+    assert not torch.equal(same["target"][1], other["target"][1])

@@ -51,9 +51,26 @@ def make_generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def run(network: nn.Module, data: Tensor, target: Tensor, plan: Plan, *, rounds: int = 1, seed: int = 0) -> Tensor:
+def run(
+    network: nn.Module,
+    data: Tensor,
+    target: Tensor,
+    plan: Plan,
+    *,
+    rounds: int = 1,
+    seed: int = 0,
+    spacing_mm: Tensor | None = None,
+) -> Tensor:
+    """Correct samples that have the plan's spacing, or their own."""
     return add_corrections(
-        network, data, target=target, plan=plan, precision=None, generator=make_generator(seed), rounds=rounds
+        network,
+        data,
+        target=target,
+        plan=plan,
+        spacing_mm=torch.tensor(plan.spacing_mm).expand(len(data), 3) if spacing_mm is None else spacing_mm,
+        precision=None,
+        generator=make_generator(seed),
+        rounds=rounds,
     )
 
 
@@ -234,9 +251,9 @@ def test_noise_moves_clicks_between_voxels(plan_for: MakePlan, monkeypatch: pyte
     drawn = []
     encode = correct._encode
 
-    def watch(points: Tensor, shape: torch.Size, *, plan: Plan) -> Tensor:
+    def watch(points: Tensor, shape: torch.Size, *, scale: Tensor) -> Tensor:
         drawn.append(points.clone())
-        heat = encode(points, shape, plan=plan)
+        heat = encode(points, shape, scale=scale)
         for point, made in zip(points, heat, strict=True):
             wanted = encode_points(point[None].numpy(), shape, spacing_mm=plan.spacing_mm, scale_mm=6.0)
             assert made.numpy() == pytest.approx(wanted, abs=1e-5)
@@ -266,16 +283,18 @@ def test_noise_that_leaves_the_error_is_left_out(plan_for: MakePlan) -> None:
 def test_depth_follows_the_spacing() -> None:
     masks = torch.zeros(1, 1, 15, 15, 9, dtype=torch.bool)
     masks[0, 0, 1:14, 1:14, 1:8] = True
-    depth = measure_depth(masks, spacing_mm=(1.0, 1.0, 3.0))[0, 0]
+    depth = measure_depth(masks, spacing_mm=torch.tensor([(1.0, 1.0, 3.0)]))[0, 0]
     assert depth[7, 7].tolist() == [0, 3, 6, 7, 7, 7, 6, 3, 0]
     assert depth[:, 7, 4].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 6, 5, 4, 3, 2, 1, 0]
     assert torch.equal(depth > 0, masks[0, 0])
 
 
 def test_the_border_of_the_grid_ends_a_mask_and_a_single_slice_does_not() -> None:
-    depth = measure_depth(torch.ones(1, 1, 7, 7, 1, dtype=torch.bool), spacing_mm=(2.0, 2.0, 2.0))[0, 0, :, :, 0]
+    depth = measure_depth(torch.ones(1, 1, 7, 7, 1, dtype=torch.bool), spacing_mm=torch.tensor([(2.0, 2.0, 2.0)]))[
+        0, 0, :, :, 0
+    ]
     assert depth[3].tolist() == [1, 2, 3, 4, 3, 2, 1]
-    narrow = measure_depth(torch.ones(1, 1, 7, 2, 3, dtype=torch.bool), spacing_mm=(2.0, 2.0, 2.0))
+    narrow = measure_depth(torch.ones(1, 1, 7, 2, 3, dtype=torch.bool), spacing_mm=torch.tensor([(2.0, 2.0, 2.0)]))
     assert int(narrow.max()) == 1
 
 
@@ -308,6 +327,7 @@ def test_no_gradient_flows_and_the_step_that_follows_has_all(
             data,
             target=target,
             plan=plan,
+            spacing_mm=torch.tensor([plan.spacing_mm]),
             precision=precision,
             generator=make_generator(),
             rounds=2,
@@ -336,3 +356,25 @@ def test_without_rounds_nothing_changes(plan_for: MakePlan) -> None:
     network = Fixed(torch.zeros(1, 16, 16, 16, dtype=torch.int64), 2)
     assert torch.equal(run(network, data, torch.ones(1, 16, 16, 16, dtype=torch.int64), plan, rounds=0), data)
     assert network.seen == []
+
+
+def test_clicks_have_the_spacing_of_their_sample(plan_for: MakePlan) -> None:
+    plan = plan_for(spacing_mm=(4.0, 4.0, 4.0))
+    target = make_box((16, 16, 16), slice(7, 10), slice(7, 10), slice(7, 10)).expand(2, -1, -1, -1)
+    own = torch.tensor([[4.0, 4.0, 4.0], [2.0, 4.0, 8.0]])
+    out = run(Fixed(torch.zeros_like(target), 2), make_data(plan, 2), target, plan, spacing_mm=own)
+    for sample, spacing_mm in zip(out, own.tolist(), strict=True):
+        expected = encode_points(
+            np.array([peak(sample[1])], float), (16, 16, 16), spacing_mm=tuple(spacing_mm), scale_mm=6.0
+        )
+        assert sample[1].numpy() == pytest.approx(expected, abs=1e-5)
+
+
+def test_each_sample_is_eroded_by_its_own_spacing() -> None:
+    masks = torch.ones(2, 1, 13, 13, 13, dtype=torch.bool)
+    own = torch.tensor([[1.0, 1.0, 3.0], [2.0, 1.0, 1.0]])
+    both = measure_depth(masks, spacing_mm=own)
+    for sample in (0, 1):
+        alone = measure_depth(masks[:1], spacing_mm=own[sample : sample + 1])
+        assert torch.equal(both[sample], alone[0])
+    assert not torch.equal(both[0], both[1])

@@ -25,7 +25,7 @@ from interactivepet.training import epochs, optimise
 from interactivepet.training.augment import make_augmentation
 from interactivepet.training.batches import PatchLoader, StoredCase
 from interactivepet.training.checkpoint import read_tensors
-from interactivepet.training.distributed import ALONE, Ranks, open_ranks
+from interactivepet.training.distributed import ALONE, Ranks, open_ranks, use_device
 from interactivepet.training.feed import EpochBatches
 from interactivepet.training.fold import FoldData, TrainedFold, assist_fold, train_fold
 from interactivepet.training.options import TrainingOptions
@@ -240,6 +240,14 @@ def test_each_process_takes_a_device_of_its_own(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(SettingsError, match="starts 4 processes a machine, but 2 CUDA devices"):
         ranks.choose_device("cuda")
+
+
+def test_a_certain_card_becomes_the_present_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    assert [use_device(name).type for name in ("cpu", "cuda", "cuda:1")] == ["cpu", "cuda", "cuda"]
+    assert chosen == [torch.device("cuda:1")]
 
 
 def test_other_failures_keep_their_own_message(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -109,7 +109,8 @@ def test_a_step_may_change_its_batch(make_plan: MakePlan) -> None:
     batch = make_batch()
     seen = []
 
-    def prepare(data: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def prepare(batch: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        data, target = batch["data"], batch["target"]
         seen.append((tuple(data.shape), tuple(target.shape)))
         return torch.zeros_like(data), torch.zeros_like(target)
 

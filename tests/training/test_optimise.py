@@ -61,3 +61,28 @@ def test_the_average_follows_quickly_at_first() -> None:
         expected = float(step) if expected is None else decay * expected + (1 - decay) * step
     assert float(average.module.weight.detach()) == pytest.approx(expected, rel=1e-4)
     assert not any(a is b for a, b in zip(average.parameters(), network.parameters(), strict=True))
+
+
+def test_the_average_asks_nothing_of_the_device() -> None:
+    # values of this device cannot be read at all
+    network = nn.BatchNorm1d(3, device="meta")
+    average = make_average(network, make_training(ema=0.9))
+    assert average is not None
+    for _ in range(3):
+        average.update_parameters(network)
+    assert int(average.n_averaged) == 3
+
+
+def test_the_average_goes_on_where_it_was_saved() -> None:
+    network, training = nn.Linear(2, 2), make_training(ema=0.9)
+    first, second = make_average(network, training), make_average(network, training)
+    assert first is not None
+    assert second is not None
+    for _ in range(5):
+        first.update_parameters(network)
+    second.load_state_dict(first.state_dict())
+    with torch.no_grad():
+        network.weight.add_(1.0)
+    first.update_parameters(network)
+    second.update_parameters(network)
+    assert torch.equal(first.module.weight, second.module.weight)

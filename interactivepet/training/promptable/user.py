@@ -30,9 +30,6 @@ DEEPEST_SHARE = 0.5
 WINDOW = 48
 """Voxels around a prompt beyond which an error is not looked at: boxes and lassos of larger ones are cut."""
 
-UNIT_SPACING = (1.0, 1.0, 1.0)
-"""Prompts are drawn in voxels."""
-
 Mask = npt.NDArray[np.bool_]
 
 
@@ -131,6 +128,7 @@ class PromptUser:
         generator = torch.Generator(errors.device).manual_seed(int(self._rng.integers(2**62)))
         score = torch.rand(errors.shape, generator=generator, device=errors.device)
         deepest = torch.from_numpy(self._rng.random(len(errors)) < DEEPEST_SHARE).to(errors.device)
+        # prompts are drawn in voxels
         depth = measure_depth(errors, spacing_mm=torch.ones(len(errors), 3))
         score = (score + torch.where(deepest[:, None, None, None, None], depth, 1)) * errors
         if is_first:

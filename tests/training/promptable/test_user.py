@@ -58,7 +58,7 @@ def points_only(rng: np.random.Generator) -> Any:
 
 def test_validation_gets_one_click_in_the_centre() -> None:
     data, target = make_batch(2)
-    inputs, same = make_user(only_first_click=True)(data, target)
+    inputs, same = make_user(only_first_click=True)({"data": data, "target": target})
     assert inputs.shape == (2, 8, EDGE, EDGE, EDGE)
     assert torch.equal(same, target)
     assert torch.equal(inputs[:, :1], data[:, :1])
@@ -81,7 +81,7 @@ def test_what_was_missed_is_clicked_on_positively_and_what_was_spilled_negativel
         mask[1:6, 1:6, 1:6] = 1
     else:
         mask[8:13, 8:13, 8:13] = 0
-    inputs, _ = make_user(answer(mask))(data, target)
+    inputs, _ = make_user(answer(mask))({"data": data, "target": target})
     assert torch.equal(inputs[0, 1], mask.float()), "the prediction is the previous mask"
     newest = (inputs[0, 1 + channel] == 1).nonzero().tolist()
     wrong = mask != target[0]
@@ -94,7 +94,7 @@ def test_a_perfect_mask_gets_no_further_prompt(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(module, "ROUND_SHARES", (0.0, 0.0, 1.0))
     monkeypatch.setattr(module, "list_prompts", points_only)
     data, target = make_batch()
-    inputs, _ = make_user(answer(target[0]))(data, target)
+    inputs, _ = make_user(answer(target[0]))({"data": data, "target": target})
     assert inputs[0, 4].max() == pytest.approx(0.25)
     assert not inputs[0, 5].any()
 
@@ -104,7 +104,7 @@ def test_an_initial_mask_is_corrected_or_refined_without_a_prompt(monkeypatch: p
     data, target = make_batch(40)
     data[:, 1] = target
     data[:, 1, 1:6, 1:6, 1:6] = 1
-    inputs, _ = make_user()(data, target)
+    inputs, _ = make_user()({"data": data, "target": target})
     assert torch.equal(inputs[:, 1], data[:, 1])
     prompted = inputs[:, 2:].flatten(1).any(1)
     assert 0.5 < prompted.float().mean() < 0.9
@@ -114,7 +114,7 @@ def test_an_initial_mask_is_corrected_or_refined_without_a_prompt(monkeypatch: p
 def test_all_kinds_of_prompts_reach_their_channels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ROUND_SHARES", (1.0,))
     data, target = make_batch(40)
-    inputs, _ = make_user(seed=1)(data, target)
+    inputs, _ = make_user(seed=1)({"data": data, "target": target})
     used = inputs[:, 2:].flatten(2).any(2)
     assert used.sum(1).tolist() == [1] * 40
     assert used.any(0).tolist() == [True, False, True, False, True, False]
@@ -122,5 +122,5 @@ def test_all_kinds_of_prompts_reach_their_channels(monkeypatch: pytest.MonkeyPat
 
 def test_an_empty_target_is_left_alone() -> None:
     data, target = make_batch(2)
-    inputs, _ = make_user(only_first_click=True)(data, torch.zeros_like(target))
+    inputs, _ = make_user(only_first_click=True)({"data": data, "target": torch.zeros_like(target)})
     assert not inputs[:, 1:].any()
