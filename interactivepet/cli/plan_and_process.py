@@ -130,7 +130,10 @@ def parse_negatives(text: str) -> str | float:
     """Parse `keep`, `exclude`, or a share between 0 and 1."""
     if text in {"keep", "exclude"}:
         return text
-    share = float(text)
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
     if not 0 < share < 1:
         raise argparse.ArgumentTypeError(f"{text} is neither keep, exclude nor a share between 0 and 1")
     return share

@@ -6,7 +6,7 @@ import hashlib
 import math
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from interactivepet.core.artefact import Artefact, Record
 
@@ -43,6 +43,19 @@ LossName = Literal["dice_ce", "dice_focal", "dice_bce"]
 Optimizer = Literal["sgd", "adamw"]
 Triple = tuple[int, int, int]
 
+
+def _check_odd(size: int) -> int:
+    if size % 2 == 0:
+        raise ValueError(f"{size} is even; a kernel has a voxel in its middle")
+    return size
+
+
+Count = Annotated[int, Field(ge=1)]
+Edges = tuple[Count, Count, Count]
+OddCount = Annotated[Count, AfterValidator(_check_odd)]
+Kernel = tuple[OddCount, OddCount, OddCount]
+Millimetres = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+
 NegativeSampling = Literal["keep", "exclude"] | Annotated[float, Field(gt=0.0, lt=1.0)]
 """How often a training sample comes from a case without any label."""
 
@@ -54,7 +67,7 @@ class Normalisation(Record):
     """`ct` and `suv` use the task's statistics below; `zscore` and `minmax` those of each image's own kept box."""
     clip: tuple[float, float] | None = None
     mean: float = 0.0
-    std: float = 1.0
+    std: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
     reason: str = ""
     """Why the planner chose it, for the reader of plans.json."""
 
@@ -72,8 +85,8 @@ class CropPlan(Record):
 class MemoryEstimate(Record):
     """Peak of one training step in GB: weights, gradients, optimiser, activations, largest workspace."""
 
-    float32_gb: float
-    mixed_gb: float
+    float32_gb: float = Field(ge=0.0)
+    mixed_gb: float = Field(ge=0.0)
     """With bfloat16 or float16 activations."""
 
 
@@ -85,12 +98,12 @@ class UNetPlan(Record):
     """Image, guidance and previous-mask channels together."""
     output_channels: int
     """Background and labels."""
-    features_per_stage: tuple[int, ...]
-    kernel_sizes: tuple[Triple, ...]
-    strides: tuple[Triple, ...]
-    n_conv_per_stage: tuple[int, ...]
+    features_per_stage: tuple[Count, ...]
+    kernel_sizes: tuple[Kernel, ...]
+    strides: tuple[Edges, ...]
+    n_conv_per_stage: tuple[Count, ...]
     """Convolutions, or residual blocks, of each encoder stage."""
-    n_conv_per_stage_decoder: tuple[int, ...]
+    n_conv_per_stage_decoder: tuple[Count, ...]
 
     @model_validator(mode="after")
     def _check_stages(self) -> Self:
@@ -115,13 +128,13 @@ class TransformerPlan(Record):
     """Image, guidance and previous-mask channels together."""
     output_channels: int
     """Background and labels."""
-    image_size: Triple
+    image_size: Edges
     """The patch: UNETR learns an embedding for each position. An axis of one voxel makes the network 2D."""
-    feature_size: int
+    feature_size: Count
     """Feature maps of the finest stage."""
-    hidden_size: int = 0
+    hidden_size: int = Field(default=0, ge=0)
     """Width of UNETR's tokens; SwinUNETR has no such width and 0 here."""
-    n_heads: int = 0
+    n_heads: int = Field(default=0, ge=0)
     """Attention heads of UNETR; SwinUNETR's are 3, 6, 12 and 24, and 0 here."""
 
     @property
@@ -143,7 +156,7 @@ class GuidancePlan(Record):
 
     encoding: Literal["gaussian"] = "gaussian"
     """Maximum over the clicks of exp(-d^2 / (2 scale^2)), so that the peak is 1."""
-    scale_mm: float
+    scale_mm: Millimetres
     """Standard deviation of the Gaussian in mm."""
 
 
@@ -177,18 +190,18 @@ class TrainingPlan(Record):
     loss: LossName = "dice_ce"
     optimizer: Optimizer = "sgd"
     """`sgd` has Nesterov momentum. `adamw` wants a learning rate about thirty times smaller."""
-    learning_rate: float = Field(default=0.01, gt=0.0)
+    learning_rate: float = Field(default=0.01, gt=0.0, allow_inf_nan=False)
     """Its highest value; it falls to almost 0 at the last iteration."""
     schedule: Literal["polynomial", "cosine"] = "polynomial"
     warm_up: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the iterations in which the learning rate rises from 0 to its highest value."""
-    momentum: float = 0.99
+    momentum: float = Field(default=0.99, ge=0.0, lt=1.0)
     """Of `sgd`."""
-    weight_decay: float = 3e-5
+    weight_decay: float = Field(default=3e-5, ge=0.0, allow_inf_nan=False)
     ema: float | None = Field(default=None, gt=0.0, lt=1.0)
     """Decay an iteration of a moving average of the weights, which is then what is validated and kept; None keeps
     the weights themselves."""
-    foreground_share: float = 0.5
+    foreground_share: float = Field(default=0.5, ge=0.0, le=1.0)
     """Share of the patches that are centred on a labelled voxel."""
     mirror_axes: tuple[Literal[0, 1, 2], ...] = (0, 1, 2)
     """Axes of (i, j, k) along which patches are mirrored, in training and in predictions with mirrored inputs; an axis
@@ -202,13 +215,13 @@ class TrainingPlan(Record):
 class ConfigurationPlan(Record):
     """What one configuration decides for itself."""
 
-    spacing_mm: tuple[float, float, float]
+    spacing_mm: tuple[Millimetres, Millimetres, Millimetres]
     """Voxel spacing that every case is resampled to, along (i, j, k)."""
-    median_shape: Triple
+    median_shape: Edges
     """Median shape of the cases after cropping and resampling."""
-    target_shape: Triple | None = None
+    target_shape: Edges | None = None
     """For tasks on a fixed grid: every case is resampled to this shape, whatever spacing that gives it."""
-    patch_size: Triple
+    patch_size: Edges
     crop: CropPlan = CropPlan()
     normalisation: tuple[Normalisation, ...]
     network: NetworkPlan

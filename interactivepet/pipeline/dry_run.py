@@ -22,7 +22,7 @@ from interactivepet.pipeline.cases import estimate_worker_gb
 from interactivepet.pipeline.prepare import find_plans, run_fingerprint
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.planning.nnunet import convert_nnunet_fingerprint, count_nnunet_channels
-from interactivepet.planning.overrides import apply_overrides
+from interactivepet.planning.overrides import apply_overrides, explain_excess
 from interactivepet.planning.plan import DEFAULT_OPTIONS, PlanOptions, make_plans
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ class Expectation:
         worker_gb: memory of one preprocessing process at the largest case.
         step_gb: memory of a training step in the number format of `device`.
         epoch_seconds: training steps of an epoch, with data at hand; None where the budget is that of a graphics
-            card and this machine has none, and where a step did not fit.
+            card and this machine has none, and where a step did not fit or exceeds the budget.
         device: where the time was measured.
-        refusal: why a step did not fit `device`, and what would; None where it did, or was not tried.
+        refusal: why a step does not fit the budget or `device`, and what would; None where it does, or was not tried.
     """
 
     disk_gb: float
@@ -122,6 +122,9 @@ def _convert(
     if channels is None:
         channels = [f"channel {index}" for index in range(count_nnunet_channels(content))]
         logger.warning("channels have no names, so each is normalised by its own images; name them with -m")
+    unused = [f"channel {index}" for index in range(len(channels), count_nnunet_channels(content))]
+    if unused:
+        logger.warning("%s: %s not used; channels are named from 0 in file order", path, ", ".join(unused))
     if labels is not None or described is None:
         values = number_labels(labels or ["object"])
     else:
@@ -142,7 +145,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def expect(plan: Plan, fingerprint: Fingerprint, *, device: str = "auto") -> Expectation:
-    """Work out what a configuration takes, and time some training steps on random data.
+    """Work out what a configuration takes, and time some training steps on random data if they fit the budget.
 
     Args:
         plan: the configuration.
@@ -154,7 +157,9 @@ def expect(plan: Plan, fingerprint: Fingerprint, *, device: str = "auto") -> Exp
     target = choose_device(device)
     mixed = choose_precision(target) is not None
     measurable = plan.budget == "cpu" or target.type != "cpu"
-    step_seconds, refusal = _try_step(plan, target) if measurable else (None, None)
+    step_seconds, refusal = None, explain_excess(plan, plan.budget)
+    if measurable and refusal is None:
+        step_seconds, refusal = _try_step(plan, target)
     n_voxels = [_count_voxels(case, plan) for case in fingerprint.cases]
     n_channels = len(plan.channels)
     return Expectation(

@@ -7,6 +7,7 @@ import multiprocessing
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from interactivepet.core.checkpoint import CheckpointCard
 from interactivepet.core.plan import Configuration, Fold, FoldList, Plan, Plans
@@ -29,7 +30,7 @@ from interactivepet.tracking.tracker import Tracker
 from interactivepet.training.checkpoint import has_state, load_weights, remove_previous, remove_state
 from interactivepet.training.distributed import ALONE, Ranks, open_ranks
 from interactivepet.training.fold import FoldData, TrainedFold, TrainingOptions, assist_fold, train_fold
-from interactivepet.training.stop import wants_more
+from interactivepet.training.stop import leave_on_sigterm, wants_more
 
 __all__ = ["choose_configuration", "run_training"]
 
@@ -191,16 +192,21 @@ def _lead_fold(job: FoldJob) -> CheckpointCard:
         if card is not None:
             return card
         path = job.workspace.card(job.plan.configuration, job.fold.index)
-        for stale in (path, job.workspace.fold_summary(job.plan.configuration, job.fold.index)):
-            stale.unlink(missing_ok=True)
         tracker = job.tracker.open()
         trained = train_fold(
-            job.plan, data, tracker=tracker, options=job.options, parent_run=job.parent_run, ranks=job.ranks
+            job.plan,
+            data,
+            tracker=tracker,
+            options=job.options,
+            parent_run=job.parent_run,
+            ranks=job.ranks,
+            withdraw=partial(_withdraw, job),
         )
         try:
-            found = _validate(job, data, trained=trained)
-            card = _make_card(job, trained, found.dice, cases_hash=data.cases_hash)
-            _show(job, card, found, data=data, tracker=tracker)
+            with leave_on_sigterm():
+                found = _validate(job, data, trained=trained)
+                card = _make_card(job, trained, found.dice, cases_hash=data.cases_hash)
+                _show(job, card, found, data=data, tracker=tracker)
         except BaseException:
             tracker.end_run(failed=True)
             raise
@@ -208,6 +214,13 @@ def _lead_fold(job: FoldJob) -> CheckpointCard:
         remove_previous(data.checkpoint)
         tracker.end_run()
         return card
+
+
+def _withdraw(job: FoldJob) -> None:
+    """Take back that the fold is complete."""
+    name, index = job.plan.configuration, job.fold.index
+    for path in (job.workspace.card(name, index), job.workspace.fold_summary(name, index)):
+        path.unlink(missing_ok=True)
 
 
 def _find_complete(job: FoldJob, data: FoldData) -> CheckpointCard | None:

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from interactivepet.core.artefact import explain_refusal
-from interactivepet.core.plan import PREPROCESSING_FIELDS, Configuration, ConfigurationPlan, Plans
+from interactivepet.core.plan import PREPROCESSING_FIELDS, Architecture, Budget, Configuration, ConfigurationPlan, Plans
 from interactivepet.errors import PlanError
-from interactivepet.planning.budgets import BUDGETS
-from interactivepet.planning.cost import estimate_cost
+from interactivepet.planning.budgets import BUDGETS, get_memory_gb
+from interactivepet.planning.cost import Cost, estimate_cost
 from interactivepet.planning.sizing import NetworkSpec, cover_shape
 
-__all__ = ["apply_overrides"]
+__all__ = ["apply_overrides", "explain_excess"]
+
+logger = logging.getLogger(__name__)
 
 GRID_KEYS = frozenset({"spacing_mm", "patch_size", "median_shape", "target_shape", "network"})
 """Configurations differ in these: without a configuration's name they are set in the default one (and its cascade)."""
 
-SHAPING_KEYS = ("spacing_mm", "patch_size", "network.architecture")
+SHAPING_KEYS = frozenset({"spacing_mm", "patch_size", "network.architecture"})
 """The network follows from these by the planner's rules, unless it is set as well."""
 
 
@@ -50,14 +54,15 @@ class _Override:
     @property
     def shapes(self) -> bool:
         """Whether the network follows from it."""
-        return self.key in SHAPING_KEYS
+        return self.key in SHAPING_KEYS or self.path[0] in SHAPING_KEYS
 
 
 def apply_overrides(plans: Plans, overrides: Sequence[str]) -> Plans:
     """Set values of a plan, then work out what follows from them.
 
     When patch, spacing or architecture is set and nothing else of the network, its strides, kernels and widths are
-    chosen again by the rules; the median shape follows the spacing; the memory of a step is estimated again.
+    chosen again by the rules; the median shape follows the spacing; the memory of a step is estimated again. Logs a
+    warning for each configuration whose training step exceeds the budget, whoever edited it.
 
     Args:
         plans: to change.
@@ -74,19 +79,46 @@ def apply_overrides(plans: Plans, overrides: Sequence[str]) -> Plans:
         changed[name] = _change(plans, name, own) if own else plans.configurations[name]
     content = {**plans.model_dump(), "configurations": {name: own.model_dump() for name, own in changed.items()}}
     try:
-        return Plans.model_validate(content)
+        result = Plans.model_validate(content)
     except ValidationError as error:
         raise PlanError(f"{' '.join(overrides)}: {explain_refusal(error, Plans)}") from error
+    for name, own in result.configurations.items():
+        excess = explain_excess(own, plans.budget)
+        if excess is not None:
+            logger.warning("%s: %s", name, excess)
+    return result
+
+
+def explain_excess(own: ConfigurationPlan, budget: Budget) -> str | None:
+    """Say by how much a training step exceeds the memory of the budget; None where it does not.
+
+    The step is estimated anew, since the estimate in a plan that was edited by hand is that of before.
+    """
+    needed_gb, limit_gb = get_memory_gb(_estimate(own), BUDGETS[budget]), BUDGETS[budget].memory_gb
+    if needed_gb <= limit_gb:
+        return None
+    return (
+        f"patch {own.patch_size} and batch {own.training.batch_size} need about {needed_gb:.1f} GB a training step, "
+        f"the budget {budget} has {limit_gb:g} GB; lower patch_size or training.batch_size, or give another --budget"
+    )
+
+
+def _estimate(own: ConfigurationPlan) -> Cost:
+    training = own.training
+    return estimate_cost(own.patch_size, own.network, batch_size=training.batch_size, optimizer=training.optimizer)
 
 
 def _parse(text: str, plans: Plans) -> _Override:
     left, equals, right = text.partition("=")
-    if not equals:
+    path = tuple(left.rpartition(":")[2].strip().split("."))
+    if not equals or not all(path):
         raise PlanError(f"{text} is not KEY=VALUE, such as training.batch_size=4")
-    configuration, colon, key = left.strip().rpartition(":")
+    configuration, colon, _ = left.strip().rpartition(":")
     if colon and configuration not in plans.configurations:
         raise PlanError(f"{text}: {configuration} was not planned; there is {', '.join(plans.configurations)}")
-    return _Override(text, configuration or None, tuple(key.strip().split(".")), _parse_value(right.strip()))
+    if path[0] == "target_shape":
+        raise PlanError(f"{text}: spacing, median shape and patch follow from it; use --target-shape I J K")
+    return _Override(text, configuration or None, path, _parse_value(right.strip()))
 
 
 def _parse_value(text: str) -> object:
@@ -113,8 +145,9 @@ def _change(plans: Plans, name: Configuration, overrides: Sequence[_Override]) -
     content = before.model_dump(mode="json")
     for override in overrides:
         _set(content, override)
-    keys = {override.key for override in overrides}
-    if "spacing_mm" in keys and "median_shape" not in keys:
+    fields = {override.path[0] for override in overrides}
+    # on a fixed grid every case has the target shape, whatever its spacing
+    if "spacing_mm" in fields and "median_shape" not in fields and before.target_shape is None:
         content["median_shape"] = _scale_shape(before, _read_triple(content, "spacing_mm"))
     sets_network = any(o.path[0] == "network" and not o.shapes for o in overrides)
     try:
@@ -122,15 +155,20 @@ def _change(plans: Plans, name: Configuration, overrides: Sequence[_Override]) -
             content["network"] = _shape_network(plans, content)
         changed = ConfigurationPlan.model_validate(content)
     except ValidationError as error:
-        reason = explain_refusal(error, ConfigurationPlan)
-        raise PlanError(f"{name}: {' '.join(o.text for o in overrides)}: {reason}") from error
-    if any(o.path[0] == "memory" for o in overrides):
+        raise PlanError(f"{name}: {_blame(error, overrides)}") from error
+    if "memory" in fields:
         return changed
-    training = changed.training
-    cost = estimate_cost(
-        changed.patch_size, changed.network, batch_size=training.batch_size, optimizer=training.optimizer
-    )
-    return changed.model_copy(update={"memory": cost.memory})
+    return changed.model_copy(update={"memory": _estimate(changed).memory})
+
+
+def _blame(error: ValidationError, overrides: Sequence[_Override]) -> str:
+    """Say what was refused after the override that set it, or after all where it is none of them alone."""
+    reason = explain_refusal(error, ConfigurationPlan)
+    field, _, words = reason.partition(": ")
+    for override in overrides:
+        if override.key == field:
+            return f"{override.text}: {words}"
+    return f"{' '.join(override.text for override in overrides)}: {reason}"
 
 
 def _set(content: dict[str, Any], override: _Override) -> None:
@@ -139,20 +177,21 @@ def _set(content: dict[str, Any], override: _Override) -> None:
         key: Any = int(part) if isinstance(place, list) and part.isdigit() else part
         known = [*place] if isinstance(place, Mapping) else [*range(len(place))] if isinstance(place, list) else []
         if key not in known:
-            raise PlanError(f"{override.text}: {_describe_unknown(override.path[: depth + 1], known, content)}")
+            wrong = "" if depth == len(override.path) - 1 else ".".join(override.path[: depth + 1]) + ": "
+            hint = _find_hint(override.path[: depth + 1], known, content)
+            raise PlanError(f"{override.text}: {wrong}no such key, {hint}")
         if depth == len(override.path) - 1:
             place[key] = override.value
         else:
             place = place[key]
 
 
-def _describe_unknown(path: tuple[str, ...], known: Sequence[object], content: Mapping[str, Any]) -> str:
+def _find_hint(path: tuple[str, ...], known: Sequence[object], content: Mapping[str, Any]) -> str:
     wrong, parents = ".".join(path), path[:-1]
     here = [".".join((*parents, str(name))) for name in known]
     exact = [key for key in _list_keys(content) if key.rpartition(".")[2] == path[-1]]
     near = exact or difflib.get_close_matches(wrong, here, n=1) or _find_elsewhere(path[-1], content)
-    hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(here) or 'nothing, it is a value'}"
-    return f"{wrong}: no such key, {hint}"
+    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(here) or 'nothing, it is a value'}"
 
 
 def _find_elsewhere(word: str, content: Mapping[str, Any]) -> list[str]:
@@ -173,7 +212,7 @@ def _list_keys(content: Mapping[str, Any], prefix: str = "") -> list[str]:
 def _read_triple(content: Mapping[str, Any], name: str) -> tuple[float, float, float]:
     value = content[name]
     is_triple = isinstance(value, list) and len(value) == 3
-    if not is_triple or not all(isinstance(edge, int | float) and edge > 0 for edge in value):
+    if not is_triple or not all(isinstance(edge, int | float) and 0 < edge < math.inf for edge in value):
         raise PlanError(f"{name}={value!r} is not three numbers above 0, along i, j and k, such as 64,64,48")
     i, j, k = value
     return (i, j, k)
@@ -190,10 +229,13 @@ def _shape_network(plans: Plans, content: Mapping[str, Any]) -> dict[str, Any]:
     """Choose the network for the patch and spacing that were set.
 
     Raises:
-        PlanError: no network of the rules divides the patch.
+        PlanError: no network of the rules divides the patch, or no such architecture is known.
     """
+    architecture = content["network"]["architecture"]
+    if architecture not in get_args(Architecture):
+        raise PlanError(f"network.architecture={architecture}: there is {', '.join(get_args(Architecture))}")
     spec = NetworkSpec(
-        content["network"]["architecture"],
+        architecture,
         n_inputs=content["network"]["input_channels"],
         n_outputs=content["network"]["output_channels"],
         budget=BUDGETS[plans.budget],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -65,6 +65,7 @@ def train_fold(
     options: TrainingOptions,
     parent_run: str | None = None,
     ranks: Ranks = ALONE,
+    withdraw: Callable[[], None] = lambda: None,
 ) -> TrainedFold:
     """Train one fold, or continue it where it was interrupted.
 
@@ -78,6 +79,8 @@ def train_fold(
         options: of this run.
         parent_run: the tracker's run that this one is shown under.
         ranks: the processes that share each batch, of which this is the first; the others call `assist_fold`.
+        withdraw: takes back what says that the fold is complete. It is called when the fold starts anew, after the
+            weights to start from were found good, and before the weights are replaced.
 
     Raises:
         StaleArtefactError: the checkpoint was made with another plan or other cases.
@@ -98,6 +101,8 @@ def train_fold(
                 "device": device,
             },
         )
+        if not options.resume:
+            withdraw()
         if not run.done:
             tracker.log_parameters(plan.model_dump(mode="json", exclude={"reasons"}))
         try:
@@ -109,6 +114,7 @@ def train_fold(
             raise
         if options.keep == "best":
             run.engine.result.load_state_dict(read_tensors(data.best_weights))
+        withdraw()
         sha256 = save_weights(data.weights, run.engine.result)
     return TrainedFold(tuple(run.done), sha256, device, run.run_id)
 
@@ -140,12 +146,13 @@ def _open_run(plan: TrainablePlan, data: FoldData, *, options: TrainingOptions, 
     """Prepare torch and a run that notes signals within the block."""
     if options.n_threads is not None:
         torch.set_num_threads(options.n_threads)
-    if not options.resume and ranks.is_first:
-        remove_state(data.checkpoint)
-        data.best_weights.unlink(missing_ok=True)
-    ranks.wait()
     with choose_algorithms(deterministic=options.deterministic), listen() as interruption:
         run = _make_run(plan, data, options=options, interruption=interruption)
+        ranks.wait()
+        # not before the weights to start from were found good: a fold is given up only for another
+        if not options.resume and ranks.is_first:
+            remove_state(data.checkpoint)
+            data.best_weights.unlink(missing_ok=True)
         (most,) = ranks.agree(len(run.done))
         if len(run.done) < most:
             raise TrainingError(
@@ -160,7 +167,11 @@ def _make_run(plan: TrainablePlan, data: FoldData, *, options: TrainingOptions, 
     """Make the network with random or given weights, or with those of the interrupted fold."""
     seed_torch(options.seed, data.index)
     network = build_network(plan.network, deep_supervision=True)
-    is_new = not has_state(data.checkpoint)
+    is_new = not options.resume or not has_state(data.checkpoint)
+    if not is_new and options.pretrained is not None:
+        logger.warning(
+            "fold %d goes on where it was, so --pretrained is ignored; --no-continue starts from it", data.index
+        )
     if is_new:
         logger.info("fold %d starts from %s", data.index, start_network(network, plan, pretrained=options.pretrained))
     engine = make_engine(network, plan, device=use_device(options.device), compile_network=options.compile_network)

@@ -16,7 +16,16 @@ from typing import Any
 from interactivepet.core.checkpoint import EpochRecord
 from interactivepet.training.options import TrainingOptions
 
-__all__ = ["Clock", "Interruption", "find_best", "find_reason", "listen", "smooth_dice", "wants_more"]
+__all__ = [
+    "Clock",
+    "Interruption",
+    "find_best",
+    "find_reason",
+    "leave_on_sigterm",
+    "listen",
+    "smooth_dice",
+    "wants_more",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -162,3 +171,22 @@ def listen() -> Iterator[Interruption]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def leave_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM raise SystemExit, as Ctrl-C raises KeyboardInterrupt, so that what was begun is closed."""
+    ignored = signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    if ignored or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        del frame
+        raise SystemExit(128 + number)
+
+    previous = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -146,6 +146,19 @@ def test_a_complete_fold_goes_on_when_more_epochs_are_asked_for(copied: Path) ->
         train(1)
 
 
+def test_weights_that_cannot_be_used_leave_a_complete_fold_alone(copied: Path) -> None:
+    workspace, bad = open_tiny(copied), copied / "bad.pt"
+    bad.write_text("no weights")
+    options = make_options(copied, pretrained=bad, resume=False)
+    before = list_files(workspace.fold(FULL, 0))
+    with pytest.raises(TrainingError, match="bad"):
+        run_training(workspace, [0], options=options.training, tta=False, tracker=options.tracker, n_proc=1, n_cores=1)
+    after = list_files(workspace.fold(FULL, 0))
+    assert {name: after.get(name) for name in before if name != ".lock"} == {
+        name: time for name, time in before.items() if name != ".lock"
+    }
+
+
 def test_a_lost_preprocessed_case_is_made_again_and_nothing_else(copied: Path) -> None:
     lost = open_tiny(copied).cases("3d_fullres") / "TINY_003.b2nd"
     lost.unlink()

@@ -3,6 +3,8 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -15,6 +17,7 @@ from interactivepet.training.stop import (
     Interruption,
     find_best,
     find_reason,
+    leave_on_sigterm,
     listen,
     smooth_dice,
     wants_more,
@@ -159,3 +162,20 @@ def test_a_thread_listens_to_nothing() -> None:
 def test_options_without_sense_are_refused(change: dict[str, float], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         TrainingOptions(**change)
+
+
+def test_sigterm_closes_what_was_begun() -> None:
+    closed = []
+
+    @contextmanager
+    def hold() -> Iterator[None]:
+        try:
+            yield
+        finally:
+            closed.append(True)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit, match="143"), leave_on_sigterm(), hold():
+        signal.raise_signal(signal.SIGTERM)
+    assert closed
+    assert signal.getsignal(signal.SIGTERM) is before
