@@ -118,24 +118,34 @@ def scan_test(task_dir: Path, layout: Layout) -> tuple[CaseEntry, ...]:
     )
 
 
-def scan_folder(folder: Path, *, n_channels: int) -> tuple[CaseEntry, ...]:
+def scan_folder(folder: Path, *, n_channels: int, by_channel: bool = False) -> tuple[CaseEntry, ...]:
     """List the images of any folder by name, with paths relative to it; masks are not looked for.
 
+    Args:
+        folder: any.
+        n_channels: of every case.
+        by_channel: whether `CASE_0000` is known to be channel 0 of CASE; otherwise the names decide.
+
     Raises:
-        ManifestError: there is no image, an image is there twice, or a channel's file is missing.
+        ManifestError: there is no image, an image is there twice, or a channel's file is missing or too much.
     """
     files = list_files(folder, ".")
     if not files:
         raise ManifestError(
             f"{folder}: no images, expected CASE.nii.gz or CASE_0000.nii.gz; name the folder that has them"
         )
-    by_channel = _is_by_channel(files, (), n_channels=n_channels)
+    by_channel = by_channel or _is_by_channel(files, (), n_channels=n_channels)
     layout = Layout(n_channels, by_channel, commonest_ending(files))
     cases = _group(files, by_channel=by_channel)
     for case, found in cases.items():
         missing = [channel for channel in range(n_channels) if None not in found and channel not in found]
         if missing:
             raise ManifestError(f"{folder}: {case} has no file for channel {missing[0]} of {n_channels}; add it")
+        surplus = [file.path for channel, file in found.items() if channel is not None and channel >= n_channels]
+        if surplus:
+            raise ManifestError(
+                f"{folder}: {case} has {len(found)} channels, expected {n_channels}; take {', '.join(surplus)} away"
+            )
     return tuple(
         CaseEntry(id=case, images=layout.images(".", case, files=found)) for case, found in sorted(cases.items())
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from interactivepet.core.case import Case
-from interactivepet.core.dataset import CaseEntry
+from interactivepet.core.dataset import CaseEntry, DatasetManifest
 from interactivepet.dataset.checks import check_image
 from interactivepet.dataset.dicom.case import DicomJob
 from interactivepet.dataset.folders.mip import is_projection, read_projection
@@ -117,10 +117,16 @@ def make_folder_request(
         raise ManifestError(f"{clicks_folder} is not there; name the folder of the click files, or leave -in out")
     if images.is_dir() and not list_files(images, "."):
         return _make_dicom_request(images, manifest.channels, clicks_folder=clicks_folder, out=out, ending=file_ending)
-    entries = scan_folder(images, n_channels=len(manifest.channels))
+    entries = scan_folder(images, n_channels=len(manifest.channels), by_channel=_is_by_channel(manifest))
     return PredictionRequest(
         entries, images, clicks_folder, out, file_ending, is_projected=manifest.file_ending != PICTURE_ENDING
     )
+
+
+def _is_by_channel(manifest: DatasetManifest) -> bool:
+    """Whether the task names its images `CASE_0000`, so that those to predict are named so, too."""
+    names = [(entry.id, Path(entry.images[0]).name) for entry in manifest.training if entry.images]
+    return any(name.startswith(f"{case}_0000.") for case, name in names)
 
 
 def _make_dicom_request(

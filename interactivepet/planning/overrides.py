@@ -82,8 +82,8 @@ def apply_overrides(plans: Plans, overrides: Sequence[str]) -> Plans:
         result = Plans.model_validate(content)
     except ValidationError as error:
         raise PlanError(f"{' '.join(overrides)}: {explain_refusal(error, Plans)}") from error
-    for name, own in result.configurations.items():
-        excess = explain_excess(own, plans.budget)
+    for name, configuration in result.configurations.items():
+        excess = explain_excess(configuration, plans.budget)
         if excess is not None:
             logger.warning("%s: %s", name, excess)
     return result

@@ -91,3 +91,10 @@ def test_plans_that_cannot_be_compared_are_refused(tmp_path: Path, capsys: pytes
     path.write_text("{")
     assert compare_plans.main([str(path), str(path)]) == 1
     assert compare_plans.main([str(tmp_path / "none.json"), str(path)]) == 1
+
+
+@pytest.mark.parametrize("text", ["foo", "0", "1.5", "nan"])
+def test_a_share_of_negatives_that_cannot_be_is_explained(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        plan_and_process.main(["--negatives", text])
+    assert f"{text} is neither keep, exclude nor a share between 0 and 1" in capsys.readouterr().err

@@ -242,3 +242,41 @@ def test_a_transformer_belongs_to_its_patch(
 def test_a_u_net_divides_by_its_strides() -> None:
     network = UNetPlan.model_validate({**NETWORK, "strides": [[1, 1, 1], [4, 2, 1]]})
     assert network.divisor == (4, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("guidance__scale_mm", 0.0),
+        ("training__foreground_share", 1.1),
+        ("training__momentum", 1.0),
+        ("training__learning_rate", 0.0),
+        ("training__weight_decay", -1e-5),
+        ("memory__mixed_gb", -0.1),
+        ("normalisation", [{"scheme": "suv", "std": 0.0}]),
+        ("network__kernel_sizes", [[3, 3, 3], [3, 2, 3]]),
+        ("network__kernel_sizes", [[3, 3, 3], [3, -1, 3]]),
+        ("network__strides", [[1, 1, 1], [2, 0, 2]]),
+        ("network__features_per_stage", [0, 8]),
+        ("network__n_conv_per_stage", [2, 0]),
+        ("network__n_conv_per_stage_decoder", [0]),
+        ("spacing_mm", [4.0, 0.0, 3.0]),
+        ("spacing_mm", [4.0, float("inf"), 3.0]),
+        ("median_shape", [16, 0, 16]),
+        ("patch_size", [16, 0, 16]),
+        ("target_shape", [16, -16, 16]),
+    ],
+)
+def test_a_value_that_no_plan_can_have_is_refused(path: str, value: object) -> None:
+    with pytest.raises(ValidationError) as refused:
+        ConfigurationPlan.model_validate(edit_configuration(**{path: value}))
+    (problem,) = refused.value.errors()
+    place = [str(part) for part in problem["loc"]]
+    assert set(path.split("__")) <= set(place)
+
+
+@pytest.mark.parametrize(("name", "value"), [("feature_size", 0), ("hidden_size", -1), ("n_heads", -1)])
+def test_a_transformer_has_no_negative_width(name: str, value: int) -> None:
+    content = {"architecture": "unetr", "input_channels": 4, "output_channels": 2, "image_size": (32, 32, 32)}
+    with pytest.raises(ValidationError, match=name):
+        TransformerPlan.model_validate({**content, "feature_size": 12, name: value})

@@ -17,6 +17,7 @@ from interactivepet.pipeline.dry_run import expect, plan_fingerprint_file, plan_
 from interactivepet.pipeline.executor import open_executor
 from interactivepet.pipeline.prepare import find_plans, run_plan
 from interactivepet.pipeline.workspace import Workspace
+from interactivepet.planning.overrides import apply_overrides
 from interactivepet.planning.plan import PlanOptions, make_plans
 from tests.planning.factory import make_fingerprint
 from tests.planning.test_nnunet import make_content
@@ -159,6 +160,25 @@ def test_another_failure_of_a_step_is_no_lack_of_memory(monkeypatch: pytest.Monk
     monkeypatch.setattr("interactivepet.training.loop.train_epoch", fail)
     with pytest.raises(RuntimeError, match="a defect"):
         expect(make_plans(fingerprint, "cpu").plan("3d_fullres"), fingerprint, device="cpu")
+
+
+def test_a_step_beyond_the_budget_is_not_timed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    fingerprint = make_fingerprint(shape=(20, 20, 20), spacings=((4.0, 4.0, 4.0),))
+    plans = apply_overrides(make_plans(fingerprint, "cpu"), ["training.batch_size=5000"])
+    monkeypatch.setattr("interactivepet.pipeline.dry_run._try_step", lambda *_: pytest.fail("a step was tried"))
+    expected = expect(plans.plan("3d_fullres"), fingerprint, device="cpu")
+    assert expected.epoch_seconds is None
+    assert expected.refusal is not None
+    assert "the budget cpu has 4 GB" in expected.refusal
+
+
+def test_channels_of_a_file_that_are_not_used_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "dataset_fingerprint.json"
+    path.write_text(json.dumps(make_content()))
+    plan_fingerprint_file(path, channels=["CT", "PET"], labels=["lesion"])
+    assert "not used" not in caplog.text
+    plan_fingerprint_file(path, channels=["CT"], labels=["lesion"])
+    assert f"{path}: channel 1 not used" in caplog.text
 
 
 def test_both_ways_to_ask_for_a_workers_memory_agree(workspace: Workspace) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from interactivepet.core.dataset import DatasetManifest
+from interactivepet.core.dataset import CaseEntry, DatasetManifest
 from interactivepet.core.geometry import Geometry
 from interactivepet.dataset.dicom.images import read_dicom_case
 from interactivepet.dataset.manifest import write_manifest
@@ -50,6 +50,20 @@ def test_an_image_that_no_network_can_use_is_refused_by_name(workspace: Workspac
     request = make_folder_request(workspace, tmp_path / "in", clicks_folder=None, out=tmp_path / "out")
     with pytest.raises(CaseError, match="BROKEN"):
         request.read(request.entries[0], channels=("PET",))
+
+
+def test_a_superfluous_channel_is_not_another_patient(workspace: Workspace, tmp_path: Path) -> None:
+    image = np.random.default_rng(0).gamma(2.0, size=(1, *GRID.shape)).astype(np.float32)
+    for number in range(2):
+        write_image(tmp_path / "in" / f"X_000{number}.nii.gz", image, geometry=GRID)
+    write_image(workspace.raw / "imagesTr" / "A_0000.nii.gz", image, geometry=GRID)
+    entry = CaseEntry(id="A", images=("imagesTr/A_0000.nii.gz",))
+    manifest = DatasetManifest(
+        task="T", channels=("PET",), labels={"lesion": 1}, file_ending=".nii.gz", training=(entry,)
+    )
+    write_manifest(workspace.raw, manifest)
+    with pytest.raises(ManifestError, match=r"X has 2 channels, expected 1; take \./X_0001"):
+        make_folder_request(workspace, tmp_path / "in", clicks_folder=None, out=tmp_path / "out")
 
 
 def test_masks_do_not_replace_the_images(workspace: Workspace, tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ import pytest
 
 from interactivepet.core.plan import Plans, UNetPlan
 from interactivepet.errors import PlanError
-from interactivepet.planning.overrides import apply_overrides
-from interactivepet.planning.plan import make_plans
+from interactivepet.planning.overrides import apply_overrides, explain_excess
+from interactivepet.planning.plan import PlanOptions, make_plans
 from tests.planning.factory import make_fingerprint
 
 
@@ -56,6 +56,39 @@ def test_a_spacing_scales_the_median_shape(plans: Plans) -> None:
     assert full.median_shape == (200, 200, 150)
 
 
+def test_one_edge_of_a_spacing_or_patch_counts_too(plans: Plans) -> None:
+    changed = apply_overrides(plans, ["spacing_mm.2=6", "patch_size=64,64,64"])
+    full = changed.configurations["3d_fullres"]
+    assert full.median_shape == (400, 400, 150)
+    assert full == apply_overrides(plans, ["spacing_mm=2,2,6", "patch_size=64,64,64"]).configurations["3d_fullres"]
+    with pytest.raises(PlanError, match="the next that is: 64,64,64"):
+        apply_overrides(plans, ["patch_size=64,64,64", "patch_size.2=60"])
+
+
+def test_a_fixed_grid_keeps_its_median_shape() -> None:
+    fingerprint = make_fingerprint(shape=(400, 400, 300), spacings=((2.0, 2.0, 3.0),) * 5)
+    fixed = make_plans(fingerprint, "8gb", options=PlanOptions(target_shape=(64, 64, 64)))
+    before = fixed.configurations[fixed.default]
+    after = apply_overrides(fixed, ["spacing_mm=4,4,6"]).configurations[fixed.default]
+    assert after.spacing_mm == (4.0, 4.0, 6.0) != before.spacing_mm
+    assert after.median_shape == before.median_shape
+
+
+def test_a_step_beyond_the_budget_is_warned_of(plans: Plans, caplog: pytest.LogCaptureFixture) -> None:
+    assert explain_excess(plans.configurations["3d_fullres"], plans.budget) is None
+    apply_overrides(plans, ["training.batch_size=2"])
+    assert not caplog.records
+    large = apply_overrides(plans, ["3d_fullres:training.batch_size=64"])
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith("3d_fullres: patch")
+    assert "the budget 8gb has 6.5 GB" in record.getMessage()
+    by_hand = large.configurations["3d_fullres"].model_copy(
+        update={"memory": plans.configurations["3d_fullres"].memory}
+    )
+    assert explain_excess(by_hand, "8gb") is not None
+
+
 @pytest.mark.parametrize("text", ["spacing_mm=4,4,6", "crop.margin_mm=5", "normalisation.0.std=2.5"])
 def test_the_cascade_keeps_the_cases_of_the_full_resolution(plans: Plans, text: str) -> None:
     changed = apply_overrides(plans, [f"3d_fullres:{text}", "3d_fullres:training.epochs=3"])
@@ -99,14 +132,21 @@ def test_an_element_of_a_list_can_be_set(plans: Plans) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("patchsize=8,8,8", "patchsize: no such key, did you mean patch_size?"),
+        ("patchsize=8,8,8", "^patchsize=8,8,8: no such key, did you mean patch_size?"),
         ("batch_size=8", "did you mean training.batch_size?"),
         ("training.bacth_size=8", "did you mean training.batch_size?"),
         ("normalisation.3.scheme=ct", "did you mean normalisation.0?"),
         ("patch_size", "is not KEY=VALUE"),
         ("2d:patch_size=8,8,1", "2d was not planned; there is 3d_fullres, 3d_lowres, 3d_cascade"),
-        ("training.batch_size=0", "training.batch_size: .*greater than or equal to 1"),
-        ("training.batch_size=many", "training.batch_size: .*integer"),
+        ("training.batch_size=0", "^3d_fullres: training.batch_size=0: Input .*greater than or equal to 1"),
+        ("training.batch_size=many", "training.batch_size=many: .*integer"),
+        ("=3", "^=3 is not KEY=VALUE"),
+        ("3d_fullres:=3", "is not KEY=VALUE"),
+        ("training..epochs=3", "is not KEY=VALUE"),
+        ("target_shape=32,32,32", "use --target-shape"),
+        ("network.architecture=nope", "=nope: there is plain, residual, unetr, swinunetr"),
+        ("guidance.scale_mm=-1", "guidance.scale_mm=-1: .*greater than 0"),
+        ("patch_size=Infinity,64,64", "not three numbers above 0"),
         ("patch_size=64,64", "not three numbers above 0"),
         ("patch_size=wide", "not three numbers above 0"),
         ("training.clicks.none=0.9", "1 together"),
