@@ -36,8 +36,8 @@ def make_folds(entries: Sequence[CaseEntry], seed: int, *, n_folds: int = 5) -> 
         raise PlanError("there is no training case to plan from: add images and labels of some, or import them")
     if not 2 <= n_folds <= len(groups):
         raise PlanError(
-            f"{n_folds} folds were asked for, but with {len(groups)} patients there can be 2 to {len(groups)}, a patient "
-            "to hold out in each; choose their number with -f"
+            f"{n_folds} folds were asked for, but with {len(groups)} patients there can be 2 to {len(groups)}, "
+            "each with a patient to hold out; choose their number with -f"
         )
     assigned = _deal(groups, seed, n_folds=n_folds)
     everyone = {entry.id for entry in entries}
