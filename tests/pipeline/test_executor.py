@@ -154,6 +154,9 @@ def test_an_interruption_ends_the_workers_and_what_waits_for_them(tmp_path: Path
             assert time.monotonic() < deadline, "the workers never started"
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        process.wait(timeout=20)
+        try:
+            process.wait(timeout=20)
+        finally:
+            process.kill()
     assert not marks[2].exists()
     assert not marks[3].exists()
