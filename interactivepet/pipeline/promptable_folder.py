@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -103,7 +104,7 @@ def find_own_folds(workspace: Workspace, source: str, *, split: FoldList) -> dic
         StaleArtefactError: a fold's model was trained with another plan than the exported one, or on another split.
     """
     path = Path(source) / "card.json"
-    if not path.is_file():
+    if not _is_export(path):
         return {}
     model = read_artefact(path, PromptableExport, command="interactivepet_export_nninteractive").model
     shared = sorted(set(model.training) & {name for fold in split.folds for name in fold.validation})
@@ -116,6 +117,15 @@ def find_own_folds(workspace: Workspace, source: str, *, split: FoldList) -> dic
             f"without these cases, or train one of the task's own: {COMMAND} -t {workspace.task}"
         )
     return {fold.index: _read_unseen(workspace, fold, made_from=model.made_from) for fold in split.folds}
+
+
+def _is_export(path: Path) -> bool:
+    """Whether a card was written by `interactivepet_export_nninteractive`; other models bring cards of other kinds."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError:
+        return False
+    return isinstance(content, dict) and "model" in content
 
 
 def _read_unseen(workspace: Workspace, fold: Fold, *, made_from: str) -> PromptableCard:

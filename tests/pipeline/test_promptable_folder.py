@@ -153,3 +153,10 @@ def test_each_case_is_predicted_by_the_fold_that_never_saw_it(
     shutil.rmtree(workspace.promptable_fold(0))
     with pytest.raises(MissingArtefactError, match="-f 0"):
         choose()
+
+
+@pytest.mark.parametrize("content", ["{}", '{"purpose": "Demonstration only"}', "[1, 2]", "not JSON"])
+def test_a_model_with_a_card_of_another_kind_says_nothing_of_what_it_has_seen(tmp_path: Path, content: str) -> None:
+    (tmp_path / "card.json").write_text(content)
+    workspace = Workspace.of(TASK, raw=tmp_path / "a", processed=tmp_path / "b", results=tmp_path / "c")
+    assert find_own_folds(workspace, str(tmp_path), split=SPLIT) == {}
