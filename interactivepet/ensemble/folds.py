@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from interactivepet.core.case import Case
 from interactivepet.core.geometry import SpatialTrace
 from interactivepet.core.interaction import Click
-from interactivepet.core.plan import Plan
+from interactivepet.core.plan import Configuration, Plan
 from interactivepet.core.prediction import Prediction
 from interactivepet.ensemble.fuse import average, to_segmentation
 from interactivepet.inference.network import NetworkSegmenter, return_to_scanner
@@ -19,7 +19,7 @@ from interactivepet.preprocessing.crop import find_crop
 from interactivepet.preprocessing.pipeline import preprocess
 from interactivepet.preprocessing.resample import LINEAR, resample
 
-__all__ = ["FoldEnsemble", "to_coarse_mask"]
+__all__ = ["FoldEnsemble", "add_first_steps", "to_coarse_mask"]
 
 COARSE_THRESHOLD = 0.5
 """Of the low-resolution step's mask, in training and in use alike."""
@@ -59,6 +59,16 @@ class FoldEnsemble:
         previous = None if coarse is None else to_coarse_mask(coarse, ready.trace)
         found = average(fold.predict(ready, clicks, previous=previous) for fold in self.folds)
         return return_to_scanner(found, ready.trace)
+
+
+def add_first_steps(names: Iterable[Configuration]) -> list[Configuration]:
+    """Put the first step of a cascade before the second."""
+    ordered: dict[Configuration, None] = {}
+    for name in names:
+        if name == "3d_cascade":
+            ordered["3d_lowres"] = None
+        ordered[name] = None
+    return list(ordered)
 
 
 def to_coarse_mask(coarse: Prediction, trace: SpatialTrace) -> npt.NDArray[np.uint8]:

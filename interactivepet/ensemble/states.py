@@ -14,7 +14,7 @@ from interactivepet.core.geometry import BoundingBox
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Configuration
 from interactivepet.core.prediction import Prediction
-from interactivepet.ensemble.folds import FoldEnsemble
+from interactivepet.ensemble.folds import FoldEnsemble, add_first_steps
 from interactivepet.ensemble.layers import Layer
 from interactivepet.ensemble.views import View, correct_view, make_view
 from interactivepet.inference.region import find_scanner_box, restore_box
@@ -65,7 +65,7 @@ class CaseModel:
         """
         n_new = len(clicks) - (0 if state is None else state.n_clicks)
         views: dict[Configuration, View] = {}
-        for name in self._find_steps(fusion.configurations):
+        for name in add_first_steps(fusion.configurations):
             ready = self._prepare(name, clicks)
             view = None if state is None else state.views.get(name)
             is_new = view is None or view.ready is not ready
@@ -78,11 +78,6 @@ class CaseModel:
             else:
                 views[name] = view
         return State(len(clicks), fusion.configurations, views, self._paint(state, views, fusion=fusion))
-
-    def _find_steps(self, names: Sequence[Configuration]) -> list[Configuration]:
-        """Give what must be predicted for some configurations, in order."""
-        wanted = {*names, "3d_lowres"} if "3d_cascade" in names else set(names)
-        return [name for name in self._folds if name in wanted]
 
     def _prepare(self, name: Configuration, clicks: Sequence[Click]) -> PreprocessedCase:
         """Preprocess the case, again only when a plan crops to clicks and the clicks have left the crop."""

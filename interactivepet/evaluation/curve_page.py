@@ -8,7 +8,7 @@ from html import escape
 
 from interactivepet.core.simulation import SimulatedCase, Simulation
 from interactivepet.evaluation.curve_pictures import CURVE_NAMES
-from interactivepet.evaluation.html import NOTICE, STYLE
+from interactivepet.evaluation.html import NOTICE, render_page
 
 __all__ = ["DEFINITIONS", "render_simulation"]
 
@@ -49,13 +49,7 @@ def render_simulation(simulation: Simulation, cases: Sequence[SimulatedCase], *,
         _render_cases(cases),
         f"<footer>Made by interactivepet {escape(simulation.package_version)}. {NOTICE}</footer>",
     ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        + "\n".join(body)
-        + "\n</body>\n</html>\n"
-    )
+    return render_page(title, body)
 
 
 def _describe(simulation: Simulation) -> str:

@@ -9,7 +9,7 @@ from html import escape
 
 from interactivepet.core.checkpoint import CheckpointCard, EpochRecord
 from interactivepet.core.plan import Plan, UNetPlan
-from interactivepet.evaluation.html import NOTICE, STYLE
+from interactivepet.evaluation.html import NOTICE, render_page
 
 __all__ = ["describe_duration", "describe_plan", "render_fold"]
 
@@ -59,13 +59,7 @@ def render_fold(
         f"<footer>Made by interactivepet {escape(card.package_version)} from plan {escape(card.made_from)}, weights "
         f"{card.weights_sha256[:16]}. {NOTICE}</footer>",
     ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        + "\n".join(body)
-        + "\n</body>\n</html>\n"
-    )
+    return render_page(title, body)
 
 
 def describe_plan(plan: Plan) -> str:

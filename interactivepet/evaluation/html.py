@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from interactivepet.core.report import CaseScores, LabelScores, LesionFreeSummary, Report, Summary
 from interactivepet.evaluation.summarise import METRICS, mean_dice_of
 
-__all__ = ["HEADINGS", "NOTICE", "describe_lesion_free", "render_report"]
+__all__ = ["HEADINGS", "NOTICE", "describe_lesion_free", "render_page", "render_report"]
 
 NOTICE = "Research software, not a medical device."
 
@@ -85,10 +85,15 @@ def render_report(report: Report, *, pictures: Mapping[str, bytes]) -> str:
         *(_render_picture(case, png, anchor=anchors[case]) for case, png in shown.items()),
         _render_foot(report),
     ]
+    return render_page(report.title, body)
+
+
+def render_page(title: str, body: Sequence[str]) -> str:
+    """Put the parts of a page's body, already HTML, into a self-contained page."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(report.title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
         + "\n".join(body)
         + "\n</body>\n</html>\n"
     )

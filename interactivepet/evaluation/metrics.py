@@ -23,6 +23,7 @@ __all__ = [
     "dice",
     "false_negative_ml",
     "false_positive_ml",
+    "find_scored_box",
     "hausdorff95_mm",
     "mean_case_dice",
     "score_case",
@@ -153,13 +154,19 @@ def score_case(
             f"{case_id}: mask {mask.shape} and reference {reference.shape} on a grid of {geometry.shape}; "
             "all three must have one shape: predict on the grid that the reference was drawn on"
         )
-    box = BoundingBox.of((mask | reference) != 0) or BoundingBox((0, 0, 0), (1, 1, 1))
-    # One voxel of margin, so that a flat object of a 3D grid does not turn into a 2D image.
-    index = box.grown((1, 1, 1), geometry.shape).slices
+    index = find_scored_box(mask, reference).slices
     scores = tuple(
         _score_label(name, mask[index] == value, reference[index] == value, geometry) for name, value in labels.items()
     )
     return CaseScores(case=case_id, n_clicks=n_clicks, labels=scores)
+
+
+def find_scored_box(mask: LabelMap, reference: LabelMap) -> BoundingBox:
+    """Find the box that holds every object of mask and reference, both (I, J, K); a corner where there is none."""
+    box = BoundingBox.of((mask | reference) != 0) or BoundingBox((0, 0, 0), (1, 1, 1))
+    i, j, k = mask.shape
+    # One voxel of margin, so that a flat object of a 3D grid does not turn into a 2D image.
+    return box.grown((1, 1, 1), (i, j, k))
 
 
 def _score_label(name: str, mask: Mask, reference: Mask, geometry: Geometry) -> LabelScores:

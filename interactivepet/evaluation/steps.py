@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from interactivepet.core.geometry import BoundingBox, Geometry
+from interactivepet.core.geometry import Geometry
 from interactivepet.core.interaction import Click
 from interactivepet.core.simulation import SimulatedStep
 from interactivepet.errors import CaseError
 from interactivepet.evaluation.lesions import match_lesions
-from interactivepet.evaluation.metrics import mean_case_dice
+from interactivepet.evaluation.metrics import find_scored_box, mean_case_dice
 from interactivepet.evaluation.surface import surface_dice
 
 __all__ = ["STEP_METRICS", "TOLERANCES_MM", "count_disobeyed", "score_step"]
@@ -66,9 +66,7 @@ def score_step(
             f"mask {mask.shape} and reference {reference.shape} on a grid of {geometry.shape}; all three must have "
             "one shape: answer on the image's own grid"
         )
-    box = BoundingBox.of((mask | reference) != 0) or BoundingBox((0, 0, 0), (1, 1, 1))
-    # One voxel of margin, so that a flat object of a 3D grid does not turn into a 2D image.
-    index = box.grown((1, 1, 1), geometry.shape).slices
+    index = find_scored_box(mask, reference).slices
     pairs = [(mask[index] == value, reference[index] == value) for value in labels]
     matches = [match_lesions(found, wanted) for found, wanted in pairs]
     surfaces = [

@@ -45,12 +45,13 @@ def run_coarse_masks(workspace: Workspace, plans: Plans, *, split: FoldList) -> 
     # several folds may be started at once, and all of them need the masks
     with lock_folder(workspace.coarse_card.parent, timeout_s=PATIENCE_S):
         try:
-            return read_coarse_masks(workspace, plans, split=split)
+            return _read(workspace, inputs)
         except ArtefactError:
             logger.info("bringing the masks of 3d_lowres onto the full grid")
         workspace.coarse_card.unlink(missing_ok=True)
         names = tqdm(sorted(inputs.folds), desc="coarse masks", unit="case", dynamic_ncols=True)
-        boxes = {name: _write_case(workspace, inputs, name) for name in names}
+        records = read_records(workspace, inputs.plan, cases=sorted(inputs.folds))
+        boxes = {name: _write_case(workspace, inputs, records[name]) for name in names}
         result = CoarseMasks(made_from=inputs.stamp(), task=workspace.task, cases=boxes)
         write_artefact(workspace.coarse_card, result)
         return result
@@ -63,9 +64,12 @@ def read_coarse_masks(workspace: Workspace, plans: Plans, *, split: FoldList) ->
         MissingArtefactError: the second step was never trained.
         StaleArtefactError: the first step was trained anew since.
     """
-    stamp = _Inputs.read(workspace, plans, split).stamp()
+    return _read(workspace, _Inputs.read(workspace, plans, split))
+
+
+def _read(workspace: Workspace, inputs: _Inputs) -> CoarseMasks:
     command = f"interactivepet_train -t {workspace.task} -c 3d_cascade"
-    return read_artefact(workspace.coarse_card, CoarseMasks, command=command, made_from=stamp)
+    return read_artefact(workspace.coarse_card, CoarseMasks, command=command, made_from=inputs.stamp())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,10 +101,10 @@ class _Inputs:
         return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 
-def _write_case(workspace: Workspace, inputs: _Inputs, name: str) -> GuidedBox:
+def _write_case(workspace: Workspace, inputs: _Inputs, coarse: CaseRecord) -> GuidedBox:
     """Write one case's masks, one a click mode, and give the box that holds them and the clicks."""
+    name = coarse.id
     record, grid = inputs.fine[name], inputs.fine[name].resampled.geometry()
-    (coarse,) = read_records(workspace, inputs.plan, cases=[name]).values()
     boxes = []
     for mode in CLICK_MODES:
         found = read_out_of_fold(workspace, inputs.plan, record=coarse, fold=inputs.folds[name], mode=mode)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from interactivepet.core.ensemble import Choice, EnsembleRule, FusionRule, Postp
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Configuration, FoldList, Plan, Plans
 from interactivepet.dataset.write import read_artefact
-from interactivepet.ensemble.folds import FoldEnsemble
+from interactivepet.ensemble.folds import FoldEnsemble, add_first_steps
 from interactivepet.ensemble.nninteractive import NnInteractiveSegmenter, open_segmenter
 from interactivepet.errors import ArtefactError
 from interactivepet.inference.network import NetworkSegmenter, open_network
@@ -23,7 +23,7 @@ from interactivepet.pipeline.folds import read_card, read_rule
 from interactivepet.pipeline.workspace import Workspace, stamp_files
 from interactivepet.training.checkpoint import load_weights
 
-__all__ = ["Models", "PredictionOptions", "PromptableSource", "add_first_steps", "open_models"]
+__all__ = ["Models", "PredictionOptions", "PromptableSource", "open_models"]
 
 logger = logging.getLogger(__name__)
 
@@ -112,16 +112,6 @@ class Models:
         if chosen is None:
             return FusionRule(configurations=(self.plans.default,)), PostprocessingRule()
         return chosen.fusion, chosen.postprocessing
-
-
-def add_first_steps(names: Iterable[Configuration]) -> list[Configuration]:
-    """Put the first step of a cascade before the second."""
-    ordered: dict[Configuration, None] = {}
-    for name in names:
-        if name == "3d_cascade":
-            ordered["3d_lowres"] = None
-        ordered[name] = None
-    return list(ordered)
 
 
 @contextmanager

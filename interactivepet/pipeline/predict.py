@@ -21,12 +21,13 @@ from interactivepet.core.prediction_log import PredictionLog
 from interactivepet.dataset.folders.mip import write_projection_mask
 from interactivepet.dataset.interactions import find_clicks_file, read_clicks
 from interactivepet.dataset.write import read_artefact, write_artefact, write_image, write_mask
+from interactivepet.ensemble.folds import add_first_steps
 from interactivepet.ensemble.fuse import average, blend
 from interactivepet.ensemble.obey import make_mask
 from interactivepet.ensemble.prompts import check_clicks
 from interactivepet.errors import ArtefactError, CaseError
 from interactivepet.pipeline.folds import hash_cards
-from interactivepet.pipeline.models import Models, PredictionOptions, add_first_steps, open_models
+from interactivepet.pipeline.models import Models, PredictionOptions, open_models
 from interactivepet.pipeline.requests import FILE_ENDING, PICTURE_ENDING, PredictionRequest
 from interactivepet.pipeline.workspace import Workspace, stamp_files
 

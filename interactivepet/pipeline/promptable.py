@@ -21,7 +21,7 @@ from interactivepet.pipeline.prepare import read_decisions
 from interactivepet.pipeline.promptable_cases import COMMAND, run_prompt_cases
 from interactivepet.pipeline.promptable_folder import judge_model
 from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
-from interactivepet.pipeline.train import WEIGHTS_LICENCE
+from interactivepet.pipeline.train import WEIGHTS_LICENCE, place_folds
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.planning.promptable import make_promptable_plan
 from interactivepet.training.batches import load_cases
@@ -90,10 +90,7 @@ def run_promptable_training(
     start = None if options.pretrained is None else read_model_folder(options.pretrained)
     plan = make_promptable_plan(plans, start=start)
     licence = _carry_licence(start, options)
-    on_cpu = choose_device(options.device).type == "cpu"
-    n_workers = min(len(folds), n_proc) if on_cpu else 1
-    if on_cpu and options.n_threads is None:
-        options = replace(options, n_threads=max(1, n_cores // n_workers))
+    options, n_workers = place_folds(options, n_folds=len(folds), n_proc=n_proc, n_cores=n_cores)
     chosen = [(name, _find_fold(split, name, where=workspace.folds)) for name in folds]
     with open_executor(n_proc) as executor:
         records = run_prompt_cases(workspace, executor)

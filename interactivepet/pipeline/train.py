@@ -32,7 +32,7 @@ from interactivepet.training.distributed import ALONE, Ranks, open_ranks
 from interactivepet.training.fold import FoldData, TrainedFold, TrainingOptions, assist_fold, train_fold
 from interactivepet.training.stop import leave_on_sigterm, wants_more
 
-__all__ = ["choose_configuration", "run_training"]
+__all__ = ["choose_configuration", "place_folds", "run_training"]
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def run_training(
         parent = find_parent_run(workspace, tracker) if ranks.is_first else None
         n_workers = 1
         if scheduler is None:
-            options, n_workers = _place(options, n_folds=len(indices), n_proc=n_proc, n_cores=n_cores, ranks=ranks)
+            options, n_workers = place_folds(options, n_folds=len(indices), n_proc=n_proc, n_cores=n_cores, ranks=ranks)
         jobs = [FoldJob(workspace, plan, split.folds[i], options, tta, tracker, parent, ranks) for i in indices]
         if scheduler is None and (len(jobs) == 1 or ranks.size > 1):
             # the first failure ends all processes: with another fold, they would no longer do the same
@@ -115,8 +115,8 @@ def _choose_folds(workspace: Workspace, folds: Sequence[int], *, split: FoldList
     return indices
 
 
-def _place(
-    options: TrainingOptions, *, n_folds: int, n_proc: int, n_cores: int, ranks: Ranks
+def place_folds(
+    options: TrainingOptions, *, n_folds: int, n_proc: int, n_cores: int, ranks: Ranks = ALONE
 ) -> tuple[TrainingOptions, int]:
     """Give this process its device and its part of the cores, and count the folds that train side by side."""
     options = replace(options, device=ranks.choose_device(options.device))

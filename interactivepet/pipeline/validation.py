@@ -104,7 +104,7 @@ def validate_fold(
     for case in bar:
         name = case.record.id
         reference = read_reference(workspace, manifest, record=case.record)
-        for mode, prediction in _predict_case(workspace, plan, case=case, segmenter=segmenter).items():
+        for mode, prediction in _predict_case(workspace, manifest, plan=plan, case=case, segmenter=segmenter).items():
             folder = workspace.out_of_fold(plan.configuration, fold, mode=mode)
             write_array(folder / f"{name}.b2nd", prediction.probabilities[1:].astype(np.float16))
             mask = to_segmentation(prediction, threshold=OUT_OF_FOLD_THRESHOLD).mask
@@ -117,11 +117,11 @@ def validate_fold(
 
 
 def _predict_case(
-    workspace: Workspace, plan: Plan, *, case: StoredCase, segmenter: NetworkSegmenter
+    workspace: Workspace, manifest: DatasetManifest, *, plan: Plan, case: StoredCase, segmenter: NetworkSegmenter
 ) -> dict[ClickMode, Prediction]:
     """Predict a case in every click mode, on the scanner's grid; without clicks both modes are one."""
     if plan.crop.region == "clicks":
-        return _predict_clicked(workspace, plan, case=case, segmenter=segmenter)
+        return _predict_clicked(workspace, manifest, plan=plan, case=case, segmenter=segmenter)
     ready = read_preprocessed(workspace, plan, record=case.record)
     none = return_to_scanner(segmenter.predict(ready, (), previous=case.load_coarse("none")), ready.trace)
     clicks = case.record.clicks
@@ -132,14 +132,14 @@ def _predict_case(
 
 
 def _predict_clicked(
-    workspace: Workspace, plan: Plan, *, case: StoredCase, segmenter: NetworkSegmenter
+    workspace: Workspace, manifest: DatasetManifest, *, plan: Plan, case: StoredCase, segmenter: NetworkSegmenter
 ) -> dict[ClickMode, Prediction]:
     """Predict a case that is cropped to its clicks; the stored one is cropped to its label as well."""
     record = case.record
     if not record.clicks:
         logger.warning("%s: no clicks, which this plan crops to; left out of the validation", record.id)
         return {}
-    raw = read_case(workspace.raw, read_manifest(workspace.raw).entry(record.id), with_label=False)
+    raw = read_case(workspace.raw, manifest.entry(record.id), with_label=False)
     ready = preprocess(raw, plan, box=find_crop(raw, plan, clicks=record.clicks))
     return {"extreme": return_to_scanner(segmenter.predict(ready, record.clicks), ready.trace)}
 

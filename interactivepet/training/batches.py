@@ -64,10 +64,13 @@ class StoredCase:
 
     def load_coarse(self, mode: ClickMode) -> CoarseMask | None:
         """Load the first step's mask (I, J, K) of label values on the resampled grid; None without a first step."""
-        return self._open_coarse(mode)[0] if self.coarse_paths else None
+        return self._coarse[mode][0] if self.coarse_paths else None
 
-    def _open_coarse(self, mode: ClickMode) -> Any:
-        return open_array(self.coarse_paths[mode], command="interactivepet_train -c 3d_cascade")
+    @cached_property
+    def _coarse(self) -> Mapping[ClickMode, Any]:
+        """The masks (1, I, J, K) of the first step, opened once and read by box."""
+        command = "interactivepet_train -c 3d_cascade"
+        return {mode: open_array(path, command=command) for mode, path in self.coarse_paths.items()}
 
     @property
     def region(self) -> BoundingBox:
@@ -80,7 +83,7 @@ class StoredCase:
 
     def read_coarse(self, start: Shape, shape: Shape, *, mode: ClickMode) -> CoarseMask:
         """Read a region (I, J, K) of the first step's mask."""
-        region: CoarseMask = _read_padded(self._open_coarse(mode), start, shape=shape)[0]
+        region: CoarseMask = _read_padded(self._coarse[mode], start, shape=shape)[0]
         return region
 
 
@@ -125,8 +128,7 @@ class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
         self._rank = rank
         self._n_samples = n_ranks * self.batch_size
         self._n_forced = round(plan.training.foreground_share * self._n_samples)
-        self._seed = tuple(seed)
-        self._rng = np.random.default_rng(self._seed)
+        self._rng = np.random.default_rng(tuple(seed))
         self._classes = np.zeros(256, np.uint8)
         self._classes[list(plan.label_values)] = np.arange(1, 1 + len(plan.labels))
         self._positives = [case for case in cases if case.record.foreground]
