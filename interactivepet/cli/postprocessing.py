@@ -38,6 +38,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = make_parser("postprocessing", "Choose blend, threshold and postprocessing by out-of-fold Dice.")
     add_task(parser)
     add_promptable(parser)
+    parser.add_argument(
+        "--corrections",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="let a simulated user correct each unseen case and choose for corrected masks, too (default: yes)",
+    )
+    parser.add_argument(
+        "--tta",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="average over mirrored inputs in corrections (default: yes)",
+    )
     add_device(parser)
     arguments = parser.parse_args(argv)
 
@@ -49,9 +61,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     workspace = open_workspace(arguments.task, settings)
     rule = run_postprocessing(
         workspace,
-        promptable=choose_promptable(arguments.nninteractive, settings),
-        options=PredictionOptions(device=arguments.device or settings.device, n_threads=settings.n_threads or 1),
+        options=PredictionOptions(
+            tta=arguments.tta,
+            device=arguments.device or settings.device,
+            n_threads=settings.n_threads or 1,
+            promptable=choose_promptable(arguments.nninteractive, settings),
+        ),
         tracker=make_tracker(workspace, settings),
+        with_corrections=arguments.corrections,
     )
     print_rule(rule)
     print(f"every candidate's score: {workspace.ensemble}")

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from interactivepet.core.artefact import Artefact, Record
+from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Configuration
 
-__all__ = ["CandidateScore", "Choice", "ClickMode", "EnsembleRule", "FusionRule", "PostprocessingRule"]
+__all__ = [
+    "CandidateScore",
+    "Choice",
+    "ChoiceMode",
+    "ClickMode",
+    "CorrectedCase",
+    "EnsembleRule",
+    "FusionRule",
+    "PostprocessingRule",
+]
 
 ClickMode = Literal["none", "extreme"]
 """With which clicks a prediction was made: none, or the interior margin points of every object."""
+
+ChoiceMode = Literal["none", "extreme", "corrected"]
+"""For which clicks a rule was chosen: none, those placed before the first mask, or with corrections of a mask."""
 
 
 class FusionRule(Record):
@@ -37,6 +50,24 @@ class PostprocessingRule(Record):
     """Drop components smaller than this; 0 drops none."""
     fill_holes: bool = False
     """Fill cavities that do not reach the border."""
+
+
+class CorrectedCase(Artefact):
+    """Clicks of a simulated user on a case's out-of-fold masks. `made_from` joins its files, models and rule."""
+
+    case: str
+    fold: int
+    """That never saw the case."""
+    clicks: tuple[Click, ...]
+    """The interior margin points and all corrections, oldest first."""
+    n_clicks: dict[int, int]
+    """Corrections -> how many of `clicks` are placed by then; fewer than asked for when the mask is perfect before."""
+
+    @model_validator(mode="after")
+    def _check_counts(self) -> Self:
+        if any(not 0 <= n <= len(self.clicks) for n in self.n_clicks.values()):
+            raise ValueError(f"n_clicks: expected at most the {len(self.clicks)} clicks")
+        return self
 
 
 class CandidateScore(Record):
@@ -76,6 +107,8 @@ class EnsembleRule(Artefact):
     """Hash of the clicks and of nnInteractive's source, so that the choice is made again when they change."""
     nninteractive: str = ""
     """Model folder's name and licence, or URL, that took part in the choice; empty when none did."""
+    corrections: tuple[int, ...] = ()
+    """After how many corrections of a simulated user the rule `corrected` was judged."""
     margin: float
     """A more complicated candidate must beat a simpler one by more than this Dice."""
-    choices: dict[ClickMode, Choice]
+    choices: dict[ChoiceMode, Choice]

@@ -6,8 +6,9 @@ the result repeats all four without each fold in turn and scores that fold.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from typing import Literal, get_args
 
@@ -19,16 +20,17 @@ from interactivepet.core.geometry import CONNECTIVITY, Geometry
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Configuration
 from interactivepet.core.prediction import Prediction
-from interactivepet.ensemble.fuse import average, blend
+from interactivepet.ensemble.fuse import blend
 from interactivepet.ensemble.obey import make_mask
 from interactivepet.errors import FusionError
 from interactivepet.evaluation.metrics import mean_case_dice
 from interactivepet.postprocessing.choose import choose_simplest, make_candidates
 
-__all__ = ["THRESHOLDS", "WEIGHTS", "OutOfFoldCase", "choose_rule"]
+__all__ = ["THRESHOLDS", "WEIGHTS", "Moment", "OutOfFoldCase", "choose_rule", "list_pools"]
 
-WEIGHTS = (0.0, 1.0, 0.5, 0.25, 0.75)
-"""Shares of the promptable model, from simple (one kind of model) to complicated."""
+WEIGHTS = (0.0, 1.0, 0.2, 0.1, 0.3, 0.4)
+"""Shares of the promptable model, from simple (one kind of model) to complicated. Its probabilities are 0 or 1, so that
+a share moves the folds' threshold inside and outside of its mask; from 0.5 on nothing but that mask would count."""
 THRESHOLDS = (0.5, 0.4, 0.6, 0.3, 0.7)
 """From what needs no reason to what lies far from it."""
 
@@ -36,36 +38,48 @@ Scores = npt.NDArray[np.float64]
 Stage = Literal["configuration", "blend", "threshold", "postprocessing"]
 _STAGES: tuple[Stage, ...] = get_args(Stage)
 Rules = tuple[FusionRule, PostprocessingRule]
+Pool = tuple[Configuration, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moment:
+    """What was predicted of a case after some clicks; arrays are loaded when needed.
+
+    Attributes:
+        clicks: what the predictions were given; empty without clicks.
+        load_folds: loads the mean out-of-fold prediction of some configurations' networks.
+        load_promptable: loads the promptable model's; None when there is none.
+    """
+
+    clicks: tuple[Click, ...]
+    load_folds: Callable[[Pool], Prediction]
+    load_promptable: Callable[[], Prediction] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OutOfFoldCase:
-    """A validation case of one fold; its arrays are loaded when needed, one case at a time.
+    """A validation case of one fold.
 
     Attributes:
         id: the case's identifier.
         fold: index of the fold that did not train on it.
         geometry: the grid of reference and predictions.
-        clicks: what the predictions were given; empty without clicks.
         load_label: loads the reference (I, J, K) uint8.
-        load_folds: loads the out-of-fold prediction of a configuration's networks.
-        load_promptable: loads the promptable model's; None when there is none.
+        moments: at least one; the case's score is the mean over them.
     """
 
     id: str
     fold: int
     geometry: Geometry
-    clicks: tuple[Click, ...]
     load_label: Callable[[], npt.NDArray[np.uint8]]
-    load_folds: Callable[[Configuration], Prediction]
-    load_promptable: Callable[[], Prediction] | None = None
+    moments: tuple[Moment, ...]
 
 
 def choose_rule(
     cases: Sequence[OutOfFoldCase],
     *,
     labels: Sequence[int],
-    configurations: Sequence[Configuration],
+    pools: Sequence[Pool],
     with_clicks: bool,
     margin: float = 0.002,
     progress: Callable[[int, int], None] | None = None,
@@ -77,9 +91,10 @@ def choose_rule(
     Args:
         cases: at least two, of one click mode.
         labels: values that are scored.
-        configurations: that were trained; each alone and every two together are tried, the first being the simplest.
+        pools: configurations to average, such as `list_pools` gives; the first is the simplest.
         with_clicks: whether clicks were given; without them neither the promptable model nor a clean-up
-            step that looks at clicks is tried.
+            step that looks at clicks is tried. With them, folds and promptable model alone are equally simple: a blend
+            must beat the better of the two.
         margin: a more complicated candidate must beat a simpler one by more than this mean Dice.
         progress: called after every case with the number of cases done and to do; each of the four stages
             goes through all cases once.
@@ -98,7 +113,6 @@ def choose_rule(
     seen = [np.ones(len(cases), dtype=bool), *(groups != group for group in np.unique(groups))]
     volumes = [_measure_objects(case) for case in cases]
     table = _ScoreTable(cases, labels, progress)
-    pools = _pool(configurations)
     chosen: list[Rules] = [(FusionRule(configurations=pools[0]), PostprocessingRule())] * len(seen)
     candidates: list[CandidateScore] = []
     for stage in _STAGES:
@@ -107,6 +121,8 @@ def choose_rule(
             for rules, part in zip(chosen, seen, strict=True)
         ]
         table.add(rules for option in options for rules in option)
+        if stage == "blend":
+            options = [_lead_with_better(option, table, part) for option, part in zip(options, seen, strict=True)]
         chosen = [
             option[choose_simplest(table.rows(option)[:, part], margin=margin)]
             for option, part in zip(options, seen, strict=True)
@@ -151,34 +167,45 @@ class _ScoreTable:
 
 
 def _score_case(case: OutOfFoldCase, rules: Sequence[Rules], labels: Sequence[int]) -> list[float]:
-    """Give the mean Dice over the labels of each rule on one case."""
-    folds = {name: case.load_folds(name) for name in dict.fromkeys(n for f, _ in rules for n in f.configurations)}
-    needs_promptable = any(fusion.nninteractive_weight > 0 for fusion, _ in rules)
-    promptable = case.load_promptable() if needs_promptable and case.load_promptable is not None else None
+    """Give the mean Dice over the labels, and over the case's moments, of each rule on one case."""
     label = case.load_label()
+    find_dice = partial(mean_case_dice, reference=label, labels=labels)
+    scores = [[find_dice(mask) for mask in _make_masks(moment, rules)] for moment in case.moments]
+    return [float(score) for score in np.mean(scores, axis=0)]
+
+
+def _make_masks(moment: Moment, rules: Sequence[Rules]) -> Iterator[npt.NDArray[np.uint8]]:
+    """Give the mask of each rule; candidates of one stage differ in one thing only, so one fusion is kept at a time."""
+    needs_promptable = any(fusion.nninteractive_weight > 0 for fusion, _ in rules)
+    promptable = moment.load_promptable() if needs_promptable and moment.load_promptable is not None else None
+    folds: dict[Pool, Prediction] = {}
     fused: dict[FusionRule, Prediction] = {}
-    scores = []
     for fusion, rule in rules:
+        if fusion.configurations not in folds:
+            folds = {fusion.configurations: moment.load_folds(fusion.configurations)}
         if fusion not in fused:
-            mixed = average(folds[name] for name in fusion.configurations)
-            if promptable is not None:
-                mixed = blend(mixed, promptable, weight=fusion.nninteractive_weight)
-            # one fusion is in memory at a time: candidates of one stage differ in one thing only
-            fused = {fusion: mixed}
-        mask, _ = make_mask(fused[fusion], case.clicks, fusion=fusion, postprocessing=rule)
-        scores.append(mean_case_dice(mask, label, labels=labels))
-    return scores
+            mixed = folds[fusion.configurations]
+            weight = fusion.nninteractive_weight
+            fused = {fusion: mixed if promptable is None else blend(mixed, promptable, weight=weight)}
+        yield make_mask(fused[fusion], moment.clicks, fusion=fusion, postprocessing=rule)[0]
 
 
-def _pool(configurations: Sequence[Configuration]) -> list[tuple[Configuration, ...]]:
+def list_pools(configurations: Sequence[Configuration]) -> list[Pool]:
     """List what may be averaged: each configuration alone, then every two (nnU-Net)."""
     return [(name,) for name in configurations] + list(combinations(configurations, 2))
+
+
+def _lead_with_better(options: tuple[Rules, ...], table: _ScoreTable, part: npt.NDArray[np.bool_]) -> tuple[Rules, ...]:
+    """Put the better of folds alone and promptable model alone first, where both are there."""
+    if len(options) < 2 or table[options[1]][part].mean() <= table[options[0]][part].mean():
+        return options
+    return (options[1], options[0], *options[2:])
 
 
 def _expand(
     stage: Stage,
     rules: Rules,
-    pools: Sequence[tuple[Configuration, ...]],
+    pools: Sequence[Pool],
     *,
     weights: Sequence[float],
     volumes_ml: Sequence[float],
@@ -199,7 +226,7 @@ def _find_weights(cases: Sequence[OutOfFoldCase], *, with_clicks: bool) -> tuple
     """Give the weights to try, refusing cases that do not form a basis for a choice."""
     if len(cases) < 2:
         raise FusionError(f"{len(cases)} out-of-fold case; a choice needs at least two: train more folds")
-    without = [case.id for case in cases if case.load_promptable is None]
+    without = [case.id for case in cases if any(moment.load_promptable is None for moment in case.moments)]
     if not with_clicks or len(without) == len(cases):
         return WEIGHTS[:1]
     if without:

@@ -28,6 +28,9 @@ _LOG = logging.getLogger(__name__)
 Voxel = tuple[int, int, int]
 """Index (i, j, k) of one voxel."""
 
+_Prompt = tuple[Voxel, bool]
+_Prompts = dict[int, list[_Prompt]]
+
 
 class _Session(Protocol):
     """What nnInteractive's local and remote sessions have in common, as far as it is used here."""
@@ -73,6 +76,11 @@ class NnInteractiveSegmenter:
         self._close = close
         self._channel = channel
         self._n_threads = n_threads
+        self._case: Case | None = None
+        self._asked: _Prompts = {}
+        self._open_label: int | None = None
+        self._masks = np.zeros((0, 0, 0, 0), dtype=bool)
+        self._buffer = np.zeros((0, 0, 0), dtype=np.uint8)
         _LOG.info("nnInteractive model %s, licence: %s", name, self.licence)
 
     @classmethod
@@ -159,8 +167,10 @@ class NnInteractiveSegmenter:
     def segment(self, case: Case, clicks: Sequence[Click]) -> Prediction:
         """Segment one case from its clicks, label by label.
 
-        The model predicts after every click, positive ones first. Clicks that are only queued are seen within
-        the patch around the last of them alone, so objects that lie further apart would be missed.
+        The model predicts after every click, in their order from a label's first positive one on; negative ones
+        before that follow it. Clicks that are only queued are seen within the patch around the last of them alone,
+        so objects that lie further apart would be missed. When clicks are added to those of the call before, the
+        session goes on from there.
 
         Args:
             case: the scan; one of its channels is used.
@@ -175,30 +185,45 @@ class NnInteractiveSegmenter:
             SegmenterError: the image cannot be used, or the session failed.
         """
         prompts = _prompts_by_label(case, clicks, self._labels)
-        masks = np.zeros((len(self._labels), *case.geometry.shape), dtype=bool)
-        if prompts:
-            image = _single_channel(case, self._channel)
-            advice = "see the log; on a server, check that it still runs"
+        if not prompts:
+            masks = np.zeros((len(self._labels), *case.geometry.shape), dtype=bool)
+            return Prediction(case.id, _to_probabilities(masks), case.geometry, self._labels)
+        advice = "see the log; on a server, check that it still runs"
+        image = _single_channel(case, self._channel) if case is not self._case else None
+        try:
             with _named_failures(f"{case.id}: {self._name} failed", advice), _quiet(self._n_threads):
-                self._segment_labels(image, prompts, masks)
-        return Prediction(case.id, _to_probabilities(masks), case.geometry, self._labels)
+                if image is not None:
+                    self._set_case(case, image)
+                for index, label in enumerate(self._labels):
+                    self._segment_label(index, label, prompts.get(label, []))
+        except BaseException:
+            # what the session holds is not known any more
+            self._case = None
+            raise
+        return Prediction(case.id, _to_probabilities(self._masks), case.geometry, self._labels)
 
-    def _segment_labels(
-        self,
-        image: npt.NDArray[np.float32],
-        prompts: dict[int, list[tuple[Voxel, bool]]],
-        masks: npt.NDArray[np.bool_],
-    ) -> None:
-        """Fill `masks` (L, I, J, K), one label after the other; image (1, I, J, K)."""
+    def _set_case(self, case: Case, image: npt.NDArray[np.float32]) -> None:
+        """Forget the case before and take another; image (1, I, J, K)."""
         self._session.set_image(image)
-        for number, (label, points) in enumerate(prompts.items()):
-            buffer = np.zeros(image.shape[1:], dtype=np.uint8)
-            self._session.set_target_buffer(buffer)
-            if number > 0:
+        self._case, self._asked, self._open_label = case, {}, None
+        self._masks = np.zeros((len(self._labels), *case.geometry.shape), dtype=bool)
+
+    def _segment_label(self, index: int, label: int, points: Sequence[_Prompt]) -> None:
+        """Bring the mask of one label up to date with its points."""
+        asked = self._asked.get(label, [])
+        if points == asked:
+            return
+        is_continued = label == self._open_label and points[: len(asked)] == asked
+        if not is_continued:
+            self._buffer = np.zeros(self._masks.shape[1:], dtype=np.uint8)
+            self._session.set_target_buffer(self._buffer)
+            if self._open_label is not None:
                 self._session.reset_interactions()
-            for voxel, is_positive in points:
-                self._session.add_point_interaction(voxel, is_positive)
-            masks[self._labels.index(label)] = buffer > 0
+            self._open_label = label
+        for voxel, is_positive in points[len(asked) if is_continued else 0 :]:
+            self._session.add_point_interaction(voxel, is_positive)
+        self._asked[label] = list(points)
+        self._masks[index] = self._buffer > 0
 
     def close(self) -> None:
         """Release the threads of a local session, or the lease of a remote one."""
@@ -291,11 +316,9 @@ def _check_folder(folder: Path) -> None:
         raise SegmenterError(f"{folder}: expected one fold_*/checkpoint_final.pth, found {found}; keep a single fold")
 
 
-def _prompts_by_label(
-    case: Case, clicks: Sequence[Click], labels: tuple[int, ...]
-) -> dict[int, list[tuple[Voxel, bool]]]:
-    """Sort the clicks of every label that has a positive one: positive before negative, else as given."""
-    prompts: dict[int, list[tuple[Voxel, bool]]] = {label: [] for label in labels}
+def _prompts_by_label(case: Case, clicks: Sequence[Click], labels: tuple[int, ...]) -> _Prompts:
+    """Give the clicks of every label that has a positive one, which comes first; the others as given."""
+    prompts: _Prompts = {label: [] for label in labels}
     for number, click in enumerate(clicks, start=1):
         if click.label not in prompts:
             raise InteractionError(
@@ -303,7 +326,13 @@ def _prompts_by_label(
             )
         prompts[click.label].append((_to_voxel(case, click, number), click.is_positive))
     clicked = {label: points for label, points in prompts.items() if any(positive for _, positive in points)}
-    return {label: sorted(points, key=lambda point: not point[1]) for label, points in clicked.items()}
+    return {label: _begin_positive(points) for label, points in clicked.items()}
+
+
+def _begin_positive(points: list[_Prompt]) -> list[_Prompt]:
+    """Move the first positive point to the front: a session has nothing to take away before it."""
+    first = next(index for index, (_, is_positive) in enumerate(points) if is_positive)
+    return [points[first], *points[:first], *points[first + 1 :]]
 
 
 def _to_voxel(case: Case, click: Click, number: int) -> Voxel:

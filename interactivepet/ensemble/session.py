@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import count
-from typing import Protocol, overload
+from typing import Protocol, Self, overload
 
 from interactivepet.core.case import Case
 from interactivepet.core.ensemble import FusionRule, PostprocessingRule
@@ -14,10 +14,12 @@ from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Configuration
 from interactivepet.core.prediction import Prediction, Segmentation
 from interactivepet.ensemble.folds import FoldEnsemble
+from interactivepet.ensemble.fuse import blend
 from interactivepet.ensemble.obey import make_mask
 from interactivepet.ensemble.prompts import Position, check_clicks, make_box_clicks, make_scribble_clicks
 from interactivepet.ensemble.states import CaseModel, State
 from interactivepet.errors import CaseError, SegmenterError
+from interactivepet.inference.segmenter import Segmenter
 
 __all__ = ["FAST_FOLDS", "MOST_STATES", "Session", "SessionModel"]
 
@@ -36,9 +38,29 @@ class SessionModel(Protocol):
         """The trained folds by configuration, the first step of a cascade before the second."""
         ...
 
-    def choice(self, clicks: Sequence[Click]) -> tuple[FusionRule, PostprocessingRule]:
-        """Give the rules for a case with these clicks."""
+    @property
+    def promptable(self) -> Segmenter | None:
+        """nnInteractive, when it takes part."""
         ...
+
+    def choice(self, clicks: Sequence[Click], *, is_corrected: bool) -> tuple[FusionRule, PostprocessingRule]:
+        """Give the rules for a case with these clicks, of which some may correct a mask that was shown."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Action:
+    """What the user added at once.
+
+    Attributes:
+        number: no other action of the session has it.
+        clicks: that it became.
+        is_correction: whether it follows a mask that was made with clicks.
+    """
+
+    number: int
+    clicks: tuple[Click, ...]
+    is_correction: bool
 
 
 class Session:
@@ -48,32 +70,38 @@ class Session:
     together: place the margin points of an object, then ask for the mask. Not to be shared between threads.
     """
 
-    def __init__(self, model: SessionModel, *, fast: bool = False) -> None:
+    def __init__(self, model: SessionModel, *, fast: bool = False, close: Callable[[], None] | None = None) -> None:
         """Open a session without an image.
 
         Args:
             model: a task's results, as `pipeline.interactive.open_session` loads them.
             fast: use `FAST_FOLDS` folds and no mirrored inputs.
+            close: releases what the model holds.
         """
         self._model = model
+        self._close = close
         self._folds = {name: _hasten(folds) if fast else folds for name, folds in model.folds.items()}
         self._case: Case | None = None
         self._case_model: CaseModel | None = None
         self._numbers = count()
-        self._actions: list[tuple[int, tuple[Click, ...]]] = []
-        self._undone: list[tuple[int, tuple[Click, ...]]] = []
+        self._actions: list[_Action] = []
+        self._undone: list[_Action] = []
+        self._answered: set[tuple[int, ...]] = set()
         self._states: OrderedDict[tuple[int, ...], State] = OrderedDict()
         self._unmet: tuple[Click, ...] = ()
 
     @property
     def name(self) -> str:
-        """Which folds of which configurations."""
-        return "; ".join(folds.name for folds in self._folds.values())
+        """Which folds of which configurations, and which nnInteractive."""
+        names = [folds.name for folds in self._folds.values()]
+        return "; ".join(names if self._model.promptable is None else [*names, self._model.promptable.name])
 
     @property
     def licence(self) -> str:
-        """Every different licence of the folds' weights."""
-        return "; ".join(dict.fromkeys(folds.licence for folds in self._folds.values()))
+        """Every different licence of the weights."""
+        licences = [folds.licence for folds in self._folds.values()]
+        licences += [] if self._model.promptable is None else [self._model.promptable.licence]
+        return "; ".join(dict.fromkeys(licences))
 
     @property
     def labels(self) -> tuple[int, ...]:
@@ -83,7 +111,7 @@ class Session:
     @property
     def clicks(self) -> tuple[Click, ...]:
         """All clicks that count, oldest first; those of boxes and scribbles among them."""
-        return tuple(click for _, clicks in self._actions for click in clicks)
+        return tuple(click for action in self._actions for click in action.clicks)
 
     @property
     def unmet(self) -> tuple[Click, ...]:
@@ -94,10 +122,22 @@ class Session:
     def probabilities(self) -> Prediction:
         """Probabilities (1 + L, I, J, K) after the clicks so far, on the image's own grid.
 
+        They are the folds', blended with nnInteractive's as the choice from cross-validation wants it.
+
         Raises:
-            SegmenterError: there is no image.
+            SegmenterError: there is no image, or nnInteractive failed.
             InteractionError: there is no click, and the plan crops to clicks.
         """
+        case, promptable = self._image(), self._model.promptable
+        weight = self._choose()[0].nninteractive_weight
+        if promptable is None or not self.clicks or weight == 0:
+            return self.fold_probabilities
+        shown = promptable.segment(case, self.clicks)
+        return shown if weight >= 1 else blend(self.fold_probabilities, shown, weight=weight)
+
+    @property
+    def fold_probabilities(self) -> Prediction:
+        """What the folds alone make of the clicks so far; raises as `probabilities` does."""
         case = self._image()
         values = self._advance().canvas.flatten()
         return Prediction(case.id, values, case.geometry, self.labels)
@@ -169,6 +209,7 @@ class Session:
         """Take back everything for good; the image and its prediction without clicks stay."""
         self._actions.clear()
         self._undone.clear()
+        self._answered.clear()
         self._unmet = ()
         for key in [key for key in self._states if key]:
             del self._states[key]
@@ -201,9 +242,31 @@ class Session:
                 self._add(tuple(clicks))
             return self.probabilities
         prediction = self.probabilities
-        fusion, postprocessing = self._model.choice(self.clicks)
+        fusion, postprocessing = self._choose()
+        self._answered.add(self._key)
         mask, self._unmet = make_mask(prediction, self.clicks, fusion=fusion, postprocessing=postprocessing)
         return Segmentation(prediction.case_id, mask, prediction.geometry)
+
+    def close(self) -> None:
+        """Release nnInteractive's session, if there is one."""
+        if self._close is not None:
+            self._close()
+
+    def __enter__(self) -> Self:
+        """Give itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    @property
+    def _key(self) -> tuple[int, ...]:
+        """What names the present clicks."""
+        return tuple(action.number for action in self._actions)
+
+    def _choose(self) -> tuple[FusionRule, PostprocessingRule]:
+        return self._model.choice(self.clicks, is_corrected=any(action.is_correction for action in self._actions))
 
     def _image(self) -> Case:
         if self._case is None:
@@ -213,18 +276,20 @@ class Session:
     def _add(self, clicks: tuple[Click, ...]) -> tuple[Click, ...]:
         case = self._image()
         check_clicks(clicks, case_id=case.id, geometry=case.geometry, labels=self.labels)
-        self._actions.append((next(self._numbers), clicks))
+        key = self._key
+        follows_mask = any(key[:n] in self._answered for n in range(1, len(key) + 1))
+        self._actions.append(_Action(next(self._numbers), clicks, follows_mask))
         self._undone.clear()
         return clicks
 
     def _advance(self) -> State:
         """Give the state of the present clicks, from the nearest one before it."""
-        key = tuple(number for number, _ in self._actions)
+        key = self._key
         found = self._states.get(key)
         if found is None and self._case_model is not None:
             starts = (self._states.get(key[:n]) for n in range(len(key) - 1, -1, -1))
             start = next((state for state in starts if state is not None), None)
-            fusion, _ = self._model.choice(self.clicks)
+            fusion, _ = self._choose()
             found = self._case_model.advance(start, self.clicks, fusion=fusion)
         if found is None:
             raise SegmenterError("the session has no image; call set_image first")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -136,12 +137,13 @@ class Dialogue:
 def open_session(workspace: Workspace, options: PredictionOptions, *, fast: bool = False) -> Session:
     """Load a task's folds and the choice from cross-validation for interactive use.
 
-    nnInteractive takes no part: it keeps a session of its own and sees neither several channels nor spacing.
+    Use it in a `with` statement, or call its `close`, where nnInteractive takes part.
 
     Args:
         workspace: with at least one trained fold.
-        options: folds, mirrored inputs, device and threads.
-        fast: fewer folds and no mirrored inputs.
+        options: folds, mirrored inputs, device, threads and nnInteractive, which takes part if it has a share in the
+            choice.
+        fast: of the folds, fewer and without mirrored inputs.
 
     Raises:
         MissingArtefactError: no fold is trained.
@@ -150,8 +152,9 @@ def open_session(workspace: Workspace, options: PredictionOptions, *, fast: bool
     import torch
 
     torch.set_num_threads(options.n_threads)
-    with open_models(workspace, replace(options, promptable=None)) as models:
-        return Session(models, fast=fast)
+    with ExitStack() as stack:
+        models = stack.enter_context(open_models(workspace, options))
+        return Session(models, fast=fast, close=stack.pop_all().close)
 
 
 def open_dialogue(

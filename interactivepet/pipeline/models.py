@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from interactivepet.core.checkpoint import CheckpointCard
-from interactivepet.core.ensemble import Choice, EnsembleRule, FusionRule, PostprocessingRule
+from interactivepet.core.ensemble import Choice, ChoiceMode, EnsembleRule, FusionRule, PostprocessingRule
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Configuration, FoldList, Plan, Plans
 from interactivepet.dataset.write import read_artefact
@@ -103,20 +103,28 @@ class Models:
             names.append(f"nnInteractive {self.promptable.name} ({self.promptable.licence})")
         return "; ".join(names)
 
-    def choice(self, clicks: Sequence[Click]) -> tuple[FusionRule, PostprocessingRule]:
-        """Give the rules for a case with these clicks."""
+    def choice(self, clicks: Sequence[Click], *, is_corrected: bool = False) -> tuple[FusionRule, PostprocessingRule]:
+        """Give the rules for a case with these clicks, of which some may correct a mask that was shown."""
         chosen: Choice | None = None
         if self.rule is not None:
+            mode: ChoiceMode = "none" if not clicks else "corrected" if is_corrected else "extreme"
             # a plan that crops to clicks has no rule for a case without any, and refuses the case when it is cropped
-            chosen = self.rule.choices.get("extreme" if clicks else "none", self.rule.choices["extreme"])
+            chosen = self.rule.choices.get(mode, self.rule.choices["extreme"])
         if chosen is None:
             return FusionRule(configurations=(self.plans.default,)), PostprocessingRule()
         return chosen.fusion, chosen.postprocessing
 
 
 @contextmanager
-def open_models(workspace: Workspace, options: PredictionOptions) -> Iterator[Models]:
+def open_models(
+    workspace: Workspace, options: PredictionOptions, *, rule: EnsembleRule | None = None
+) -> Iterator[Models]:
     """Load what the choice from cross-validation asks for, or the default configuration's folds without one.
+
+    Args:
+        workspace: of the task.
+        options: folds, device, threads, mirrored inputs and nnInteractive.
+        rule: in place of `ensemble.json`; nnInteractive is then there even if it has no share in it.
 
     Raises:
         MissingArtefactError: no fold is trained.
@@ -124,11 +132,11 @@ def open_models(workspace: Workspace, options: PredictionOptions) -> Iterator[Mo
     """
     plans = read_artefact(workspace.plans, Plans, command=f"interactivepet_plan_and_process -t {workspace.task}")
     split = read_artefact(workspace.folds, FoldList, command="interactivepet_plan_and_process")
-    rule = _read_rule(workspace, plans, split)
+    given, rule = rule, rule or _read_rule(workspace, plans, split)
     wanted = [name for c in rule.choices.values() for name in c.fusion.configurations] if rule else [plans.default]
     cards = {name: _read_cards(workspace, plans.plan(name), split, options) for name in add_first_steps(wanted)}
     folds = {name: _open_folds(workspace, plans.plan(name), known, options=options) for name, known in cards.items()}
-    source = options.promptable if _has_share(rule, options) else None
+    source = options.promptable if given is not None or _has_share(rule, options) else None
     if source is None:
         yield Models(plans, folds, None, rule, cards)
         return
@@ -157,7 +165,7 @@ def _open_folds(
 
 def _has_share(rule: EnsembleRule | None, options: PredictionOptions) -> bool:
     """Whether nnInteractive is there and has a share in the choice; says so when the two disagree."""
-    weight = rule.choices["extreme"].fusion.nninteractive_weight if rule is not None else 0.0
+    weight = max(c.fusion.nninteractive_weight for c in rule.choices.values()) if rule is not None else 0.0
     if weight == 0 and options.promptable is not None:
         logger.info("nnInteractive takes no part: the choice from cross-validation gave it no weight")
     if weight > 0 and options.promptable is None:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from interactivepet.core.checkpoint import CheckpointCard
 from interactivepet.core.dataset import DatasetManifest
-from interactivepet.core.ensemble import Choice, ClickMode, EnsembleRule
+from interactivepet.core.ensemble import Choice, ChoiceMode, ClickMode, EnsembleRule
 from interactivepet.core.plan import Configuration, FoldList, Plan, Plans
 from interactivepet.core.prediction import Prediction
 from interactivepet.core.preprocessed import CaseRecord
@@ -23,7 +23,7 @@ from interactivepet.dataset.interactions import find_clicks_file
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_case
 from interactivepet.dataset.write import read_artefact, write_artefact, write_mask
-from interactivepet.ensemble.choose import OutOfFoldCase, choose_rule
+from interactivepet.ensemble.choose import Moment, OutOfFoldCase, choose_rule, list_pools
 from interactivepet.ensemble.fuse import average, blend
 from interactivepet.ensemble.obey import make_mask
 from interactivepet.errors import ArtefactError
@@ -31,6 +31,7 @@ from interactivepet.inference.segmenter import Segmenter
 from interactivepet.networks.precision import choose_device
 from interactivepet.pipeline.cascade import read_coarse_masks
 from interactivepet.pipeline.cases import read_records
+from interactivepet.pipeline.corrections import CORRECTIONS, Corrections, run_corrections
 from interactivepet.pipeline.folds import (
     check_cases,
     find_trained,
@@ -43,7 +44,7 @@ from interactivepet.pipeline.folds import (
 )
 from interactivepet.pipeline.models import PredictionOptions, PromptableSource
 from interactivepet.pipeline.prepare import read_decisions
-from interactivepet.pipeline.promptable_folder import find_own_folds, open_promptable_fold
+from interactivepet.pipeline.promptable_folder import find_own_folds, open_unseen
 from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
 from interactivepet.pipeline.workspace import Workspace, stamp_files
 
@@ -58,20 +59,20 @@ MARGIN = 0.002
 def run_postprocessing(
     workspace: Workspace,
     *,
-    promptable: PromptableSource | None,
     options: PredictionOptions,
     tracker: TrackerSpec,
+    with_corrections: bool = True,
 ) -> EnsembleRule:
-    """Choose, for predictions with and without clicks, and write the final out-of-fold masks.
+    """Choose, for predictions without clicks, with clicks and with corrections, and write the final out-of-fold masks.
 
     Every configuration whose folds are all complete takes part.
 
     Args:
         workspace: with every fold of at least one configuration complete.
-        promptable: nnInteractive, which joins the candidates for predictions with clicks. For a model of the task's
-            own, the model of each fold predicts the cases that it never saw.
-        options: device and threads of nnInteractive.
+        options: device, threads, mirrored inputs, and nnInteractive, which joins the candidates for predictions with
+            clicks. For a model of the task's own, the model of each fold predicts the cases that it never saw.
         tracker: told what was chosen.
+        with_corrections: let a simulated user correct each case, and choose a rule for corrected masks.
 
     Raises:
         MissingArtefactError: no configuration has all of its folds, or nnInteractive's own folds are not trained.
@@ -85,21 +86,18 @@ def run_postprocessing(
     cases = _Cases(workspace, plans, split, configurations=tuple(trained))
     cases.check(trained)
     made_from = hash_cards([card for cards in trained.values() for card in cards])
-    labels = plans.plan(plans.default).label_values
+    labels, promptable = plans.plan(plans.default).label_values, options.promptable
     own = find_own_folds(workspace, promptable.source, split=split) if promptable else {}
     stamps = [promptable.stamp(labels) if promptable else "", *(card.content_hash() for card in own.values())]
-    chosen_on = _hash_inputs(workspace, "|".join(stamps))
+    chosen_on = _hash_inputs(workspace, "|".join([*stamps, repr(with_corrections and (CORRECTIONS, options.tta))]))
     present = _read_present(workspace, made_from)
     if present is not None and present.chosen_on == chosen_on:
         return present
     described = ""
     if promptable is not None:
         described = _predict_promptable(workspace, cases, promptable, own, labels=labels, options=options)
-    choices = {mode: cases.choose(mode, with_promptable=promptable is not None) for mode in cases.modes}
-    # From here on the masks are no longer those of the rule that may be there.
-    workspace.ensemble.unlink(missing_ok=True)
-    for mode in cases.modes:
-        cases.write_masks(mode, choices)
+    pools = list_pools(tuple(trained))
+    choices: dict[ChoiceMode, Choice] = {mode: cases.choose(mode, pools=pools) for mode in cases.modes}
     rule = EnsembleRule(
         made_from=made_from,
         task=workspace.task,
@@ -110,6 +108,15 @@ def run_postprocessing(
         margin=MARGIN,
         choices=choices,
     )
+    if with_corrections and cases.clicked:
+        cases.correct(rule, options=options, own=own)
+        pools = [choices["extreme"].fusion.configurations]
+        choices = {**choices, "corrected": cases.choose("corrected", pools=pools)}
+        rule = rule.model_copy(update={"choices": choices, "corrections": CORRECTIONS})
+    # from here on the masks are no longer those of the rule that may be there
+    workspace.ensemble.unlink(missing_ok=True)
+    for mode in choices:
+        cases.write_masks(mode, choices)
     write_artefact(workspace.ensemble, rule)
     _track(workspace, rule, tracker)
     return rule
@@ -144,7 +151,13 @@ class _Cases:
         # The grid of the scanner and the clicks are the same in every configuration's records.
         self._records = read_records(workspace, self._plans[configurations[0]], cases=sorted(self._folds))
         self._promptable: dict[str, Path] = {}
+        self._corrections: Corrections | None = None
         self.modes = list_modes(self._plans.values())
+
+    @property
+    def clicked(self) -> list[CaseRecord]:
+        """The cases with clicks."""
+        return [record for record in self._records.values() if record.clicks]
 
     def check(self, trained: Mapping[Configuration, Sequence[CheckpointCard]]) -> None:
         """Refuse cards of folds whose cases have changed since."""
@@ -160,7 +173,7 @@ class _Cases:
 
     def predict_promptable(self, segmenter: Segmenter, *, source: str, fold: int | None = None) -> None:
         """Let nnInteractive segment every case with clicks, or a fold's validation cases, unless it has already."""
-        records = [r for r in self._records.values() if r.clicks and fold in (None, self._folds[r.id])]
+        records = [record for record in self.clicked if fold in (None, self._folds[record.id])]
         for record in tqdm(records, desc="nnInteractive", unit="case", dynamic_ncols=True):
             path = self._promptable_path(record, source)
             if not path.is_file():
@@ -175,10 +188,26 @@ class _Cases:
         files = [self._workspace.raw / name for name in entry.images] + ([clicks] if clicks else [])
         return self._workspace.promptable / f"{record.id}.{stamp_files(files, salt=source)}.b2nd"
 
-    def choose(self, mode: ClickMode, *, with_promptable: bool) -> Choice:
+    def correct(self, rule: EnsembleRule, *, options: PredictionOptions, own: Mapping[int, PromptableCard]) -> None:
+        """Let a simulated user correct every case with clicks."""
+        records = {
+            fold.index: [record for record in self.clicked if self._folds[record.id] == fold.index]
+            for fold in self._split.folds
+        }
+        self._corrections = run_corrections(self._workspace, records, rule=rule, options=options, own=own)
+
+    def choose(self, mode: ChoiceMode, *, pools: Sequence[tuple[Configuration, ...]]) -> Choice:
         """Choose for one click mode; a case without clicks says nothing about predictions with clicks."""
-        records = [record for record in self._records.values() if mode == "none" or record.clicks]
-        cases = [self._make_case(record, mode, with_promptable) for record in records]
+        cases = [
+            OutOfFoldCase(
+                id=record.id,
+                fold=self._folds[record.id],
+                geometry=record.original.geometry(),
+                load_label=partial(self._load_label, record),
+                moments=tuple(self._list_moments(record, mode)),
+            )
+            for record in (self._records.values() if mode == "none" else self.clicked)
+        ]
         with tqdm(desc=f"choose ({mode})", unit="case", dynamic_ncols=True) as bar:
 
             def show(done: int, total: int) -> None:
@@ -188,51 +217,58 @@ class _Cases:
             return choose_rule(
                 cases,
                 labels=self._labels,
-                configurations=tuple(self._plans),
-                with_clicks=mode == "extreme",
+                pools=pools,
+                with_clicks=mode != "none",
                 margin=MARGIN,
                 progress=show,
             )
 
-    def _make_case(self, record: CaseRecord, mode: ClickMode, with_promptable: bool) -> OutOfFoldCase:
-        blends = with_promptable and mode == "extreme"
-        return OutOfFoldCase(
-            id=record.id,
-            fold=self._folds[record.id],
-            geometry=record.original.geometry(),
-            clicks=record.clicks if mode == "extreme" else (),
-            load_label=partial(self._load_label, record),
-            load_folds=partial(self._load_folds, record=record, mode=mode),
-            load_promptable=partial(self._load_promptable, record) if blends else None,
+    def _list_moments(self, record: CaseRecord, mode: ChoiceMode) -> list[Moment]:
+        """List what was predicted of a case in one mode, the last one with all clicks."""
+        blends = bool(self._promptable)
+        if mode == "corrected":
+            found = self._corrections
+            return [] if found is None else [self._make_corrected(record, found, n, blends=blends) for n in CORRECTIONS]
+        shown = partial(self._load_promptable, record) if blends and mode == "extreme" else None
+        clicks = record.clicks if mode == "extreme" else ()
+        return [Moment(clicks, partial(self._load_folds, record=record, mode=mode), shown)]
+
+    def _make_corrected(self, record: CaseRecord, found: Corrections, n: int, *, blends: bool) -> Moment:
+        return Moment(
+            found.clicks(record.id, n),
+            # its folds' mean was stored for the chosen configurations alone
+            lambda _: found.load_folds(record, n),
+            partial(found.load_promptable, record, n) if blends else None,
         )
 
     def _load_label(self, record: CaseRecord) -> npt.NDArray[np.uint8]:
         return read_reference(self._workspace, self._manifest, record=record)
 
-    def _load_folds(self, configuration: Configuration, *, record: CaseRecord, mode: ClickMode) -> Prediction:
-        plan = self._plans[configuration]
-        return read_out_of_fold(self._workspace, plan, record=record, fold=self._folds[record.id], mode=mode)
+    def _load_folds(self, names: tuple[Configuration, ...], *, record: CaseRecord, mode: ClickMode) -> Prediction:
+        fold = self._folds[record.id]
+        plans = (self._plans[name] for name in names)
+        return average(read_out_of_fold(self._workspace, p, record=record, fold=fold, mode=mode) for p in plans)
 
     def _load_promptable(self, record: CaseRecord) -> Prediction:
         foreground = read_array(self._promptable[record.id], command="interactivepet_postprocessing")
         return to_prediction(foreground, record, labels=self._labels)
 
-    def write_masks(self, mode: ClickMode, choices: Mapping[ClickMode, Choice]) -> None:
-        """Write the final out-of-fold masks of one click mode; a case without clicks follows the rule for none."""
+    def write_masks(self, mode: ChoiceMode, choices: Mapping[ChoiceMode, Choice]) -> None:
+        """Write the final out-of-fold masks of one mode; a case without clicks follows the rule for none."""
         records = [record for record in self._records.values() if record.clicks or "none" in choices]
         for record in tqdm(records, desc=f"masks ({mode})", unit="case", dynamic_ncols=True):
-            clicks = record.clicks if mode == "extreme" else ()
-            choice = choices["extreme" if clicks else "none"]
-            names = choice.fusion.configurations
-            prediction = average(self._load_folds(name, record=record, mode=mode) for name in names)
-            if choice.fusion.nninteractive_weight > 0:
-                weight = choice.fusion.nninteractive_weight
-                prediction = blend(prediction, self._load_promptable(record), weight=weight)
-            geometry = record.original.geometry()
-            mask, _ = make_mask(prediction, clicks, fusion=choice.fusion, postprocessing=choice.postprocessing)
+            # a case without clicks is predicted in every mode, as its folds were
+            judged: ChoiceMode = "extreme" if mode == "corrected" and not record.clicks else mode
+            choice = choices[mode if record.clicks else "none"]
+            moment = self._list_moments(record, judged)[-1]
+            prediction = moment.load_folds(choice.fusion.configurations)
+            weight = choice.fusion.nninteractive_weight
+            if weight > 0 and moment.load_promptable is not None:
+                prediction = blend(prediction, moment.load_promptable(), weight=weight)
+            mask, _ = make_mask(prediction, moment.clicks, fusion=choice.fusion, postprocessing=choice.postprocessing)
             like = self._workspace.raw / self._manifest.entry(record.id).images[0]
             path = self._workspace.cross_validation(mode) / f"{record.id}.nii.gz"
-            write_mask(path, mask, geometry=geometry, like=like)
+            write_mask(path, mask, geometry=record.original.geometry(), like=like)
 
 
 def _predict_promptable(
@@ -253,9 +289,10 @@ def _predict_promptable(
             return f"{segmenter.name} ({segmenter.licence})"
     for fold, card in own.items():
         logger.info("nnInteractive: fold %d predicts the cases that it never saw", fold)
-        with open_promptable_fold(
-            workspace, fold, labels=labels, device=device, n_threads=options.n_threads
-        ) as segmenter:
+        with (
+            open_unseen(workspace, promptable, fold=fold, own=own) as unseen,
+            unseen.open(labels=labels, device=device, n_threads=options.n_threads) as segmenter,
+        ):
             cases.predict_promptable(segmenter, source=f"{stamp}|{card.content_hash()}", fold=fold)
             described = f"{Path(promptable.source).name} ({segmenter.licence})"
     return described

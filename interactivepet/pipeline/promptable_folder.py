@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,11 +24,12 @@ from interactivepet.ensemble.model_folder import EVERY_PROMPT, describe_network,
 from interactivepet.ensemble.nninteractive import NnInteractiveSegmenter
 from interactivepet.errors import MissingArtefactError, SegmenterError, StaleArtefactError
 from interactivepet.evaluation.metrics import dice
+from interactivepet.pipeline.models import PromptableSource
 from interactivepet.pipeline.promptable_cases import COMMAND
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.training.checkpoint import load_weights
 
-__all__ = ["find_own_folds", "judge_model", "open_promptable_fold", "run_promptable_export"]
+__all__ = ["find_own_folds", "judge_model", "open_unseen", "run_promptable_export", "stamp_unseen"]
 
 NAME_OF_OTHERS = "Dataset999"
 """nnU-Net wants a number; tasks whose name has none share this one."""
@@ -70,21 +71,30 @@ def judge_model(
 
 
 @contextmanager
-def open_promptable_fold(
-    workspace: Workspace, fold: FoldName, *, labels: Sequence[int], device: str, n_threads: int
-) -> Iterator[NnInteractiveSegmenter]:
-    """Open a fold's own promptable model in nnInteractive's session, for the cases that it never saw.
+def open_unseen(
+    workspace: Workspace, source: PromptableSource, *, fold: int | None, own: Mapping[int, PromptableCard]
+) -> Iterator[PromptableSource]:
+    """Give a promptable model that never saw a fold's validation cases, as long as the context lasts.
 
-    Raises:
-        MissingArtefactError: the model is not trained.
+    Args:
+        workspace: of the task.
+        source: the model that was asked for.
+        fold: whose validation cases are to be segmented; None for cases of none.
+        own: of `find_own_folds`; where it names the fold, that fold's own model takes the place of `source`.
     """
-    card = _read_card(workspace, fold)
-    weights = workspace.promptable_fold(fold) / "weights.pt"
+    if fold is None or fold not in own:
+        yield source
+        return
+    card, weights = own[fold], workspace.promptable_fold(fold) / "weights.pt"
     with tempfile.TemporaryDirectory(prefix="interactivepet_") as place:
         folder = Path(place) / f"{workspace.task}_fold_{fold}"
         _write(folder, card.plan, weights=weights, sha256=card.weights_sha256, licence=card.licence, card=None)
-        with NnInteractiveSegmenter.from_folder(folder, labels=labels, device=device, n_threads=n_threads) as segmenter:
-            yield segmenter
+        yield PromptableSource(str(folder))
+
+
+def stamp_unseen(source: PromptableSource, *, fold: int | None, own: Mapping[int, PromptableCard]) -> str:
+    """Hash the model that `open_unseen` gives."""
+    return source.stamp(()) if fold is None or fold not in own else own[fold].content_hash()
 
 
 def find_own_folds(workspace: Workspace, source: str, *, split: FoldList) -> dict[int, PromptableCard]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 
 from interactivepet.core.dataset import CaseEntry, DatasetManifest
 from interactivepet.core.plan import FoldList, Plans
+from interactivepet.core.promptable import PromptableCard
 from interactivepet.core.simulation import SimulatedCase, Simulation, StartName, UserName
 from interactivepet.dataset.interactions import find_clicks_file, read_clicks
 from interactivepet.dataset.manifest import read_manifest
@@ -24,6 +26,7 @@ from interactivepet.evaluation.curve_pictures import draw_curves
 from interactivepet.evaluation.curves import find_areas, make_simulation
 from interactivepet.pipeline.executor import map_cases, open_executor
 from interactivepet.pipeline.models import PredictionOptions
+from interactivepet.pipeline.promptable_folder import find_own_folds, open_unseen, stamp_unseen
 from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
 from interactivepet.pipeline.simulated_session import SimulatedUser, run_session
 from interactivepet.pipeline.systems import SystemKind, open_system
@@ -102,13 +105,14 @@ def run_simulation(
     """
     folder = workspace.simulation(options.name)
     manifest = read_manifest(workspace.raw)
-    jobs = _list_jobs(workspace, manifest, options)
+    own = _find_own(workspace, options)
+    jobs = _list_jobs(workspace, manifest, options, own=own)
     waiting = [job for job in jobs if _read_finished(folder, job) is None]
     logger.info("%s: %d of %d cases are finished", options.name, len(jobs) - len(waiting), len(jobs))
     with open_executor(n_proc) as executor:
         map_cases(
             executor,
-            partial(_simulate, workspace=workspace, options=options, folder=folder),
+            partial(_simulate, workspace=workspace, options=options, own=own, folder=folder),
             items=waiting,
             names=[job.entry.id for job in waiting],
             description="simulate",
@@ -119,7 +123,7 @@ def run_simulation(
         workspace.task,
         cases,
         name=options.name,
-        provenance=_describe(options, cases),
+        provenance=_describe(options, cases, is_unseen=bool(own)),
         user=options.user,
         start=options.start,
         seed=options.seed,
@@ -130,10 +134,24 @@ def run_simulation(
     return simulation
 
 
-def _list_jobs(workspace: Workspace, manifest: DatasetManifest, options: SimulationOptions) -> list[_Job]:
+def _find_own(workspace: Workspace, options: SimulationOptions) -> Mapping[int, PromptableCard]:
+    """Find the folds' own promptable models, which stand for one that has seen the training cases."""
+    source = options.prediction.promptable
+    if source is None or options.is_test or options.kind not in ("nninteractive", "ensemble"):
+        return {}
+    return find_own_folds(workspace, source.source, split=_read_split(workspace))
+
+
+def _read_split(workspace: Workspace) -> FoldList:
+    return read_artefact(workspace.folds, FoldList, command=f"interactivepet_plan_and_process -t {workspace.task}")
+
+
+def _list_jobs(
+    workspace: Workspace, manifest: DatasetManifest, options: SimulationOptions, *, own: Mapping[int, PromptableCard]
+) -> list[_Job]:
     """List the labelled cases that were asked for, those of one fold after those of another."""
     entries = [entry for entry in (manifest.test if options.is_test else manifest.training) if entry.label is not None]
-    folds = _find_folds(workspace, options)
+    folds = _find_folds(workspace, options, own=own)
     if unknown := sorted(set(options.cases) - {entry.id for entry in entries}):
         raise CaseError(
             f"{workspace.task}: no labelled {'test' if options.is_test else 'training'} case {', '.join(unknown)}; "
@@ -147,19 +165,21 @@ def _list_jobs(workspace: Workspace, manifest: DatasetManifest, options: Simulat
     ]
     if not asked:
         raise CaseError(f"{workspace.task}: no labelled case is left to simulate; ask for other cases or folds")
-    salt = _hash_options(manifest, options)
-    jobs = [
-        _make_job(workspace, entry, options, fold=folds.get(entry.id) if folds else None, salt=salt) for entry in asked
-    ]
+    jobs = []
+    for entry in asked:
+        fold = folds.get(entry.id) if folds else None
+        salt = _hash_options(manifest, options, fold=fold, own=own)
+        jobs.append(_make_job(workspace, entry, options, fold=fold, salt=salt))
     return sorted(jobs, key=lambda job: (job.fold is not None and job.fold, job.entry.id))
 
 
-def _find_folds(workspace: Workspace, options: SimulationOptions) -> Mapping[str, int] | None:
+def _find_folds(
+    workspace: Workspace, options: SimulationOptions, *, own: Mapping[int, PromptableCard]
+) -> Mapping[str, int] | None:
     """Give case -> the fold that never saw it; None where all folds answer, or none of them."""
-    if options.is_test or options.kind not in ("ours", "ensemble"):
+    if options.is_test or not (own or options.kind in ("ours", "ensemble")):
         return None
-    split = read_artefact(workspace.folds, FoldList, command=f"interactivepet_plan_and_process -t {workspace.task}")
-    return {name: fold.index for fold in split.folds for name in fold.validation}
+    return {name: fold.index for fold in _read_split(workspace).folds for name in fold.validation}
 
 
 def _make_job(
@@ -182,17 +202,20 @@ def _make_job(
 def _list_models(workspace: Workspace, fold: int | None) -> list[Path]:
     """List the files that decide what the networks answer."""
     plans = read_artefact(workspace.plans, Plans, command=f"interactivepet_plan_and_process -t {workspace.task}")
-    split = read_artefact(workspace.folds, FoldList, command=f"interactivepet_plan_and_process -t {workspace.task}")
-    indices = [item.index for item in split.folds] if fold is None else [fold]
+    indices = [item.index for item in _read_split(workspace).folds] if fold is None else [fold]
     cards = [workspace.card(name, index) for name in plans.configurations for index in indices]
     return [workspace.plans, workspace.ensemble, *cards]
 
 
-def _hash_options(manifest: DatasetManifest, options: SimulationOptions) -> str:
+def _hash_options(
+    manifest: DatasetManifest, options: SimulationOptions, *, fold: int | None, own: Mapping[int, PromptableCard]
+) -> str:
     """Give everything but files that changes a session."""
     prediction = options.prediction
     labels = _list_labels(manifest)
-    promptable = prediction.promptable.stamp(labels) if prediction.promptable and options.kind != "ours" else ""
+    promptable = ""
+    if prediction.promptable is not None and options.kind not in ("ours", "command"):
+        promptable = stamp_unseen(prediction.promptable, fold=fold, own=own)
     answers = (
         options.kind,
         options.command,
@@ -217,7 +240,14 @@ def _read_finished(folder: Path, job: _Job) -> SimulatedCase | None:
         return None
 
 
-def _simulate(job: _Job, *, workspace: Workspace, options: SimulationOptions, folder: Path) -> None:
+def _simulate(
+    job: _Job,
+    *,
+    workspace: Workspace,
+    options: SimulationOptions,
+    own: Mapping[int, PromptableCard],
+    folder: Path,
+) -> None:
     """Run the session of one case and write it."""
     manifest = read_manifest(workspace.raw)
     case = read_case(workspace.raw, job.entry)
@@ -228,10 +258,18 @@ def _simulate(job: _Job, *, workspace: Workspace, options: SimulationOptions, fo
     )
     rng = np.random.default_rng([options.seed, zlib.crc32(job.entry.id.encode())])
     user = SimulatedUser(options.user, case, _list_labels(manifest), rng, fixed)
-    prediction = options.prediction if job.fold is None else replace(options.prediction, folds=(job.fold,))
-    with open_system(
-        workspace, job.entry, kind=options.kind, command=options.command, options=prediction, fast=options.fast
-    ) as system:
+    with ExitStack() as stack:
+        prediction = options.prediction
+        if job.fold is not None:
+            prediction = replace(prediction, folds=(job.fold,))
+        if prediction.promptable is not None:
+            source = open_unseen(workspace, prediction.promptable, fold=job.fold, own=own)
+            prediction = replace(prediction, promptable=stack.enter_context(source))
+        system = stack.enter_context(
+            open_system(
+                workspace, job.entry, kind=options.kind, command=options.command, options=prediction, fast=options.fast
+            )
+        )
         steps = run_session(user, system, start=options.start, n_corrections=options.n_corrections)
         models = system.description
     result = SimulatedCase(
@@ -246,12 +284,14 @@ def _simulate(job: _Job, *, workspace: Workspace, options: SimulationOptions, fo
     write_artefact(folder / "cases" / f"{case.id}.json", result)
 
 
-def _describe(options: SimulationOptions, cases: Sequence[SimulatedCase]) -> str:
+def _describe(options: SimulationOptions, cases: Sequence[SimulatedCase], *, is_unseen: bool) -> str:
     """Say who answered, who asked and what the figures are worth."""
     if options.kind == "command":
         seen = "Whether the program saw these cases before is not known to this report."
     elif options.is_test:
         seen = "Test cases, used neither for training nor for any choice."
+    elif options.kind == "nninteractive" and is_unseen:
+        seen = "Each case was answered by the task's own promptable model of the fold that never saw it."
     elif options.kind == "nninteractive":
         seen = "Whether nnInteractive's model saw these cases before is not known to this report."
     else:

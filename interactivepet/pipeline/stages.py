@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from interactivepet.core.dataset import CaseEntry, IssueList
-from interactivepet.core.ensemble import ClickMode, EnsembleRule
+from interactivepet.core.ensemble import ChoiceMode, EnsembleRule
 from interactivepet.core.plan import FoldList
 from interactivepet.core.report import Report
 from interactivepet.dataset.manifest import read_manifest
@@ -60,7 +60,7 @@ class RunOptions:
     n_cores: int
 
 
-def run_cross_validation_reports(workspace: Workspace, *, n_proc: int) -> dict[ClickMode, Report]:
+def run_cross_validation_reports(workspace: Workspace, *, n_proc: int) -> dict[ChoiceMode, Report]:
     """Score the final out-of-fold masks of every click mode that a choice was made for."""
     plans, split = read_decisions(workspace)
     rule = read_rule(workspace, plans, split=split)
@@ -73,19 +73,23 @@ def run_cross_validation_reports(workspace: Workspace, *, n_proc: int) -> dict[C
 
 
 def _report_mode(
-    workspace: Workspace, mode: ClickMode, *, rule: EnsembleRule, entries: tuple[CaseEntry, ...], n_proc: int
+    workspace: Workspace, mode: ChoiceMode, *, rule: EnsembleRule, entries: tuple[CaseEntry, ...], n_proc: int
 ) -> Report:
     manifest = read_manifest(workspace.raw)
-    with_clicks = mode == "extreme"
+    clicked = {
+        "none": "without clicks",
+        "extreme": "with margin points",
+        "corrected": f"with margin points and {max(rule.corrections, default=0)} corrections of a simulated user",
+    }
     request = EvaluationRequest(
         task=workspace.task,
         entries=entries,
         root=workspace.raw,
         masks=workspace.cross_validation(mode),
-        clicks_folder=workspace.clicks_folder() if with_clicks else None,
+        clicks_folder=None if mode == "none" else workspace.clicks_folder(),
         labels=manifest.labels,
         channels=manifest.channels,
-        title=f"{workspace.task}: cross-validation {'with margin points' if with_clicks else 'without clicks'}",
+        title=f"{workspace.task}: cross-validation {clicked[mode]}",
         provenance=(
             "Each case was predicted by the fold that never saw it. Fusion, threshold and postprocessing were "
             "chosen on these same out-of-fold predictions, so the scores are slightly optimistic; ensemble.json "
@@ -144,12 +148,7 @@ def run_all(
         n_proc=planning.n_proc,
         n_cores=options.n_cores,
     )
-    run_postprocessing(
-        workspace,
-        promptable=options.prediction.promptable,
-        options=options.prediction,
-        tracker=options.tracker,
-    )
+    run_postprocessing(workspace, options=options.prediction, tracker=options.tracker)
     results: dict[str, Report] = dict(run_cross_validation_reports(workspace, n_proc=planning.n_proc).items())
     test = read_manifest(workspace.raw).test
     if any(entry.label is not None for entry in test):

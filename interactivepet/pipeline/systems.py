@@ -22,8 +22,7 @@ from interactivepet.dataset.interactions import write_clicks
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_mask
 from interactivepet.dataset.volume import describe_mismatch
-from interactivepet.ensemble.fuse import blend, to_segmentation
-from interactivepet.ensemble.obey import make_mask
+from interactivepet.ensemble.fuse import to_segmentation
 from interactivepet.ensemble.session import Session
 from interactivepet.errors import MissingArtefactError, SegmenterError
 from interactivepet.inference.segmenter import Segmenter
@@ -147,7 +146,7 @@ class _Promptable:
 
 
 class _OurSession:
-    """An interactive session of the trained folds, blended with nnInteractive where the choice says so."""
+    """An interactive session of the trained folds and of nnInteractive, where the choice gave it a share."""
 
     def __init__(self, models: Models, *, fast: bool) -> None:
         self._models = models
@@ -159,20 +158,14 @@ class _OurSession:
         return self._models.description
 
     def segment(self, case: Case, clicks: Sequence[Click], previous: LabelMap | None) -> LabelMap:
-        # A session remembers what it answered.
+        # a session remembers what it answered
         del previous
         if case is not self._case:
             self._session.set_image(case)
             self._case = case
         for click in clicks[len(self._session.clicks) :]:
             self._session.add_click(click.position_mm, click.label, is_positive=click.is_positive)
-        fusion, postprocessing = self._models.choice(clicks)
-        promptable, weight = self._models.promptable, fusion.nninteractive_weight
-        if promptable is None or not clicks or weight == 0:
-            return self._session.segment().mask
-        shown = promptable.segment(case, clicks)
-        found = shown if weight >= 1 else blend(self._session.probabilities, shown, weight=weight)
-        return make_mask(found, clicks, fusion=fusion, postprocessing=postprocessing)[0]
+        return self._session.segment().mask
 
 
 @dataclass(frozen=True, slots=True, eq=False)

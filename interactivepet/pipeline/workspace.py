@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from interactivepet.core.ensemble import ClickMode
+from interactivepet.core.ensemble import ChoiceMode, ClickMode
 from interactivepet.core.plan import Configuration
 from interactivepet.core.promptable import FoldName
 from interactivepet.dataset.layout import CLICKS_TEST, CLICKS_TRAINING
@@ -114,7 +114,12 @@ class Workspace:
         """The chosen fusion and postprocessing."""
         return self.results / "ensemble.json"
 
-    def cross_validation(self, mode: ClickMode) -> Path:
+    @property
+    def corrections(self) -> Path:
+        """What folds and nnInteractive made of a simulated user's corrections of unseen cases."""
+        return self.results / "corrections"
+
+    def cross_validation(self, mode: ChoiceMode) -> Path:
         """Final out-of-fold masks and their report."""
         return self.results / "crossvalidation" / mode
 

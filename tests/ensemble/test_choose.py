@@ -9,7 +9,8 @@ from interactivepet.core.ensemble import FusionRule, PostprocessingRule
 from interactivepet.core.geometry import Geometry
 from interactivepet.core.plan import Configuration
 from interactivepet.core.prediction import Prediction
-from interactivepet.ensemble.choose import THRESHOLDS, WEIGHTS, OutOfFoldCase, choose_rule
+from interactivepet.ensemble.choose import THRESHOLDS, WEIGHTS, Moment, OutOfFoldCase, choose_rule, list_pools
+from interactivepet.ensemble.fuse import average
 from interactivepet.errors import FusionError
 
 SHAPE = (12, 10, 8)
@@ -38,10 +39,14 @@ def make_cases(
             id=f"C{number}",
             fold=number % n_folds,
             geometry=GEOMETRY,
-            clicks=(),
             load_label=make_label,
-            load_folds=predict(f"C{number}", folds),
-            load_promptable=None if promptable is None else predict(f"C{number}", promptable),
+            moments=(
+                Moment(
+                    (),
+                    predict(f"C{number}", folds),
+                    None if promptable is None else predict(f"C{number}", promptable),
+                ),
+            ),
         )
         for number in range(n)
     ]
@@ -49,7 +54,7 @@ def make_cases(
 
 def test_a_perfect_fold_prediction_needs_nothing_else() -> None:
     label = make_label().astype(float)
-    choice = choose_rule(make_cases(label, label), labels=(1,), configurations=ONE, with_clicks=True)
+    choice = choose_rule(make_cases(label, label), labels=(1,), pools=[ONE], with_clicks=True)
     assert choice.fusion == FusionRule(configurations=ONE)
     assert choice.postprocessing == PostprocessingRule()
     assert choice.dice == choice.nested_dice == 1.0
@@ -58,9 +63,7 @@ def test_a_perfect_fold_prediction_needs_nothing_else() -> None:
 
 def test_the_promptable_model_is_chosen_when_it_is_better() -> None:
     label = make_label().astype(float)
-    choice = choose_rule(
-        make_cases(np.roll(label, 2, axis=0), label), labels=(1,), configurations=ONE, with_clicks=True
-    )
+    choice = choose_rule(make_cases(np.roll(label, 2, axis=0), label), labels=(1,), pools=[ONE], with_clicks=True)
     assert choice.fusion.nninteractive_weight == 1.0
     assert choice.dice == 1.0
 
@@ -69,7 +72,7 @@ def test_without_clicks_or_promptable_model_only_the_folds_are_tried() -> None:
     label = make_label().astype(float)
     worse = np.roll(label, 2, axis=0)
     for cases, with_clicks in ((make_cases(worse, label), False), (make_cases(worse), True)):
-        choice = choose_rule(cases, labels=(1,), configurations=ONE, with_clicks=with_clicks)
+        choice = choose_rule(cases, labels=(1,), pools=[ONE], with_clicks=with_clicks)
         tried = {candidate.fusion.nninteractive_weight for candidate in choice.candidates}
         assert tried == {0.0}
         assert choice.dice == pytest.approx(0.5)
@@ -78,7 +81,7 @@ def test_without_clicks_or_promptable_model_only_the_folds_are_tried() -> None:
 def test_threshold_and_postprocessing_repair_what_they_can() -> None:
     faint = 0.45 * make_label()
     faint[10, 8, 6] = 0.45
-    choice = choose_rule(make_cases(faint), labels=(1,), configurations=ONE, with_clicks=False)
+    choice = choose_rule(make_cases(faint), labels=(1,), pools=[ONE], with_clicks=False)
     assert choice.fusion.threshold == 0.4
     assert choice.postprocessing != PostprocessingRule()
     assert choice.dice == choice.nested_dice == 1.0
@@ -86,9 +89,7 @@ def test_threshold_and_postprocessing_repair_what_they_can() -> None:
 
 def test_every_candidate_is_recorded_with_its_folds() -> None:
     label = make_label().astype(float)
-    choice = choose_rule(
-        make_cases(label, np.roll(label, 1, axis=1)), labels=(1,), configurations=ONE, with_clicks=True
-    )
+    choice = choose_rule(make_cases(label, np.roll(label, 1, axis=1)), labels=(1,), pools=[ONE], with_clicks=True)
     by_stage = {
         stage: [candidate for candidate in choice.candidates if candidate.stage == stage]
         for stage in ("blend", "threshold", "postprocessing")
@@ -110,7 +111,7 @@ def test_the_nested_estimate_is_blind_to_the_fold_it_scores() -> None:
     faint, spilled = 0.45 * label, label.copy()
     spilled[6:8, 2:6, 2:6] = 0.45
     cases = [*make_cases(faint, n=3, n_folds=1), *make_cases(spilled, n=6, n_folds=2)[1::2]]
-    choice = choose_rule(cases, labels=(1,), configurations=ONE, with_clicks=False)
+    choice = choose_rule(cases, labels=(1,), pools=[ONE], with_clicks=False)
     assert [case.fold for case in cases] == [0, 0, 0, 1, 1, 1]
     # With threshold 0.4 the faint cases are perfect and the others are 64 of 64 + 32 voxels: 0.8.
     assert choice.fusion.threshold == 0.4
@@ -122,7 +123,7 @@ def test_the_nested_estimate_is_blind_to_the_fold_it_scores() -> None:
 
 def test_with_one_fold_each_case_is_left_out_in_turn() -> None:
     label = make_label().astype(float)
-    choice = choose_rule(make_cases(label, n=4, n_folds=1), labels=(1,), configurations=ONE, with_clicks=False)
+    choice = choose_rule(make_cases(label, n=4, n_folds=1), labels=(1,), pools=[ONE], with_clicks=False)
     assert choice.nested_fold_dice == (1.0, 1.0, 1.0, 1.0)
 
 
@@ -135,14 +136,14 @@ def test_predictions_are_loaded_one_case_after_the_other_and_once_a_stage() -> N
         return predict(case_id, label)()
 
     cases = [
-        OutOfFoldCase(name, number, GEOMETRY, (), make_label, lambda _, name=name: load(name))  # type: ignore[misc]
+        OutOfFoldCase(name, number, GEOMETRY, make_label, (Moment((), lambda _, name=name: load(name)),))  # type: ignore[misc]
         for number, name in enumerate(("A", "B", "C"))
     ]
     steps: list[tuple[int, int]] = []
     choose_rule(
         cases,
         labels=(1,),
-        configurations=ONE,
+        pools=[ONE],
         with_clicks=False,
         progress=lambda done, total: steps.append((done, total)),
     )
@@ -153,22 +154,23 @@ def test_predictions_are_loaded_one_case_after_the_other_and_once_a_stage() -> N
 def test_cases_that_give_no_basis_for_a_choice_are_refused() -> None:
     label = make_label().astype(float)
     with pytest.raises(FusionError, match="at least two"):
-        choose_rule(make_cases(label, n=1), labels=(1,), configurations=ONE, with_clicks=False)
+        choose_rule(make_cases(label, n=1), labels=(1,), pools=[ONE], with_clicks=False)
     mixed = [*make_cases(label, label, n=2)[:1], *make_cases(label, n=2)[1:]]
     with pytest.raises(FusionError, match="C1: no nnInteractive prediction"):
-        choose_rule(mixed, labels=(1,), configurations=ONE, with_clicks=True)
+        choose_rule(mixed, labels=(1,), pools=[ONE], with_clicks=True)
 
 
 def make_case(number: int, predictions: dict[Configuration, np.ndarray]) -> OutOfFoldCase:
     name = f"C{number}"
     loaders = {key: predict(name, found) for key, found in predictions.items()}
-    return OutOfFoldCase(name, number % 3, GEOMETRY, (), make_label, lambda key: loaders[key]())
+    moment = Moment((), lambda pool: average(loaders[key]() for key in pool))
+    return OutOfFoldCase(name, number % 3, GEOMETRY, make_label, (moment,))
 
 
 def test_the_second_step_is_chosen_when_it_is_better() -> None:
     label = make_label().astype(float)
     cases = [make_case(n, {"3d_fullres": np.roll(label, 1, axis=0), "3d_cascade": label}) for n in range(6)]
-    choice = choose_rule(cases, labels=(1,), configurations=TWO, with_clicks=False)
+    choice = choose_rule(cases, labels=(1,), pools=list_pools(TWO), with_clicks=False)
     assert choice.fusion.configurations == ("3d_cascade",)
     assert choice.dice == choice.nested_dice == 1.0
     tried = [c.fusion.configurations for c in choice.candidates if c.stage == "configuration"]
@@ -178,7 +180,7 @@ def test_the_second_step_is_chosen_when_it_is_better() -> None:
 def test_the_second_step_is_not_chosen_when_it_gains_nothing() -> None:
     label = make_label().astype(float)
     cases = [make_case(n, {"3d_fullres": label, "3d_cascade": label}) for n in range(6)]
-    choice = choose_rule(cases, labels=(1,), configurations=TWO, with_clicks=False)
+    choice = choose_rule(cases, labels=(1,), pools=list_pools(TWO), with_clicks=False)
     assert choice.fusion.configurations == ("3d_fullres",)
 
 
@@ -189,6 +191,32 @@ def test_two_configurations_are_averaged_when_they_complete_each_other() -> None
     left[4:6] *= 0.2
     right[2:4] *= 0.2
     cases = [make_case(n, {"3d_fullres": left, "3d_cascade": right}) for n in range(6)]
-    choice = choose_rule(cases, labels=(1,), configurations=TWO, with_clicks=False)
+    choice = choose_rule(cases, labels=(1,), pools=list_pools(TWO), with_clicks=False)
     assert choice.fusion.configurations == TWO
     assert choice.dice == 1.0
+
+
+def test_a_blend_never_falls_behind_the_better_of_the_two() -> None:
+    label = make_label().astype(float)
+    smaller = label.copy()
+    smaller[2, 2, 2] = 0  # better by less than what a more complicated rule would have to gain
+    for folds, promptable, weight in ((smaller, label, 1.0), (label, smaller, 0.0)):
+        cases = make_cases(folds, promptable)
+        choice = choose_rule(cases, labels=(1,), pools=[ONE], with_clicks=True, margin=0.1)
+        assert choice.fusion.nninteractive_weight == weight
+        assert choice.dice == 1.0
+
+
+def test_the_score_of_a_case_is_the_mean_over_its_moments() -> None:
+    label = make_label().astype(float)
+    half = label.copy()
+    half[2:4] = 0
+    moments = tuple(Moment((), predict("C", found)) for found in (label, half))
+    cases = [OutOfFoldCase("C", number, GEOMETRY, make_label, moments) for number in range(3)]
+    choice = choose_rule(cases, labels=(1,), pools=[ONE], with_clicks=False)
+    assert choice.dice == pytest.approx((1 + 2 / 3) / 2)
+    nowhere = [
+        OutOfFoldCase("C", 0, GEOMETRY, make_label, (*moments, Moment((), predict("C", half), predict("C", half))))
+    ]
+    with pytest.raises(FusionError, match="no nnInteractive prediction"):
+        choose_rule([*nowhere, *nowhere, *make_cases(label, label)], labels=(1,), pools=[ONE], with_clicks=True)

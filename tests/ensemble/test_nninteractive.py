@@ -191,3 +191,59 @@ def test_a_broken_checkpoint_is_refused(model_folder: Path, tmp_path: Path) -> N
 def test_a_server_that_is_not_there_is_named() -> None:
     with pytest.raises(SegmenterError, match=r"http://127\.0\.0\.1:9: no nnInteractive session"):
         open_segmenter("http://127.0.0.1:9", labels=(1,))
+
+
+class Steps:
+    """Stands for nnInteractive's session: each prompt adds its voxel to the mask, and each call is noted."""
+
+    license = "MIT"
+
+    def __init__(self) -> None:
+        self.calls: list[object] = []
+
+    def set_image(self, image: np.ndarray) -> None:
+        self.calls.append("image")
+
+    def set_target_buffer(self, target_buffer: np.ndarray) -> None:
+        self.buffer = target_buffer
+
+    def reset_interactions(self) -> None:
+        self.calls.append("reset")
+
+    def add_point_interaction(self, coordinates: tuple[int, int, int], include_interaction: bool) -> None:
+        self.calls.append((coordinates, include_interaction))
+        if coordinates == (0, 0, 0):
+            raise RuntimeError("broken")
+        self.buffer[coordinates] = include_interaction
+
+
+def test_added_clicks_are_all_that_the_session_is_told(make_case: MakeCase, click: Place) -> None:
+    steps, case = Steps(), make_case(9)
+    segmenter = NnInteractiveSegmenter(steps, "steps", labels=(1, 2), close=lambda: None)
+    a, b, c, d = (click(case, (n, n, n)) for n in (1, 2, 3, 4))
+    minus, other = click(case, (2, 2, 2), is_positive=False), click(case, (5, 5, 5), label=2)
+
+    def ask(*clicks: Click) -> tuple[list[object], np.ndarray]:
+        steps.calls.clear()
+        found = segmenter.segment(case, clicks).probabilities
+        return list(steps.calls), found[1:].argmax(0) + 1 - (found[0] == 1)
+
+    assert ask(a)[0] == ["image", ((1, 1, 1), True)]
+    assert ask(a, b)[0] == [((2, 2, 2), True)]
+    calls, mask = ask(a, b, c, minus)
+    assert calls == [((3, 3, 3), True), ((2, 2, 2), False)]
+    assert sorted(map(tuple, np.argwhere(mask))) == [(1, 1, 1), (3, 3, 3)]
+    assert ask(a, b, c, minus)[0] == []
+    calls, mask = ask(a, b, c, minus, other)
+    assert calls == ["reset", ((5, 5, 5), True)]
+    assert (mask[1, 1, 1], mask[3, 3, 3], mask[5, 5, 5]) == (1, 1, 2)
+    assert ask(a)[0] == ["reset", ((1, 1, 1), True), "reset"], "what was taken back is asked anew"
+    assert not ask()[1].any()
+    assert ask(minus, a, d)[0] == ["reset", ((1, 1, 1), True), ((2, 2, 2), False), ((4, 4, 4), True)]
+    with pytest.raises(SegmenterError, match="broken"):
+        ask(minus, a, d, click(case, (0, 0, 0)))
+    assert ask(a)[0][0] == "image", "after a failure nothing is taken for granted"
+    again = replace(case)
+    steps.calls.clear()
+    segmenter.segment(again, [a])
+    assert steps.calls == ["image", ((1, 1, 1), True)]

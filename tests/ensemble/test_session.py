@@ -3,7 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -26,6 +26,7 @@ from interactivepet.core.plan import (
     TrainingPlan,
     UNetPlan,
 )
+from interactivepet.core.prediction import Prediction
 from interactivepet.ensemble import session as session_module
 from interactivepet.ensemble import states
 from interactivepet.ensemble.folds import FoldEnsemble
@@ -67,9 +68,11 @@ class Model:
     folds: Mapping[Configuration, FoldEnsemble]
     fusion: FusionRule
     postprocessing: PostprocessingRule = field(default_factory=PostprocessingRule)
+    promptable: Segmenter | None = None
+    corrected: FusionRule | None = None
 
-    def choice(self, clicks: Sequence[Click]) -> tuple[FusionRule, PostprocessingRule]:
-        return self.fusion, self.postprocessing
+    def choice(self, clicks: Sequence[Click], *, is_corrected: bool) -> tuple[FusionRule, PostprocessingRule]:
+        return self.corrected if is_corrected and self.corrected else self.fusion, self.postprocessing
 
 
 def make_plan(
@@ -423,3 +426,77 @@ def test_the_package_offers_the_session_without_loading_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         interactivepet.Nothing  # noqa: B018
+
+
+class Everything:
+    """Finds all voxels of the first label, and remembers how many clicks it saw."""
+
+    name, licence = "everything", "CC0"
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def segment(self, case: Case, clicks: Sequence[Click]) -> Prediction:
+        self.seen.append(len(clicks))
+        probabilities = np.zeros((3, *case.geometry.shape), np.float32)
+        probabilities[1] = 1
+        return Prediction(case.id, probabilities, case.geometry, (1, 3))
+
+
+def test_nninteractive_answers_with_its_share_and_not_without_clicks() -> None:
+    other, case = Everything(), make_case()
+    model = replace(make_model(), promptable=other)
+    session = Session(replace(model, fusion=replace_weight(model.fusion, 0.25)))
+    session.set_image(case)
+    session.segment()
+    assert other.seen == []
+    session.add_click(place(case, (20, 25, 10)))
+    folds = session.fold_probabilities.probabilities
+    found = session.probabilities.probabilities
+    assert found[1] == pytest.approx(0.75 * folds[1] + 0.25, abs=1e-6)
+    assert found[2] == pytest.approx(0.75 * folds[2], abs=1e-6)
+    assert other.seen == [1]
+    assert (session.name, session.licence) == ("3d_fullres fold_0 fold_1; everything", "MIT; CC0")
+    alone = Session(replace(model, fusion=replace_weight(model.fusion, 1.0)))
+    alone.set_image(case)
+    alone.add_click(place(case, (20, 25, 10)))
+    forget_tiles(model)
+    assert (alone.segment().mask == 1).all()
+    assert count_tiles(model) == 0, "folds without a share are not asked"
+
+
+def replace_weight(fusion: FusionRule, weight: float) -> FusionRule:
+    return fusion.model_copy(update={"nninteractive_weight": weight})
+
+
+def test_clicks_after_a_mask_with_clicks_follow_the_rule_for_corrections() -> None:
+    model, case = make_model(), make_case()
+    model = replace(model, promptable=Everything(), corrected=replace_weight(model.fusion, 1.0))
+    session = Session(model)
+    session.set_image(case)
+
+    def is_corrected() -> bool:
+        return bool((session.segment().mask == 1).all())
+
+    assert not is_corrected()
+    for voxel in ((20, 25, 10), (22, 27, 10)):
+        session.add_click(place(case, voxel))
+    assert not is_corrected(), "the first clicks follow a mask without any"
+    session.add_click(place(case, (30, 25, 10)))
+    assert is_corrected()
+    session.undo()
+    assert not is_corrected()
+    session.redo()
+    assert is_corrected()
+    session.reset()
+    session.add_click(place(case, (20, 25, 10)))
+    assert not is_corrected()
+
+
+def test_closing_releases_what_the_model_holds() -> None:
+    closed: list[bool] = []
+    with Session(make_model(), close=lambda: closed.append(True)) as session:
+        assert closed == []
+        assert session.name
+    assert closed == [True]
+    Session(make_model()).close()

@@ -75,7 +75,7 @@ def test_two_steps_from_the_plan_to_the_mask(copied: Path) -> None:
         assert set(np.unique(coarse)) <= {0, 1}
 
     options = make_options(copied)
-    rule = run_postprocessing(workspace, promptable=None, options=options.prediction, tracker=options.tracker)
+    rule = run_postprocessing(workspace, options=options.prediction, tracker=options.tracker)
     assert rule.configurations == STEPS
     tried = [c.fusion.configurations for c in rule.choices["none"].candidates if c.stage == "configuration"]
     assert tried[:3] == [("3d_fullres",), ("3d_lowres",), ("3d_cascade",)]
@@ -83,10 +83,10 @@ def test_two_steps_from_the_plan_to_the_mask(copied: Path) -> None:
 
     card = read_artefact(workspace.card("3d_lowres", 0), CheckpointCard, command="")
     write_artefact(workspace.card("3d_lowres", 0), card.model_copy(update={"tta": True}))
-    without = run_postprocessing(workspace, promptable=None, options=options.prediction, tracker=options.tracker)
+    without = run_postprocessing(workspace, options=options.prediction, tracker=options.tracker)
     assert without.configurations == ("3d_fullres", "3d_lowres")
     write_artefact(workspace.card("3d_lowres", 0), card)
-    run_postprocessing(workspace, promptable=None, options=options.prediction, tracker=options.tracker)
+    run_postprocessing(workspace, options=options.prediction, tracker=options.tracker)
 
     _force(workspace.ensemble, ("3d_cascade",))
     log = run_prediction(workspace, make_test_request(workspace), options=PredictionOptions(device="cpu", tta=False))

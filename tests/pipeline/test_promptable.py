@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from interactivepet.cli import export_nninteractive, train_nninteractive
 from interactivepet.core.interaction import Click
@@ -19,10 +20,11 @@ from interactivepet.dataset.write import write_mask
 from interactivepet.ensemble.nninteractive import open_segmenter
 from interactivepet.errors import MissingArtefactError, SegmenterError, TrainingError
 from interactivepet.pipeline import promptable
+from interactivepet.pipeline.models import PromptableSource
 from interactivepet.pipeline.planning import PlanningOptions, run_plan_and_process
 from interactivepet.pipeline.prepare import run_generate_dataset_json
 from interactivepet.pipeline.promptable import run_promptable_training
-from interactivepet.pipeline.promptable_folder import open_promptable_fold, run_promptable_export
+from interactivepet.pipeline.promptable_folder import open_unseen, run_promptable_export
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.training.fold import TrainingOptions
 from tests.ensemble.servers import serve
@@ -131,7 +133,6 @@ def test_the_folder_has_licence_card_and_every_kind_of_prompt(
 
 
 def test_a_real_session_takes_every_prompt_and_undoes_it(exported: Path, trained: tuple[Workspace, object]) -> None:
-    import torch
     from nnInteractive.inference.inference_session import nnInteractiveInferenceSession
 
     workspace = trained[0]
@@ -174,7 +175,10 @@ def test_a_real_server_gives_its_client_what_the_folder_gives(
         expected = local.segment(case, clicks)
     np.testing.assert_array_equal(found.probabilities, expected.probabilities)
     assert found.probabilities[1].any()
-    with open_promptable_fold(workspace, 0, labels=(1,), device="cpu", n_threads=1) as own:
+    with (
+        open_unseen(workspace, PromptableSource(str(exported)), fold=0, own={0: trained[1]}) as source,
+        source.open(labels=(1,), device="cpu", n_threads=1) as own,
+    ):
         np.testing.assert_array_equal(own.segment(case, clicks).probabilities, expected.probabilities)
 
 
@@ -188,6 +192,22 @@ def test_training_goes_on_from_an_exported_folder_under_its_licence(
     (card,) = train(open_tiny(tmp_path / "copy"), 1, pretrained=model)
     assert card.licence == "CC BY-NC-SA 4.0\n"
     assert card.pretrained == "official"
+
+
+def test_a_model_is_not_given_up_for_weights_that_do_not_fit(
+    exported: Path, trained: tuple[Workspace, PromptableCard], tmp_path: Path
+) -> None:
+    shutil.copytree(trained[0].raw.parent.parent, tmp_path / "copy", symlinks=True)
+    workspace = open_tiny(tmp_path / "copy")
+    model = tmp_path / "broken"
+    shutil.copytree(exported, model)
+    checkpoint = model / "fold_0" / "checkpoint_final.pth"
+    content = torch.load(checkpoint, weights_only=True)
+    del content["network_weights"][next(iter(content["network_weights"]))]
+    torch.save(content, checkpoint)
+    with pytest.raises(SegmenterError, match="1 weights are missing and 0 do not fit"):
+        train(workspace, 0, pretrained=model, resume=False)
+    assert train(workspace, 0)[0] == trained[1]
 
 
 def test_the_commands_train_and_export(

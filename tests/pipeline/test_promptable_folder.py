@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from interactivepet.core.prediction import Prediction
 from interactivepet.core.promptable import FoldName, PromptableCard, PromptableExport
 from interactivepet.dataset.write import read_artefact, write_artefact
 from interactivepet.errors import MissingArtefactError, SegmenterError, StaleArtefactError
-from interactivepet.pipeline import postprocess
+from interactivepet.pipeline import corrections, postprocess
 from interactivepet.pipeline.models import PromptableSource
 from interactivepet.pipeline.postprocess import run_postprocessing
 from interactivepet.pipeline.promptable_folder import find_own_folds
@@ -105,6 +106,7 @@ def test_folds_of_another_split_or_plan_are_refused(tmp_path: Path) -> None:
 class Recorder:
     """Finds nothing, and notes which cases it was shown."""
 
+    name = "recorder"
     licence = "owner"
 
     def __init__(self, seen: set[str]) -> None:
@@ -128,15 +130,24 @@ def test_each_case_is_predicted_by_the_fold_that_never_saw_it(
     write_folds(workspace, split)
     seen: dict[FoldName, set[str]] = {}
 
-    @contextmanager
-    def open_fold(workspace: Workspace, fold: FoldName, **_: object) -> Iterator[Recorder]:
-        yield Recorder(seen.setdefault(fold, set()))
+    class Unseen:
+        def __init__(self, fold: FoldName) -> None:
+            self.fold = fold
 
-    monkeypatch.setattr(postprocess, "open_promptable_fold", open_fold)
+        @contextmanager
+        def open(self, **_: object) -> Iterator[Recorder]:
+            yield Recorder(seen.setdefault(self.fold, set()))
+
+    @contextmanager
+    def open_fold(*_: object, fold: FoldName, own: object) -> Iterator[Unseen]:
+        yield Unseen(fold)
+
+    for module in (postprocess, corrections):
+        monkeypatch.setattr(module, "open_unseen", open_fold)
 
     def choose() -> str:
-        promptable = PromptableSource(source)
-        rule = run_postprocessing(workspace, promptable=promptable, options=options.prediction, tracker=options.tracker)
+        prediction = replace(options.prediction, promptable=PromptableSource(source))
+        rule = run_postprocessing(workspace, options=prediction, tracker=options.tracker)
         assert {c.fusion.nninteractive_weight for c in rule.choices["extreme"].candidates} > {0.0}
         return rule.nninteractive
 

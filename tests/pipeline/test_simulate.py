@@ -188,7 +188,7 @@ def test_folds_choose_cases_and_test_cases_get_all_folds(copied: Path) -> None:
 class Thresholds:
     """Stands for nnInteractive: the bright voxels, once there is a click."""
 
-    name, licence = "thresholds", "MIT"
+    name, licence, source = "thresholds", "MIT", "thresholds"
 
     def stamp(self, labels: Sequence[int]) -> str:
         return f"thresholds {labels}"
