@@ -37,9 +37,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         known = ", ".join(dict.fromkeys((*plans[0], *plans[1])))
         raise PlanError(f"neither plan has the configuration {arguments.configuration}; there is {known}")
     for name in names:
+        here, there = (own.get(name) for own in plans)
+        if here is None or there is None:
+            print(f"{name}: not in {arguments.first if here is None else arguments.second}")
+            continue
         rows = [
-            (DIFFERS if differs else "", row, here, there)
-            for row, here, there, differs in compare_rows(plans[0].get(name, {}), plans[1].get(name, {}))
+            (DIFFERS if differs else "", row, left, right)
+            for row, left, right, differs in compare_rows(here, there)
             if differs or not arguments.differences
         ]
         print_table(name, ["", "decision", str(arguments.first), str(arguments.second)], rows)

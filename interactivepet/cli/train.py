@@ -29,24 +29,25 @@ if TYPE_CHECKING:
     from interactivepet.settings import Settings
     from interactivepet.training.options import TrainingOptions
 
-__all__ = ["add_training", "duration_s", "main", "make_training_options", "print_cards"]
+__all__ = [
+    "add_continue",
+    "add_length",
+    "add_training",
+    "duration_s",
+    "main",
+    "make_training_options",
+    "print_cards",
+]
 
 SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that `interactivepet_run` shares."""
-    parser.add_argument("-e", "--epochs", type=positive, help="instead of the plan's")
-    parser.add_argument("--iterations", type=positive, help="an epoch, instead of the plan's")
+    add_length(parser, of="plan")
     _add_control(parser)
     add_device(parser)
-    parser.add_argument(
-        "--continue",
-        dest="resume",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="go on with an interrupted fold and keep a complete one (default); --no-continue starts anew",
-    )
+    add_continue(parser, of="fold")
     parser.add_argument(
         "--tta",
         action=argparse.BooleanOptionalAction,
@@ -55,6 +56,23 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--workers", type=not_negative, default=0, help="processes that prepare batches (0: none, best on a CPU)"
+    )
+
+
+def add_length(parser: argparse.ArgumentParser, *, of: str) -> None:
+    """Add how long to train; `of` says in words what else decides on it."""
+    parser.add_argument("-e", "--epochs", type=positive, help=f"instead of the {of}'s")
+    parser.add_argument("--iterations", type=positive, help=f"an epoch, instead of the {of}'s")
+
+
+def add_continue(parser: argparse.ArgumentParser, *, of: str) -> None:
+    """Add whether to go on; `of` says in words what with."""
+    parser.add_argument(
+        "--continue",
+        dest="resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help=f"go on with an interrupted {of} and keep a complete one (default); --no-continue starts anew",
     )
 
 

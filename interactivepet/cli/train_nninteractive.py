@@ -15,11 +15,10 @@ from interactivepet.cli.common import (
     make_tracker,
     not_negative,
     open_workspace,
-    positive,
     report_errors,
 )
 from interactivepet.cli.tables import print_table
-from interactivepet.cli.train import duration_s
+from interactivepet.cli.train import add_continue, add_length, duration_s
 
 if TYPE_CHECKING:
     from interactivepet.core.promptable import FoldName, PromptableCard
@@ -78,17 +77,10 @@ def _make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--pretrained", type=Path, metavar="FOLDER", help="start from a model folder of nnInteractive, licence included"
     )
-    parser.add_argument("-e", "--epochs", type=positive, help="instead of the budget's")
-    parser.add_argument("--iterations", type=positive, help="an epoch, instead of the budget's")
+    add_length(parser, of="budget")
     parser.add_argument("--time-limit", type=duration_s, metavar="TIME", help="end training of a model within TIME")
     add_device(parser)
-    parser.add_argument(
-        "--continue",
-        dest="resume",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="go on with an interrupted model and keep a complete one (default); --no-continue starts anew",
-    )
+    add_continue(parser, of="model")
     parser.add_argument("--workers", type=not_negative, default=0, help="processes that prepare batches (default: 0)")
     add_processes(parser)
     parser.add_argument("-s", "--seed", type=not_negative, default=0, help="of weights, samples and simulated users")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from interactivepet.version import __version__
 
@@ -42,20 +44,50 @@ class Artefact(Record):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def explain_refusal(error: ValidationError, kind: type[BaseModel]) -> str:
+def explain_refusal(error: ValidationError, kind: type[BaseModel], *, content: object) -> str:
     """Say what the first problem of a refused record is; for an unknown key, the nearest known one.
 
     Args:
         error: of validating against `kind`.
         kind: the record.
+        content: what was validated, the text of a JSON file or its objects.
     """
     # a misspelt key is also missed under its right name, which says less
     first = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
-    field = ".".join(str(part) for part in first["loc"]) or "the whole file"
+    field = ".".join(_find_path(first, content)) or "the whole file"
     if first["type"] != "extra_forbidden":
-        return f"{field}: {first['msg'].removeprefix('Value error, ')}"
+        return f"{field}: {_name_problem(first)}"
     near = difflib.get_close_matches(str(first["loc"][-1]), sorted(_list_names(kind)), n=1)
     return f"{field}: no such key, " + (f"did you mean {near[0]}?" if near else "remove it")
+
+
+def _name_problem(problem: ErrorDetails) -> str:
+    """Say what is wrong with a value, where a record of one of several kinds tells its kind in a field, too."""
+    if problem["type"] == "union_tag_not_found":
+        return "Field required"
+    if problem["type"] == "union_tag_invalid":
+        return f"Input should be one of {problem['ctx']['expected_tags']}"
+    return problem["msg"].removeprefix("Value error, ")
+
+
+def _find_path(problem: ErrorDetails, content: object) -> list[str]:
+    """Give the keys that lead to a problem as they are in the content.
+
+    Pydantic puts names of its own between them, such as that of the kind of network that it took.
+    """
+    place: Any = json.loads(content) if isinstance(content, bytes) and problem["loc"] else content
+    names = []
+    for part in problem["loc"]:
+        try:
+            place = place[part]
+        except (LookupError, TypeError):
+            continue
+        names.append(str(part))
+    if problem["type"] == "missing":
+        names.append(str(problem["loc"][-1]))
+    if problem["type"].startswith("union_tag_"):
+        names.append(problem["ctx"]["discriminator"].strip("'"))
+    return names
 
 
 def _list_names(kind: type[BaseModel]) -> set[str]:

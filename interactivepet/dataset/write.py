@@ -85,13 +85,14 @@ def read_artefact(path: Path, kind: type[T], *, command: str, made_from: str | N
         ArtefactError: it does not parse, or was written in another schema.
     """
     try:
-        artefact = kind.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+        artefact = kind.model_validate_json(content)
     except FileNotFoundError as error:
         raise MissingArtefactError(f"{path} is not there; run `{command}` first") from error
     except ValidationError as error:
         raise ArtefactError(
-            f"{path}: {explain_refusal(error, kind)}, expected a {kind.__name__}; correct it, or delete the file "
-            f"and run `{command}` again"
+            f"{path}: {explain_refusal(error, kind, content=content)}, expected a {kind.__name__}; correct it, or "
+            f"delete the file and run `{command}` again"
         ) from error
     expected = kind.model_fields["schema_version"].default
     if artefact.schema_version != expected:

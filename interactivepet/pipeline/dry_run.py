@@ -17,7 +17,7 @@ from interactivepet.core.fingerprint import CaseFingerprint, Fingerprint
 from interactivepet.core.plan import Architecture, Budget, Plan, Plans
 from interactivepet.dataset.decathlon import number_labels, parse_channels, parse_labels
 from interactivepet.dataset.write import read_artefact
-from interactivepet.errors import ArtefactError, MissingArtefactError
+from interactivepet.errors import ArtefactError, MissingArtefactError, SettingsError
 from interactivepet.pipeline.cases import estimate_worker_gb
 from interactivepet.pipeline.prepare import find_plans, run_fingerprint
 from interactivepet.pipeline.workspace import Workspace
@@ -91,7 +91,8 @@ def plan_fingerprint_file(
 
     Args:
         path: a `dataset_fingerprint.json` or `fingerprint.json`.
-        channels: names of the first channels of nnU-Net's; None takes those of a `dataset.json` beside it.
+        channels: names of the first channels of nnU-Net's; None takes those of a `dataset.json` beside it. The
+            project's own names them itself.
         labels: names of the values 1, 2, ..., likewise.
         budget: None is `cpu`.
         architecture: None is `plain`.
@@ -101,10 +102,16 @@ def plan_fingerprint_file(
     Raises:
         MissingArtefactError: there is no such file.
         ArtefactError: it holds no fingerprint.
+        SettingsError: names are given for a fingerprint that has its own.
         PlanError: no plan fits.
     """
     content = _read_json(path)
     if "cases" in content:
+        if channels is not None or labels is not None:
+            raise SettingsError(
+                f"{path} is a fingerprint of interactivepet, which names its own channels and labels; leave out -m "
+                "and -l, which name those of nnU-Net's"
+            )
         fingerprint = read_artefact(path, Fingerprint, command="interactivepet_plan_and_process")
     else:
         fingerprint = _convert(path, content, channels, labels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from interactivepet.training.batches import load_cases
 from interactivepet.training.checkpoint import remove_state
 from interactivepet.training.fold import FoldData, TrainedFold, TrainingOptions, train_fold
 from interactivepet.training.promptable.start import read_model_folder
+from interactivepet.training.stop import leave_on_sigterm
 
 __all__ = ["run_promptable_training"]
 
@@ -144,11 +146,18 @@ def _run_fold(job: PromptableJob) -> PromptableCard:
         if card is not None:
             remove_state(data.checkpoint)
             return card
-        path.unlink(missing_ok=True)
         tracker = job.tracker.open()
-        trained = train_fold(job.plan, data, tracker=tracker, options=job.options, parent_run=job.parent_run)
+        trained = train_fold(
+            job.plan,
+            data,
+            tracker=tracker,
+            options=job.options,
+            parent_run=job.parent_run,
+            withdraw=partial(path.unlink, missing_ok=True),
+        )
         try:
-            scores = _judge(job, data, trained)
+            with leave_on_sigterm():
+                scores = _judge(job, data, trained)
         except BaseException:
             tracker.end_run(failed=True)
             raise

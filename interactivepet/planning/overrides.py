@@ -81,7 +81,7 @@ def apply_overrides(plans: Plans, overrides: Sequence[str]) -> Plans:
     try:
         result = Plans.model_validate(content)
     except ValidationError as error:
-        raise PlanError(f"{' '.join(overrides)}: {explain_refusal(error, Plans)}") from error
+        raise PlanError(f"{' '.join(overrides)}: {explain_refusal(error, Plans, content=content)}") from error
     for name, configuration in result.configurations.items():
         excess = explain_excess(configuration, plans.budget)
         if excess is not None:
@@ -155,15 +155,15 @@ def _change(plans: Plans, name: Configuration, overrides: Sequence[_Override]) -
             content["network"] = _shape_network(plans, content)
         changed = ConfigurationPlan.model_validate(content)
     except ValidationError as error:
-        raise PlanError(f"{name}: {_blame(error, overrides)}") from error
+        raise PlanError(f"{name}: {_blame(error, overrides, content=content)}") from error
     if "memory" in fields:
         return changed
     return changed.model_copy(update={"memory": _estimate(changed).memory})
 
 
-def _blame(error: ValidationError, overrides: Sequence[_Override]) -> str:
+def _blame(error: ValidationError, overrides: Sequence[_Override], *, content: Mapping[str, Any]) -> str:
     """Say what was refused after the override that set it, or after all where it is none of them alone."""
-    reason = explain_refusal(error, ConfigurationPlan)
+    reason = explain_refusal(error, ConfigurationPlan, content=content)
     field, _, words = reason.partition(": ")
     for override in overrides:
         if override.key == field:

@@ -160,9 +160,9 @@ class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
         start = _draw_start(case, self._source, patch=self._plan.patch_size, rng=rng, on_foreground=on_foreground)
         values = case.read(start, self._source)
         label = values[-1].astype(np.uint8)
-        clicks = draw_clicks(case.clicks, start, label=label, plan=self._plan, rng=rng)
-        # the case's own spacing, as prediction has it: rounding the shape leaves it a little off the plan's
+        # the case's own spacing, as prediction has it: on a fixed grid the plan's is that of no case in particular
         spacing_mm = case.record.resampled.geometry().spacing_mm
+        clicks = draw_clicks(case.clicks, start, label=label, plan=self._plan, spacing_mm=spacing_mm, rng=rng)
         guidance = encode_patch(clicks, self._source, plan=self._plan, spacing_mm=spacing_mm)
         if case.coarse_paths:
             # the first step saw no clicks or all stored ones; with some of them it is taken to have seen none
@@ -216,6 +216,7 @@ def draw_clicks(
     *,
     label: npt.NDArray[np.uint8],
     plan: Plan,
+    spacing_mm: Spacing,
     rng: np.random.Generator,
 ) -> VoxelClicks:
     """Draw the clicks that one sample sees, so that one network serves none, six or more.
@@ -225,6 +226,7 @@ def draw_clicks(
         start: of the region in that grid.
         label: (I, J, K) of the region.
         plan: shares and noise.
+        spacing_mm: of the case on that grid.
         rng: the source of chance.
 
     Returns:
@@ -239,16 +241,18 @@ def draw_clicks(
     if draw >= sampling.none + sampling.extreme:
         share = rng.random()
         extreme = tuple(click for click in stored if rng.random() < share)
-        extra = _draw_extra(label, plan, rng=rng)
+        extra = _draw_extra(label, plan, spacing_mm=spacing_mm, rng=rng)
     # a 2D image has no depth to err in
-    noise = sampling.noise_mm / np.asarray(plan.spacing_mm) * (np.asarray(plan.patch_size) > 1)
+    noise = sampling.noise_mm / np.asarray(spacing_mm) * (np.asarray(plan.patch_size) > 1)
     moved = tuple((p - start + rng.normal(0.0, noise), value, sign) for p, value, sign in extreme)
     return moved + extra
 
 
-def _draw_extra(label: npt.NDArray[np.uint8], plan: Plan, *, rng: np.random.Generator) -> VoxelClicks:
+def _draw_extra(
+    label: npt.NDArray[np.uint8], plan: Plan, *, spacing_mm: Spacing, rng: np.random.Generator
+) -> VoxelClicks:
     """Draw positive clicks inside and negative clicks beside each label that the region holds."""
-    distance = NEGATIVE_DISTANCE_VOXELS * min(mm for mm, n in zip(plan.spacing_mm, label.shape, strict=True) if n > 1)
+    distance = NEGATIVE_DISTANCE_VOXELS * min(mm for mm, n in zip(spacing_mm, label.shape, strict=True) if n > 1)
     drawn: list[tuple[npt.NDArray[np.float64], int, bool]] = []
     for value in plan.label_values:
         mask = label == value
@@ -256,7 +260,7 @@ def _draw_extra(label: npt.NDArray[np.uint8], plan: Plan, *, rng: np.random.Gene
             continue
         n_inside, n_outside = rng.integers(MOST_EXTRA_CLICKS + 1, size=2)
         inside = draw_inside(mask, n=int(n_inside), rng=rng)
-        outside = draw_negative(mask, n=int(n_outside), spacing_mm=plan.spacing_mm, distance_mm=distance, rng=rng)
+        outside = draw_negative(mask, n=int(n_outside), spacing_mm=spacing_mm, distance_mm=distance, rng=rng)
         drawn.extend((p.astype(np.float64), value, True) for p in inside)
         drawn.extend((p.astype(np.float64), value, False) for p in outside)
     return tuple(drawn)

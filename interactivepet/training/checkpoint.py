@@ -41,6 +41,7 @@ class TrainingState:
     Attributes:
         made_from: hash of the plan that the run follows and of its cases.
         epochs: the finished epochs.
+        ended: whether they are all that the run's own options asked for.
         network: `state_dict` of the network.
         average: `state_dict` of the weights' moving average, empty when there is none.
         optimizer: `state_dict` of the optimiser.
@@ -50,6 +51,7 @@ class TrainingState:
 
     made_from: str
     epochs: tuple[EpochRecord, ...]
+    ended: bool
     network: Tensors
     average: Tensors
     optimizer: Tensors
@@ -64,6 +66,7 @@ def save_state(path: Path, state: TrainingState) -> None:
     content = {
         "made_from": state.made_from,
         "epochs": json.dumps([epoch.model_dump() for epoch in state.epochs]),
+        "ended": state.ended,
         "network": state.network,
         "average": state.average,
         "optimizer": state.optimizer,
@@ -110,6 +113,8 @@ def load_state(path: Path, *, made_from: str) -> TrainingState:
     return TrainingState(
         made_from=made_from,
         epochs=epochs,
+        # a state from before this was kept counts as interrupted
+        ended=content.get("ended", False),
         network=content["network"],
         average=content["average"],
         optimizer=content["optimizer"],

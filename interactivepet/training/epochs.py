@@ -48,6 +48,7 @@ class Run:
         interruption: tells when a signal has come.
         done: the finished epochs, before and after an interruption.
         run_id: of the tracker.
+        ended: whether it goes on from a run that had ended, of which no more was asked for.
         utilisation: of the graphics card at the end of the last epoch's iterations, if known; see `read_utilisation`.
     """
 
@@ -58,12 +59,18 @@ class Run:
     interruption: Interruption
     done: list[EpochRecord]
     run_id: str | None
+    ended: bool = False
     utilisation: float | None = None
 
     @property
     def n_epochs(self) -> int:
         """Epochs of the whole run."""
-        return self.options.epochs or self.plan.training.epochs
+        return len(self.done) if self.ended else self.options.epochs or self.plan.training.epochs
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the finished epochs are all that its options ask for."""
+        return len(self.done) >= self.n_epochs or find_reason(self.done, self.options) is not None
 
     @property
     def n_iterations(self) -> int:

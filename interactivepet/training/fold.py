@@ -33,7 +33,7 @@ from interactivepet.training.loop import make_engine, share_engine
 from interactivepet.training.options import TrainingOptions
 from interactivepet.training.repeat import choose_algorithms, seed_torch
 from interactivepet.training.show import draw_first_batch
-from interactivepet.training.stop import Interruption, find_best, listen
+from interactivepet.training.stop import Interruption, find_best, listen, wants_more
 
 __all__ = ["FoldData", "TrainedFold", "TrainingOptions", "assist_fold", "train_fold"]
 
@@ -192,7 +192,10 @@ def _restore(run: Run) -> None:
     if state.scaler:
         engine.scaler.load_state_dict(dict(state.scaler))
     run.done, run.run_id = list(state.epochs), state.run_id
-    logger.info("fold %d continues after epoch %d", run.data.index, len(run.done))
+    # the options that ended it need not be given again
+    run.ended = state.ended and not wants_more(state.epochs, run.options)
+    words = "had ended after %d epochs, and only -e trains it further" if run.ended else "continues after epoch %d"
+    logger.info(f"fold %d {words}", run.data.index, len(run.done))
 
 
 def _train(run: Run, tracker: Tracker) -> None:
@@ -237,6 +240,7 @@ def _snapshot(run: Run) -> TrainingState:
     return TrainingState(
         made_from=_hash_inputs(run.plan, run.data),
         epochs=tuple(run.done),
+        ended=run.is_over,
         network=engine.network.state_dict(),
         average={} if engine.average is None else engine.average.state_dict(),
         optimizer=engine.optimizer.state_dict(),

@@ -46,6 +46,17 @@ def test_options_that_belong_together_are_asked_for(arguments: list[str], capsys
     assert "--" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("names", [["-m", "CT"], ["-l", "lesion"]])
+def test_a_fingerprint_of_the_projects_own_keeps_its_names(
+    names: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "fingerprint.json"
+    write_artefact(path, make_fingerprint())
+    assert plan_and_process.main(["--fingerprint", str(path), "--dry-run", *names]) == 1
+    assert "leave out -m and -l" in capsys.readouterr().err
+    assert plan_and_process.main(["--fingerprint", str(path), "--dry-run"]) == 0
+
+
 def test_an_override_that_is_not_understood_ends_with_the_nearest(
     fingerprint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -78,6 +89,21 @@ def test_two_plans_are_shown_side_by_side(tmp_path: Path, capsys: pytest.Capture
     assert "1.00 x 4.00 x 3.00" in row
     assert compare_plans.main([str(ours), str(ours), "--differences"]) == 0
     assert "spacing" not in capsys.readouterr().out
+
+
+def test_a_configuration_that_one_side_lacks_is_a_line_that_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours, theirs = tmp_path / "ours.json", tmp_path / "theirs.json"
+    write_artefact(ours, make_plans(make_fingerprint(shape=(400, 400, 300), spacings=((2.0, 2.0, 3.0),) * 5), "8gb"))
+    theirs.write_text(json.dumps(THEIRS))
+    assert compare_plans.main([str(ours), str(theirs)]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert f"2d: not in {ours}" in shown
+    assert f"3d_lowres: not in {theirs}" in shown
+    assert sum("spacing in mm" in line for line in shown) == 1
+    assert compare_plans.main([str(theirs), str(ours), "-c", "3d_lowres"]) == 0
+    assert capsys.readouterr().out.splitlines() == [f"3d_lowres: not in {theirs}"]
 
 
 def test_plans_that_cannot_be_compared_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

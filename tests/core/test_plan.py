@@ -110,15 +110,50 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(place: tuple[str, 
     inner[wrong] = 1
     with pytest.raises(ValidationError) as refused:
         Plans.model_validate(edit_plans({"3d_fullres": content}))
-    message = explain_refusal(refused.value, Plans)
-    assert message.startswith("configurations.3d_fullres.")
-    assert message.endswith(f"{wrong}: no such key, did you mean {right}?")
+    message = explain_refusal(refused.value, Plans, content=edit_plans({"3d_fullres": content}))
+    key = ".".join(("configurations", "3d_fullres", *place, wrong))
+    assert message == f"{key}: no such key, did you mean {right}?"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"features_per_stage": [8, 0]}, "network.features_per_stage.1: Input should be greater than or equal to 1"),
+        ({"features_per_stage": None}, "network.features_per_stage: Field required"),
+        ({"strides": [[1, 1, 1]]}, "network: features, kernels, strides and convolutions must be given for the same"),
+        ({"architecture": "nope"}, "network.architecture: Input should be one of 'plain', 'residual', 'unetr', "),
+        ({"architecture": None}, "network.architecture: Field required"),
+    ],
+)
+def test_a_refused_network_is_named_as_it_was_written(change: dict[str, Any], message: str) -> None:
+    configuration = edit_configuration()
+    network = {**configuration["network"], **change}
+    configuration["network"] = {name: value for name, value in network.items() if value is not None}
+    content = edit_plans({"3d_fullres": configuration})
+    text = json.dumps(content).encode()
+    with pytest.raises(ValidationError) as refused:
+        Plans.model_validate_json(text)
+    for given in (text, content):
+        explained = explain_refusal(refused.value, Plans, content=given)
+        assert explained.startswith(f"configurations.3d_fullres.{message}")
+
+
+@pytest.mark.parametrize(("negatives", "name"), [("some", "3d_fullres"), (2, "3d_fullres"), ("keep", "3d_huge")])
+def test_a_refused_value_or_name_is_named_without_words_of_the_validator(negatives: object, name: str) -> None:
+    configuration = edit_configuration()
+    configuration["training"]["negatives"] = negatives
+    content = edit_plans({name: configuration})
+    with pytest.raises(ValidationError) as refused:
+        Plans.model_validate(content)
+    explained = explain_refusal(refused.value, Plans, content=content)
+    path = "configurations.3d_huge: " if name == "3d_huge" else "configurations.3d_fullres.training.negatives: "
+    assert explained.startswith(path)
 
 
 def test_a_key_near_to_none_is_to_be_removed() -> None:
     with pytest.raises(ValidationError) as refused:
         Plans.model_validate(edit_plans(qqq=1))
-    assert explain_refusal(refused.value, Plans) == "qqq: no such key, remove it"
+    assert explain_refusal(refused.value, Plans, content=edit_plans(qqq=1)) == "qqq: no such key, remove it"
 
 
 def test_label_values_are_in_the_order_of_the_outputs(plan: Plan) -> None:

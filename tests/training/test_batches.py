@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from interactivepet.core.geometry import Shape
+from interactivepet.core.geometry import Shape, Spacing
 from interactivepet.core.plan import ClickSampling, Plan
 from interactivepet.dataset.arrays import write_array
 from interactivepet.errors import MissingArtefactError
 from interactivepet.guidance.encode import encode_clicks
 from interactivepet.guidance.region import find_guided_box
-from interactivepet.training import augment
+from interactivepet.training import augment, batches
 from interactivepet.training.augment import make_augmentation
 from interactivepet.training.batches import (
     MOST_EXTRA_CLICKS,
@@ -226,7 +226,7 @@ def test_samples_see_none_six_or_other_clicks_in_the_planned_shares(make_plan: M
     none = exact = 0
     numbers = set()
     for _ in range(1000):
-        clicks = draw_clicks(STORED, (4, 4, 4), label=label, plan=plan, rng=rng)
+        clicks = draw_clicks(STORED, (4, 4, 4), label=label, plan=plan, spacing_mm=plan.spacing_mm, rng=rng)
         points = [p.tolist() for p, _, _ in clicks]
         none += not clicks
         exact += points == [[6.0 + i, 8.0, 10.0] for i in range(6)]
@@ -244,7 +244,7 @@ def test_further_clicks_are_inside_or_beside_their_label(make_plan: MakePlan) ->
     rng = np.random.default_rng(0)
     seen = set()
     for _ in range(60):
-        clicks = draw_clicks((), (50, 60, 70), label=label, plan=plan, rng=rng)
+        clicks = draw_clicks((), (50, 60, 70), label=label, plan=plan, spacing_mm=plan.spacing_mm, rng=rng)
         for value in (1, 2):
             signs = [positive for _, own, positive in clicks if own == value]
             assert signs.count(True) <= MOST_EXTRA_CLICKS
@@ -268,17 +268,40 @@ def test_noise_is_given_in_millimetres(make_plan: MakePlan) -> None:
         point - stored
         for _ in range(300)
         for (point, _, _), (stored, _, _) in zip(
-            draw_clicks(STORED, (0, 0, 0), label=label, plan=plan, rng=rng), STORED, strict=True
+            draw_clicks(STORED, (0, 0, 0), label=label, plan=plan, spacing_mm=plan.spacing_mm, rng=rng),
+            STORED,
+            strict=True,
         )
     ]
     assert np.std(moved, axis=0) == pytest.approx([2.0, 1.0, 0.25], rel=0.1)
     assert np.mean(moved, axis=0) == pytest.approx([0, 0, 0], abs=0.2)
 
 
+def test_noise_is_in_millimetres_of_each_case_on_a_fixed_grid(
+    make_plan: MakePlan, store_case: StoreCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = store_case(*make_volume((8, 8, 8)), click_voxels=[(4, 4, 4)])
+    clicks = EXTREME.model_copy(update={"noise_mm": 6.0})
+    plan = make_plan((8, 8, 8), clicks=clicks, batch_size=200, foreground_share=0.0)
+    fixed = plan.model_copy(update={"spacing_mm": (1.0, 2.0, 8.0), "target_shape": (8, 8, 8)})
+    seen: list[np.ndarray] = []
+
+    def look(clicks: batches.VoxelClicks, shape: Shape, *, plan: Plan, spacing_mm: Spacing) -> np.ndarray:
+        seen.extend(point for point, _, _ in clicks)
+        return encode_patch(clicks, shape, plan=plan, spacing_mm=spacing_mm)
+
+    monkeypatch.setattr(batches, "encode_patch", look)
+    next(PatchLoader([case], fixed, seed=(0,), augmentation=None))
+
+    assert case.record.resampled.geometry().spacing_mm == (4.0, 4.0, 4.0)
+    assert np.std(seen, axis=0) == pytest.approx([1.5, 1.5, 1.5], rel=0.2)
+
+
 def test_stored_clicks_are_not_changed(make_plan: MakePlan) -> None:
     before = [point.copy() for point, _, _ in STORED]
     plan = make_plan(clicks=EXTREME)
-    draw_clicks(STORED, (1, 2, 3), label=np.zeros((8, 8, 8), np.uint8), plan=plan, rng=np.random.default_rng(0))
+    label, rng = np.zeros((8, 8, 8), np.uint8), np.random.default_rng(0)
+    draw_clicks(STORED, (1, 2, 3), label=label, plan=plan, spacing_mm=plan.spacing_mm, rng=rng)
     assert all(np.array_equal(a, b) for a, (b, _, _) in zip(before, STORED, strict=True))
 
 
@@ -323,7 +346,8 @@ def test_noise_leaves_a_2d_click_in_its_plane(make_plan: MakePlan) -> None:
     plan = make_plan((16, 16, 1), clicks=EXTREME.model_copy(update={"noise_mm": 5.0}))
     stored = ((np.array([5.0, 6.0, 0.0]), 1, True),)
     label = np.zeros((16, 16, 1), np.uint8)
-    ((point, _, _),) = draw_clicks(stored, (0, 0, 0), label=label, plan=plan, rng=np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    ((point, _, _),) = draw_clicks(stored, (0, 0, 0), label=label, plan=plan, spacing_mm=plan.spacing_mm, rng=rng)
     assert point[2] == 0.0
     assert (point[:2] != (5.0, 6.0)).all()
 

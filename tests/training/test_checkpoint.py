@@ -49,6 +49,7 @@ def make_state(network: nn.Module, optimizer: torch.optim.SGD, *, run_id: str | 
     return TrainingState(
         made_from="cafe",
         epochs=(make_record(0), make_record(1)),
+        ended=True,
         network=network.state_dict(),
         average={},
         optimizer=optimizer.state_dict(),
@@ -73,7 +74,7 @@ def test_a_state_comes_back_whole(tmp_path: Path, run_id: str | None) -> None:
 
     assert [p.name for p in path.parent.iterdir()] == ["checkpoint.pt"]
     assert state.epochs == (make_record(0), make_record(1))
-    assert (state.made_from, state.run_id, dict(state.scaler)) == ("cafe", run_id, {})
+    assert (state.made_from, state.ended, state.run_id, dict(state.scaler)) == ("cafe", True, run_id, {})
     again = make_network(1)
     continued = make_optimizer(again)
     again.load_state_dict(state.network)
@@ -90,6 +91,7 @@ def test_a_loss_that_is_not_finite_survives(tmp_path: Path) -> None:
     broken = TrainingState(
         state.made_from,
         (make_record(0, validation_loss=math.inf),),
+        False,
         state.network,
         {},
         state.optimizer,
