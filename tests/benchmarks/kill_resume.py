@@ -111,7 +111,7 @@ def main() -> int:
         done, after = run_once(killed, kill_after=rng.uniform(0.5, seconds))
         if done:
             # nothing is left to interrupt: lose a late part of the work and go on
-            shutil.rmtree(killed / "results" / TASK / f"fold_{rng.randrange(3)}")
+            shutil.rmtree(killed / "results" / TASK / "3d_fullres" / f"fold_{rng.randrange(3)}")
             (killed / "results" / TASK / "ensemble.json").unlink()
             continue
         n_kills += 1
