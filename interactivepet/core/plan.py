@@ -110,7 +110,7 @@ class UNetPlan(Record):
         lengths = {len(self.features_per_stage), len(self.kernel_sizes), len(self.strides)}
         lengths |= {len(self.n_conv_per_stage), len(self.n_conv_per_stage_decoder) + 1}
         if len(lengths) != 1:
-            raise ValueError("network: features, kernels, strides and convolutions must be given for the same stages")
+            raise ValueError("features, kernels, strides and convolutions must be given for the same stages")
         return self
 
     @property
@@ -188,11 +188,12 @@ class TrainingPlan(Record):
     epochs: int = Field(ge=1)
     iterations_per_epoch: int = Field(ge=1)
     loss: LossName = "dice_ce"
-    optimizer: Optimizer = "sgd"
-    """`sgd` has Nesterov momentum. `adamw` wants a learning rate about thirty times smaller."""
-    learning_rate: float = Field(default=0.01, gt=0.0, allow_inf_nan=False)
+    optimizer: Optimizer = "adamw"
+    """`sgd` has Nesterov momentum, and wants a learning rate about ten times as high."""
+    learning_rate: float = Field(default=0.001, gt=0.0, allow_inf_nan=False)
     """Its highest value; it falls to almost 0 at the last iteration."""
-    schedule: Literal["polynomial", "cosine"] = "polynomial"
+    schedule: Literal["polynomial", "cosine", "restarts"] = "polynomial"
+    """`restarts` falls along a cosine four times, each from the highest value."""
     warm_up: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the iterations in which the learning rate rises from 0 to its highest value."""
     momentum: float = Field(default=0.99, ge=0.0, lt=1.0)

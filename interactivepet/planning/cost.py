@@ -60,7 +60,7 @@ class Cost:
     gigaflops: float
 
 
-def estimate_cost(patch: Shape, network: NetworkPlan, *, batch_size: int, optimizer: Optimizer = "sgd") -> Cost:
+def estimate_cost(patch: Shape, network: NetworkPlan, *, batch_size: int, optimizer: Optimizer = "adamw") -> Cost:
     """Estimate one training step; a moving average, which is not counted, keeps the weights once more.
 
     The layers are run through backwards as autograd does: what they keep is released, the gradients of their weights

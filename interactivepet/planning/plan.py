@@ -44,7 +44,7 @@ TRANSFORMER_TRAINING: Mapping[str, object] = {
     "schedule": "cosine",
     "warm_up": 0.05,
 }
-"""By AdamW; these are the values of UNETR (Hatamizadeh 2022) and
+"""These are the values of UNETR (Hatamizadeh 2022) and
 Swin UNETR (Tang 2022)."""
 
 Scheme = Literal["ct", "suv", "zscore", "minmax"]
@@ -158,12 +158,11 @@ def _make_configuration(
 def _choose_training(
     spec: NetworkSpec, *, batch_size: int, negatives: NegativeSampling, clicks: ClickSampling, is_flat: bool
 ) -> TrainingPlan:
-    """Choose the optimisation: nnU-Net's for U-Nets, and for transformers that of UNETR and Swin UNETR."""
+    """Choose the optimisation: for U-Nets what was measured to learn fastest, for transformers the papers'."""
     training = TrainingPlan(
         batch_size=batch_size,
         epochs=spec.budget.epochs,
         iterations_per_epoch=spec.budget.iterations_per_epoch,
-        optimizer=spec.optimizer,
         negatives=negatives,
         # a picture that is seen whole tells organs apart by where they are: only left and right change places
         mirror_axes=(0,) if is_flat else (0, 1, 2),

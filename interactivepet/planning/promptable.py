@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from interactivepet.core.plan import ClickSampling, Optimizer, Plans, TrainingPlan, UNetPlan
+from interactivepet.core.plan import ClickSampling, Plans, TrainingPlan, UNetPlan
 from interactivepet.core.promptable import N_PROMPT_CHANNELS, PromptablePlan, PromptEncoding, StartingModel
 from interactivepet.errors import PlanError
 from interactivepet.planning.budgets import BUDGETS, MemoryBudget, fits
@@ -28,8 +28,6 @@ BATCH_SIZE = 2
 
 STEP_SHARE = 0.5
 """Of the budget's arithmetic; the rest goes to the predictions that prompts correct."""
-
-OPTIMIZER: Optimizer = "adamw"
 
 LEARNING_RATE = 2e-3
 """From random weights."""
@@ -67,13 +65,12 @@ def make_promptable_plan(plans: Plans, *, start: StartingModel | None = None) ->
             batch_size=BATCH_SIZE,
             epochs=budget.epochs,
             iterations_per_epoch=budget.iterations_per_epoch,
-            optimizer=OPTIMIZER,
             learning_rate=LEARNING_RATE if start is None else TUNING_RATE,
             warm_up=WARM_UP,
             mirror_axes=plans.plan(plans.default).training.mirror_axes,
             clicks=ClickSampling(noise_mm=0.0),
         ),
-        memory=estimate_cost(edges, network, batch_size=BATCH_SIZE, optimizer=OPTIMIZER).memory,
+        memory=estimate_cost(edges, network, batch_size=BATCH_SIZE).memory,
         prompts=PromptEncoding() if start is None else start.prompts,
         pretrained="" if start is None else start.sha256,
     )
@@ -82,7 +79,7 @@ def make_promptable_plan(plans: Plans, *, start: StartingModel | None = None) ->
 def _choose_network(budget: MemoryBudget, *, where: str) -> tuple[tuple[int, int, int], UNetPlan]:
     limits = replace(budget, gigaflops=STEP_SHARE * budget.gigaflops)
     for edges, network in _list_candidates(budget):
-        if fits(estimate_cost(edges, network, batch_size=BATCH_SIZE, optimizer=OPTIMIZER), limits):
+        if fits(estimate_cost(edges, network, batch_size=BATCH_SIZE), limits):
             return edges, network
     raise PlanError(f"{where}: no promptable network fits; plan the task with a larger --budget")
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from interactivepet.core.geometry import Shape, Spacing
-from interactivepet.core.plan import Architecture, NetworkPlan, Optimizer, TransformerPlan, UNetPlan
+from interactivepet.core.plan import Architecture, NetworkPlan, TransformerPlan, UNetPlan
 from interactivepet.errors import PlanError
 from interactivepet.planning.budgets import MemoryBudget, fits, get_memory_gb
 from interactivepet.planning.cost import Cost, estimate_cost
@@ -64,11 +64,6 @@ class NetworkSpec:
         """Whether the architecture is one of MONAI's transformers."""
         return self.architecture in TRANSFORMER_STEPS
 
-    @property
-    def optimizer(self) -> Optimizer:
-        """What it is trained by: transformers hardly learn by SGD."""
-        return "adamw" if self.is_transformer else "sgd"
-
     def make_network(self, patch: Shape, spacing: Spacing) -> NetworkPlan:
         """Make the network for a patch that `fit_patch` or `cover_shape` gave."""
         if self.is_transformer:
@@ -108,13 +103,13 @@ class NetworkSpec:
 
     def estimate(self, patch: Shape, spacing: Spacing, *, batch_size: int) -> Cost:
         """Estimate a training step on this patch."""
-        return _estimate(patch, self.make_network(patch, spacing), batch_size, self.optimizer)
+        return _estimate(patch, self.make_network(patch, spacing), batch_size)
 
 
 @lru_cache(maxsize=1024)
-def _estimate(patch: Shape, network: NetworkPlan, batch_size: int, optimizer: Optimizer) -> Cost:
+def _estimate(patch: Shape, network: NetworkPlan, batch_size: int) -> Cost:
     """Remember the costs: grids of many spacings try the same patches."""
-    return estimate_cost(patch, network, batch_size=batch_size, optimizer=optimizer)
+    return estimate_cost(patch, network, batch_size=batch_size)
 
 
 def fit_patch(bound: Shape, spacing: Spacing, *, spec: NetworkSpec, reach_mm: float = np.inf) -> Shape:

@@ -15,6 +15,9 @@ __all__ = ["find_rate", "make_average", "make_optimizer"]
 DECAY_EXPONENT = 0.9
 """Of the polynomial learning rate (nnU-Net, after DeepLab)."""
 
+N_CYCLES = 4
+"""Of the cosine with warm restarts (Loshchilov and Hutter 2017); of equal length."""
+
 
 def make_optimizer(network: nn.Module, training: TrainingPlan) -> torch.optim.Optimizer:
     """Make the planned optimiser, which updates all weights in one call."""
@@ -37,7 +40,9 @@ def find_rate(training: TrainingPlan, progress: float) -> float:
     if progress < training.warm_up:
         return training.learning_rate * progress / training.warm_up
     rest = (1.0 - min(1.0, progress)) / (1.0 - training.warm_up)
-    if training.schedule == "cosine":
+    if training.schedule == "restarts":
+        rest = rest * N_CYCLES - math.ceil(rest * N_CYCLES) + 1 if rest else 0.0
+    if training.schedule in ("cosine", "restarts"):
         return training.learning_rate * 0.5 * (1.0 - math.cos(math.pi * rest))
     return training.learning_rate * float(rest**DECAY_EXPONENT)
 

@@ -3,7 +3,9 @@
 python tests/benchmarks/training_choices.py PROCESSED/TASK --raw RAW/TASK --minutes 10 \
     --setting base --setting "training.optimizer=adamw training.learning_rate=3e-4" --setting training.ema=0.999
 
-A setting is what `interactivepet_plan_and_process --set` takes; `base` changes nothing. Training, its validation and
+A setting is what `interactivepet_plan_and_process --set` takes; `base` changes nothing, and `augmentation.spatial=P`
+and `augmentation.intensity=S` set the probability of rotation and scaling, and multiply those of the changes of
+intensities. Training, its validation and
 the predictions are those of `interactivepet_train`, in one thread; the learning rate falls with the time. Nothing is
 written to the task's own folders.
 """
@@ -14,9 +16,12 @@ import argparse
 import logging
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -27,6 +32,7 @@ from interactivepet.pipeline.runs import TrackerSpec
 from interactivepet.pipeline.train import run_training
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.planning.overrides import apply_overrides
+from interactivepet.training import augment, epochs
 from interactivepet.training.options import TrainingOptions
 
 UNLIMITED_EPOCHS = 100_000
@@ -45,6 +51,28 @@ def make_workspace(root: Path, processed: Path, *, raw: Path, overrides: Sequenc
     plans = Plans.model_validate_json((processed / "plans.json").read_bytes())
     write_artefact(workspace.plans, apply_overrides(plans, overrides))
     return workspace
+
+
+@contextmanager
+def augmented(wanted: Sequence[str]) -> Iterator[None]:
+    """Change the strength of the augmentation for a while."""
+    kept, make = augment.SPATIAL_PROBABILITY, epochs.make_augmentation
+    for name, _, value in (setting.partition("=") for setting in wanted):
+        if name == "augmentation.spatial":
+            augment.SPATIAL_PROBABILITY = float(value)
+        else:
+            epochs.make_augmentation = partial(make_weighted, make, weight=float(value))
+    try:
+        yield
+    finally:
+        augment.SPATIAL_PROBABILITY, epochs.make_augmentation = kept, make
+
+
+def make_weighted(make: Any, patch: Any, *, mirror_axes: Sequence[int], weight: float) -> augment.Augmentation:
+    made: augment.Augmentation = make(patch, mirror_axes=mirror_axes)
+    for step in made.intensity.transforms:
+        step.apply_probability *= weight
+    return made
 
 
 def train(root: Path, overrides: Sequence[str], *, arguments: argparse.Namespace, seed: int) -> CheckpointCard:
@@ -100,9 +128,11 @@ def main() -> int:
     print("| setting | seed | minutes | it/s | pseudo Dice | Dice, no clicks | Dice, margin points |")
     print("|---|---|---|---|---|---|---|", flush=True)
     for setting in arguments.setting or ["base"]:
-        overrides = [] if setting == "base" else setting.split()
+        words = [] if setting == "base" else setting.split()
+        overrides = [word for word in words if not word.startswith("augmentation.")]
         for seed in arguments.seeds:
-            with tempfile.TemporaryDirectory(prefix="training-choices-") as folder:
+            changed = augmented([word for word in words if word not in overrides])
+            with changed, tempfile.TemporaryDirectory(prefix="training-choices-") as folder:
                 card = train(Path(folder), overrides, arguments=arguments, seed=seed)
             print(describe(setting, seed, card), flush=True)
     return 0

@@ -81,7 +81,7 @@ def data(store_case: StoreCase, tmp_path: Path) -> FoldData:
 
 @pytest.fixture
 def plan(make_plan: MakePlan) -> Plan:
-    return make_plan((16, 16, 16), epochs=2, iterations_per_epoch=2)
+    return make_plan((16, 16, 16), epochs=2, iterations_per_epoch=2, optimizer="sgd", learning_rate=0.01)
 
 
 def test_a_fold_is_trained_and_described(plan: Plan, data: FoldData) -> None:
@@ -470,6 +470,42 @@ def test_more_epochs_continue_from_the_state(plan: Plan, data: FoldData) -> None
     second = train_fold(plan, data, tracker=NullTracker(), options=replace(OPTIONS, epochs=4))
     assert second.epochs[:2] == first.epochs
     assert [record.learning_rate for record in second.epochs[2:]] == pytest.approx([0.01 * 0.5**0.9, 0.01 * 0.25**0.9])
+
+
+ENDINGS = [
+    {"epochs": 1},
+    {"until_dice": 1e-6},
+    {"patience": 1},
+    {"time_limit_s": 1e-3},
+    {"epochs": 5, "patience": 1},
+]
+
+
+@pytest.mark.parametrize("ending", ENDINGS, ids=str)
+def test_a_run_that_had_ended_stays_ended_without_its_options(
+    plan: Plan, data: FoldData, monkeypatch: pytest.MonkeyPatch, ending: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(epochs, "validate_epoch", lambda *args, **settings: ValidationScore(0.5, (0.5,)))
+    plan = plan.model_copy(update={"training": plan.training.model_copy(update={"epochs": 4})})
+    first = train_fold(plan, data, tracker=NullTracker(), options=replace(OPTIONS, **ending))
+    assert len(first.epochs) < 4
+    weights = read_weights(data)
+
+    tracker = StubTracker()
+    second = train_fold(plan, data, tracker=tracker, options=OPTIONS)
+
+    assert second.epochs == first.epochs
+    assert tracker.told("metrics") == []
+    assert all(torch.equal(weights[name], tensor) for name, tensor in read_weights(data).items())
+    third = train_fold(plan, data, tracker=NullTracker(), options=replace(OPTIONS, epochs=3))
+    assert len(third.epochs) == 3
+
+
+def test_an_interrupted_run_goes_on_to_the_epochs_of_the_plan_without_its_options(plan: Plan, data: FoldData) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train_fold(plan, data, tracker=StubTracker(fail_at=0), options=replace(OPTIONS, epochs=3))
+    trained = train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
+    assert len(trained.epochs) == 2
 
 
 def test_speed_and_waiting_are_measured(plan: Plan, data: FoldData) -> None:

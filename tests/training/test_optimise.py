@@ -24,6 +24,14 @@ def test_the_learning_rate_falls_as_half_a_cosine() -> None:
     assert [find_rate(training, p) for p in (0.0, 0.5, 1.0)] == pytest.approx([0.02, 0.01, 0.0])
 
 
+def test_warm_restarts_return_to_the_highest_rate_three_times() -> None:
+    training = make_training(learning_rate=0.02, schedule="restarts")
+    assert [find_rate(training, p) for p in (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)] == pytest.approx(
+        [0.02, 0.01, 0.02, 0.02, 0.02, 0.0]
+    )
+    assert find_rate(training, 0.2499) < 1e-4
+
+
 @pytest.mark.parametrize("schedule", ["polynomial", "cosine"])
 def test_the_learning_rate_rises_first_when_that_is_planned(schedule: str) -> None:
     training = make_training(learning_rate=0.01, schedule=schedule, warm_up=0.2)
@@ -38,8 +46,8 @@ def test_a_run_beyond_its_end_has_no_rate() -> None:
 def test_each_optimiser_has_the_plans_settings() -> None:
     network = nn.Linear(2, 2)
     (adamw,) = make_optimizer(network, make_training(optimizer="adamw", weight_decay=0.1)).param_groups
-    assert (adamw["lr"], adamw["weight_decay"]) == (0.01, 0.1)
-    sgd = make_optimizer(network, make_training())
+    assert (adamw["lr"], adamw["weight_decay"]) == (0.001, 0.1)
+    sgd = make_optimizer(network, make_training(optimizer="sgd"))
     assert isinstance(sgd, torch.optim.SGD)
     assert sgd.param_groups[0]["nesterov"]
 
