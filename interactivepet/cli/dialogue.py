@@ -53,11 +53,12 @@ def run_dialogue(
     shape, spacing = dialogue.case.geometry.shape, dialogue.case.geometry.spacing_mm
     size = " x ".join(f"{n}" for n in shape)
     print(f"ready: {dialogue.case.id}, {size} voxels of {' x '.join(f'{mm:.3g}' for mm in spacing)} mm", flush=True)
-    for line in lines:
-        if line.strip() == "quit":
-            break
-        if line.strip():
-            print(_answer(dialogue, line), flush=True)
+    with dialogue.session:
+        for line in lines:
+            if line.strip() == "quit":
+                break
+            if line.strip():
+                print(_answer(dialogue, line), flush=True)
     return 0
 
 

@@ -20,7 +20,7 @@ from interactivepet.cli.tables import print_table
 if TYPE_CHECKING:
     from interactivepet.core.ensemble import Choice, EnsembleRule
 
-__all__ = ["add_promptable", "main", "print_rule"]
+__all__ = ["add_corrections", "add_promptable", "main", "print_rule"]
 
 
 def add_promptable(parser: argparse.ArgumentParser) -> None:
@@ -32,18 +32,23 @@ def add_promptable(parser: argparse.ArgumentParser) -> None:
     )
 
 
-@report_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command."""
-    parser = make_parser("postprocessing", "Choose blend, threshold and postprocessing by out-of-fold Dice.")
-    add_task(parser)
-    add_promptable(parser)
+def add_corrections(parser: argparse.ArgumentParser) -> None:
+    """Add `--corrections`."""
     parser.add_argument(
         "--corrections",
         action=argparse.BooleanOptionalAction,
         default=True,
         help="let a simulated user correct each unseen case and choose for corrected masks, too (default: yes)",
     )
+
+
+@report_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    parser = make_parser("postprocessing", "Choose blend, threshold and postprocessing by out-of-fold Dice.")
+    add_task(parser)
+    add_promptable(parser)
+    add_corrections(parser)
     parser.add_argument(
         "--tta",
         action=argparse.BooleanOptionalAction,
@@ -55,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from interactivepet.pipeline.models import PredictionOptions
     from interactivepet.pipeline.postprocess import run_postprocessing
-    from interactivepet.settings import load_settings
+    from interactivepet.settings import count_processors, load_settings
 
     settings = load_settings()
     workspace = open_workspace(arguments.task, settings)
@@ -64,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options=PredictionOptions(
             tta=arguments.tta,
             device=arguments.device or settings.device,
-            n_threads=settings.n_threads or 1,
+            n_threads=settings.n_threads or count_processors(),
             promptable=choose_promptable(arguments.nninteractive, settings),
         ),
         tracker=make_tracker(workspace, settings),

@@ -15,7 +15,7 @@ from interactivepet.cli.common import (
 )
 from interactivepet.cli.evaluate import print_report
 from interactivepet.cli.plan_and_process import add_planning, make_planning
-from interactivepet.cli.postprocessing import add_promptable
+from interactivepet.cli.postprocessing import add_corrections, add_promptable
 from interactivepet.cli.train import add_training, make_training_options
 from interactivepet.cli.verify import print_issues
 
@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_planning(parser)
     add_training(parser)
     add_promptable(parser)
+    add_corrections(parser)
     add_processes(parser)
     arguments = parser.parse_args(argv)
 
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ),
         tracker=make_tracker(workspace, settings),
         n_cores=n_cores,
+        with_corrections=arguments.corrections,
     )
     reports = run_all(workspace, options=options, show_issues=print_issues)
     for name, report in reports.items():

@@ -23,6 +23,7 @@ __all__ = [
     "WRITABLE_ENDINGS",
     "atomic_path",
     "read_artefact",
+    "read_present",
     "write_artefact",
     "write_image",
     "write_mask",
@@ -68,6 +69,14 @@ def write_text(path: Path, text: str) -> None:
 def write_artefact(path: Path, artefact: Artefact) -> None:
     """Write an artefact as indented JSON, atomically."""
     write_text(path, artefact.model_dump_json(indent=2) + "\n")
+
+
+def read_present(path: Path, kind: type[T], *, made_from: str) -> T | None:
+    """Read an artefact if it is there, whole, and made from what it should be."""
+    try:
+        return read_artefact(path, kind, command="", made_from=made_from)
+    except ArtefactError:
+        return None
 
 
 def read_artefact(path: Path, kind: type[T], *, command: str, made_from: str | None = None) -> T:

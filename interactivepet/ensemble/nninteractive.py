@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from io import TextIOBase
 from pathlib import Path
 from typing import Protocol, Self
@@ -30,6 +30,7 @@ Voxel = tuple[int, int, int]
 
 _Prompt = tuple[Voxel, bool]
 _Prompts = dict[int, list[_Prompt]]
+_Connect = Callable[[], "tuple[_Session, Callable[[], None]]"]
 
 
 class _Session(Protocol):
@@ -57,6 +58,7 @@ class NnInteractiveSegmenter:
         *,
         labels: Sequence[int],
         close: Callable[[], None],
+        connect: _Connect | None = None,
         channel: int = 0,
         n_threads: int | None = None,
     ) -> None:
@@ -67,6 +69,7 @@ class NnInteractiveSegmenter:
             name: shown in messages and reports.
             labels: values of the task's labels, in rising order.
             close: releases what the session holds.
+            connect: claims another session when a server's has failed; None gives up at once.
             channel: which image channel the model sees.
             n_threads: torch threads while segmenting; None leaves them alone (remote sessions).
         """
@@ -74,6 +77,7 @@ class NnInteractiveSegmenter:
         self._name = name
         self._labels = tuple(labels)
         self._close = close
+        self._connect = connect
         self._channel = channel
         self._n_threads = n_threads
         self._case: Case | None = None
@@ -147,11 +151,16 @@ class NnInteractiveSegmenter:
         from nnInteractive.inference.remote import nnInteractiveRemoteInferenceSession
 
         advice = "check that nninteractive-server runs there, its API key and its number of sessions"
-        with _named_failures(f"{url}: no nnInteractive session", advice):
-            session = nnInteractiveRemoteInferenceSession(
-                url, api_key=api_key, read_timeout=timeout_s, set_image_read_timeout=timeout_s
-            )
-        return cls(session, url, labels=labels, close=session.close, channel=channel)
+
+        def connect() -> tuple[_Session, Callable[[], None]]:
+            with _named_failures(f"{url}: no nnInteractive session", advice):
+                session = nnInteractiveRemoteInferenceSession(
+                    url, api_key=api_key, read_timeout=timeout_s, set_image_read_timeout=timeout_s
+                )
+            return session, session.close
+
+        session, close = connect()
+        return cls(session, url, labels=labels, close=close, connect=connect, channel=channel)
 
     @property
     def name(self) -> str:
@@ -182,12 +191,25 @@ class NnInteractiveSegmenter:
 
         Raises:
             InteractionError: a click lies outside of the image, or its label is not declared.
-            SegmenterError: the image cannot be used, or the session failed.
+            SegmenterError: the image cannot be used, or the session failed; on a server, a second one as well.
         """
         prompts = _prompts_by_label(case, clicks, self._labels)
         if not prompts:
             masks = np.zeros((len(self._labels), *case.geometry.shape), dtype=bool)
             return Prediction(case.id, _to_probabilities(masks), case.geometry, self._labels)
+        try:
+            self._ask(case, prompts)
+        except SegmenterError as error:
+            if self._connect is None:
+                raise
+            # a server forgets a session that nobody asked for some minutes
+            _LOG.warning("%s: claiming another session", error)
+            self._reconnect()
+            self._ask(case, prompts)
+        return Prediction(case.id, _to_probabilities(self._masks), case.geometry, self._labels)
+
+    def _ask(self, case: Case, prompts: _Prompts) -> None:
+        """Bring the masks of all labels up to date."""
         advice = "see the log; on a server, check that it still runs"
         image = _single_channel(case, self._channel) if case is not self._case else None
         try:
@@ -200,7 +222,13 @@ class NnInteractiveSegmenter:
             # what the session holds is not known any more
             self._case = None
             raise
-        return Prediction(case.id, _to_probabilities(self._masks), case.geometry, self._labels)
+
+    def _reconnect(self) -> None:
+        """Give up the session, which may be gone, and claim another."""
+        if self._connect is not None:
+            with suppress(Exception):
+                self._close()
+            self._session, self._close = self._connect()
 
     def _set_case(self, case: Case, image: npt.NDArray[np.float32]) -> None:
         """Forget the case before and take another; image (1, I, J, K)."""

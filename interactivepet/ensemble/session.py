@@ -128,7 +128,7 @@ class Session:
             SegmenterError: there is no image, or nnInteractive failed.
             InteractionError: there is no click, and the plan crops to clicks.
         """
-        case, promptable = self._image(), self._model.promptable
+        case, promptable = self.case, self._model.promptable
         weight = self._choose()[0].nninteractive_weight
         if promptable is None or not self.clicks or weight == 0:
             return self.fold_probabilities
@@ -138,7 +138,7 @@ class Session:
     @property
     def fold_probabilities(self) -> Prediction:
         """What the folds alone make of the clicks so far; raises as `probabilities` does."""
-        case = self._image()
+        case = self.case
         values = self._advance().canvas.flatten()
         return Prediction(case.id, values, case.geometry, self.labels)
 
@@ -170,6 +170,11 @@ class Session:
         """
         self._add((Click(position_mm=position_mm, label=label, is_positive=is_positive),))
 
+    def add_clicks(self, clicks: Sequence[Click]) -> None:
+        """Add clicks one by one, each of which can be undone; raises as `add_click` does."""
+        for click in clicks:
+            self._add((click,))
+
     def add_box(
         self, start_mm: Position, stop_mm: Position, *, label: int = 1, is_positive: bool = True
     ) -> tuple[Click, ...]:
@@ -178,7 +183,7 @@ class Session:
         The networks know no boxes: `prompts.make_box_clicks` turns one into points like an object's margin points.
         Raises as `add_click` does.
         """
-        geometry = self._image().geometry
+        geometry = self.case.geometry
         clicks = make_box_clicks(start_mm, stop_mm, geometry=geometry, label=label, is_positive=is_positive)
         return self._add(clicks)
 
@@ -268,13 +273,19 @@ class Session:
     def _choose(self) -> tuple[FusionRule, PostprocessingRule]:
         return self._model.choice(self.clicks, is_corrected=any(action.is_correction for action in self._actions))
 
-    def _image(self) -> Case:
+    @property
+    def case(self) -> Case:
+        """The image.
+
+        Raises:
+            SegmenterError: there is none.
+        """
         if self._case is None:
             raise SegmenterError("the session has no image; call set_image first")
         return self._case
 
     def _add(self, clicks: tuple[Click, ...]) -> tuple[Click, ...]:
-        case = self._image()
+        case = self.case
         check_clicks(clicks, case_id=case.id, geometry=case.geometry, labels=self.labels)
         key = self._key
         follows_mask = any(key[:n] in self._answered for n in range(1, len(key) + 1))

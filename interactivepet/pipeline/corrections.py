@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from interactivepet.core.case import Case
 from interactivepet.core.dataset import DatasetManifest
 from interactivepet.core.ensemble import CorrectedCase, EnsembleRule
 from interactivepet.core.interaction import Click
@@ -22,9 +21,8 @@ from interactivepet.dataset.arrays import read_array, write_array
 from interactivepet.dataset.interactions import find_clicks_file
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_case
-from interactivepet.dataset.write import read_artefact, write_artefact
+from interactivepet.dataset.write import read_present, write_artefact
 from interactivepet.ensemble.session import Session
-from interactivepet.errors import ArtefactError
 from interactivepet.pipeline.folds import to_prediction
 from interactivepet.pipeline.models import Models, PredictionOptions, open_models
 from interactivepet.pipeline.promptable_folder import open_unseen, stamp_unseen
@@ -71,6 +69,15 @@ class Corrections:
         return to_prediction(foreground, record, labels=self.labels)
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A case to correct, the fold that never saw it, and the hash of what its corrections depend on."""
+
+    record: CaseRecord
+    fold: int
+    stamp: str
+
+
 def run_corrections(
     workspace: Workspace,
     records: Mapping[int, Sequence[CaseRecord]],
@@ -91,23 +98,26 @@ def run_corrections(
         options: device, threads, mirrored inputs and nnInteractive.
         own: models of the task's own that stand for nnInteractive's, as of `find_own_folds`.
     """
+    import torch
+
+    torch.set_num_threads(options.n_threads)
     manifest = read_manifest(workspace.raw)
-    labels = tuple(sorted(manifest.labels.values()))
+    parts = ("folds",) if options.promptable is None else ("folds", "nninteractive")
     cases: dict[str, CorrectedCase] = {}
     with tqdm(total=sum(map(len, records.values())), desc="corrections", unit="case", dynamic_ncols=True) as bar:
         for fold, members in records.items():
-            stamps = {r.id: _stamp(workspace, manifest, r, fold, rule=rule, options=options, own=own) for r in members}
-            present = {name: _read_present(workspace, name, stamp) for name, stamp in stamps.items()}
-            cases |= {name: case for name, case in present.items() if case is not None}
-            bar.update(sum(case is not None for case in present.values()))
-            waiting = [record for record in members if present[record.id] is None]
+            jobs = [_make_job(workspace, r, fold=fold, rule=rule, options=options, own=own) for r in members]
+            found = {job.record.id: _read_finished(workspace, job, parts=parts) for job in jobs}
+            cases |= {name: case for name, case in found.items() if case is not None}
+            waiting = [job for job in jobs if found[job.record.id] is None]
+            bar.update(len(jobs) - len(waiting))
             if not waiting:
                 continue
             with _open(workspace, fold, rule=rule, options=options, own=own) as models:
-                for record in waiting:
-                    cases[record.id] = _correct(workspace, manifest, record, models, stamp=stamps[record.id], fold=fold)
+                for job in waiting:
+                    cases[job.record.id] = _correct(job, models, workspace=workspace, manifest=manifest)
                     bar.update()
-    return Corrections(workspace.corrections, cases, labels)
+    return Corrections(workspace.corrections, cases, _list_labels(manifest))
 
 
 @contextmanager
@@ -128,69 +138,68 @@ def _open(
         yield stack.enter_context(open_models(workspace, options, rule=rule))
 
 
-def _correct(
-    workspace: Workspace, manifest: DatasetManifest, record: CaseRecord, models: Models, *, stamp: str, fold: int
-) -> CorrectedCase:
+def _correct(job: _Job, models: Models, *, workspace: Workspace, manifest: DatasetManifest) -> CorrectedCase:
     """Correct one case, write what the models made of it, and last what was clicked."""
-    case = read_case(workspace.raw, manifest.entry(record.id))
-    shown = replace(case, label=None)
-    labels = tuple(sorted(manifest.labels.values()))
-    user = SimulatedUser("perfect", case, labels, np.random.default_rng(zlib.crc32(record.id.encode())))
+    name = job.record.id
+    path = _card_path(workspace, name)
+    # the arrays are no longer those of the card that may be there
+    path.unlink(missing_ok=True)
+    case = read_case(workspace.raw, manifest.entry(name))
+    user = SimulatedUser("perfect", case, _list_labels(manifest), np.random.default_rng(zlib.crc32(name.encode())))
     session = Session(models)
-    session.set_image(shown)
-    _add(session, record.clicks)
+    session.set_image(replace(case, label=None))
+    session.add_clicks(job.record.clicks)
     n_clicks: dict[int, int] = {}
     for number in range(1, max(CORRECTIONS) + 1):
-        _add(session, user.correct(session.segment().mask, number))
+        session.add_clicks(user.correct(session.segment().mask, number))
+        # the folds follow click by click, whether or not they have a share in the mask
+        parts = {"folds": session.fold_probabilities}
         if number in CORRECTIONS:
             n_clicks[number] = len(session.clicks)
-            _write(workspace.corrections, session, models, shown, n_corrections=number)
-    result = CorrectedCase(made_from=stamp, case=record.id, fold=fold, clicks=session.clicks, n_clicks=n_clicks)
-    write_artefact(workspace.corrections / f"{record.id}.json", result)
+            if models.promptable is not None:
+                parts["nninteractive"] = models.promptable.segment(session.case, session.clicks)
+            for part, prediction in parts.items():
+                foreground = prediction.probabilities[1:].astype(np.float16)
+                write_array(_array_path(workspace.corrections, name, f"{number}.{part}"), foreground)
+    result = CorrectedCase(made_from=job.stamp, case=name, fold=job.fold, clicks=session.clicks, n_clicks=n_clicks)
+    write_artefact(path, result)
     return result
 
 
-def _add(session: Session, clicks: Sequence[Click]) -> None:
-    for click in clicks:
-        session.add_click(click.position_mm, click.label, is_positive=click.is_positive)
+def _card_path(workspace: Workspace, name: str) -> Path:
+    return workspace.corrections / f"{name}.json"
 
 
-def _write(folder: Path, session: Session, models: Models, case: Case, *, n_corrections: int) -> None:
-    """Write the label probabilities (L, I, J, K) of folds and nnInteractive."""
-    found = {"folds": session.fold_probabilities}
-    if models.promptable is not None:
-        found["nninteractive"] = models.promptable.segment(case, session.clicks)
-    for part, prediction in found.items():
-        path = _array_path(folder, case.id, f"{n_corrections}.{part}")
-        write_array(path, prediction.probabilities[1:].astype(np.float16))
+def _array_path(folder: Path, name: str, part: str) -> Path:
+    return folder / f"{name}.{part}.b2nd"
 
 
-def _array_path(folder: Path, case: str, part: str) -> Path:
-    return folder / f"{case}.{part}.b2nd"
+def _list_labels(manifest: DatasetManifest) -> tuple[int, ...]:
+    return tuple(sorted(manifest.labels.values()))
 
 
-def _read_present(workspace: Workspace, name: str, stamp: str) -> CorrectedCase | None:
-    try:
-        return read_artefact(workspace.corrections / f"{name}.json", CorrectedCase, command=COMMAND, made_from=stamp)
-    except ArtefactError:
+def _read_finished(workspace: Workspace, job: _Job, *, parts: Sequence[str]) -> CorrectedCase | None:
+    """Read a case that is up to date, if none of its arrays is missing."""
+    names = [f"{number}.{part}" for number in CORRECTIONS for part in parts]
+    if not all(_array_path(workspace.corrections, job.record.id, name).is_file() for name in names):
         return None
+    return read_present(_card_path(workspace, job.record.id), CorrectedCase, made_from=job.stamp)
 
 
-def _stamp(
+def _make_job(
     workspace: Workspace,
-    manifest: DatasetManifest,
     record: CaseRecord,
-    fold: int,
     *,
+    fold: int,
     rule: EnsembleRule,
     options: PredictionOptions,
     own: Mapping[int, PromptableCard],
-) -> str:
+) -> _Job:
     """Hash what the corrections of a case depend on."""
-    entry = manifest.entry(record.id)
+    entry = read_manifest(workspace.raw).entry(record.id)
     clicks = find_clicks_file(workspace.clicks_folder(), record.id)
     files = [workspace.raw / name for name in (*entry.images, entry.label) if name is not None]
     promptable = stamp_unseen(options.promptable, fold=fold, own=own) if options.promptable else ""
     choice = rule.choices["extreme"]
     parts = (rule.made_from, choice.fusion, choice.postprocessing, CORRECTIONS, options.tta, fold, promptable)
-    return stamp_files([*files, *([clicks] if clicks else [])], salt=repr(parts))
+    return _Job(record, fold, stamp_files([*files, *([clicks] if clicks else [])], salt=repr(parts)))

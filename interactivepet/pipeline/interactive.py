@@ -153,7 +153,7 @@ def open_session(workspace: Workspace, options: PredictionOptions, *, fast: bool
 
     torch.set_num_threads(options.n_threads)
     with ExitStack() as stack:
-        models = stack.enter_context(open_models(workspace, options))
+        models = stack.enter_context(open_models(workspace, options, with_corrections=True))
         return Session(models, fast=fast, close=stack.pop_all().close)
 
 
@@ -183,8 +183,8 @@ def open_dialogue(
     entry = request.entries[0]
     if out.resolve() in {path.resolve() for path in request.list_files(entry)}:
         raise ManifestError(f"{out} is the image, which the mask would replace; choose another -o")
-    session = open_session(workspace, options, fast=fast)
     case = request.read(entry, channels=read_manifest(workspace.raw).channels)
+    session = open_session(workspace, options, fast=fast)
     session.set_image(case)
     return Dialogue(session, case, entry, request, out, frame)
 

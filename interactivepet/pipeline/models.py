@@ -117,7 +117,11 @@ class Models:
 
 @contextmanager
 def open_models(
-    workspace: Workspace, options: PredictionOptions, *, rule: EnsembleRule | None = None
+    workspace: Workspace,
+    options: PredictionOptions,
+    *,
+    rule: EnsembleRule | None = None,
+    with_corrections: bool = False,
 ) -> Iterator[Models]:
     """Load what the choice from cross-validation asks for, or the default configuration's folds without one.
 
@@ -125,6 +129,7 @@ def open_models(
         workspace: of the task.
         options: folds, device, threads, mirrored inputs and nnInteractive.
         rule: in place of `ensemble.json`; nnInteractive is then there even if it has no share in it.
+        with_corrections: masks will be corrected, so that a share of nnInteractive in the rule for that counts.
 
     Raises:
         MissingArtefactError: no fold is trained.
@@ -136,7 +141,7 @@ def open_models(
     wanted = [name for c in rule.choices.values() for name in c.fusion.configurations] if rule else [plans.default]
     cards = {name: _read_cards(workspace, plans.plan(name), split, options) for name in add_first_steps(wanted)}
     folds = {name: _open_folds(workspace, plans.plan(name), known, options=options) for name, known in cards.items()}
-    source = options.promptable if given is not None or _has_share(rule, options) else None
+    source = options.promptable if given is not None or _has_share(rule, options, with_corrections) else None
     if source is None:
         yield Models(plans, folds, None, rule, cards)
         return
@@ -163,9 +168,10 @@ def _open_folds(
     return FoldEnsemble(plan, tuple(_open_fold(workspace, plan, card, options=options) for card in cards))
 
 
-def _has_share(rule: EnsembleRule | None, options: PredictionOptions) -> bool:
+def _has_share(rule: EnsembleRule | None, options: PredictionOptions, with_corrections: bool) -> bool:
     """Whether nnInteractive is there and has a share in the choice; says so when the two disagree."""
-    weight = max(c.fusion.nninteractive_weight for c in rule.choices.values()) if rule is not None else 0.0
+    used = [] if rule is None else [c for mode, c in rule.choices.items() if with_corrections or mode != "corrected"]
+    weight = max((choice.fusion.nninteractive_weight for choice in used), default=0.0)
     if weight == 0 and options.promptable is not None:
         logger.info("nnInteractive takes no part: the choice from cross-validation gave it no weight")
     if weight > 0 and options.promptable is None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +21,10 @@ from interactivepet.core.prediction import Prediction
 from interactivepet.core.preprocessed import CaseRecord
 from interactivepet.core.promptable import PromptableCard
 from interactivepet.dataset.arrays import read_array, write_array
-from interactivepet.dataset.interactions import find_clicks_file
+from interactivepet.dataset.interactions import find_clicks_file, write_clicks
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_case
-from interactivepet.dataset.write import read_artefact, write_artefact, write_mask
+from interactivepet.dataset.write import read_present, write_artefact, write_mask
 from interactivepet.ensemble.choose import Moment, OutOfFoldCase, choose_rule, list_pools
 from interactivepet.ensemble.fuse import average, blend
 from interactivepet.ensemble.obey import make_mask
@@ -90,14 +92,13 @@ def run_postprocessing(
     own = find_own_folds(workspace, promptable.source, split=split) if promptable else {}
     stamps = [promptable.stamp(labels) if promptable else "", *(card.content_hash() for card in own.values())]
     chosen_on = _hash_inputs(workspace, "|".join([*stamps, repr(with_corrections and (CORRECTIONS, options.tta))]))
-    present = _read_present(workspace, made_from)
+    present = read_present(workspace.ensemble, EnsembleRule, made_from=made_from)
     if present is not None and present.chosen_on == chosen_on:
         return present
     described = ""
     if promptable is not None:
-        described = _predict_promptable(workspace, cases, promptable, own, labels=labels, options=options)
+        described = _predict_promptable(workspace, cases, promptable=promptable, own=own, options=options)
     pools = list_pools(tuple(trained))
-    choices: dict[ChoiceMode, Choice] = {mode: cases.choose(mode, pools=pools) for mode in cases.modes}
     rule = EnsembleRule(
         made_from=made_from,
         task=workspace.task,
@@ -106,20 +107,28 @@ def run_postprocessing(
         chosen_on=chosen_on,
         nninteractive=described,
         margin=MARGIN,
-        choices=choices,
+        choices={mode: cases.choose(mode, pools=pools) for mode in cases.modes},
     )
     if with_corrections and cases.clicked:
         cases.correct(rule, options=options, own=own)
-        pools = [choices["extreme"].fusion.configurations]
-        choices = {**choices, "corrected": cases.choose("corrected", pools=pools)}
+        corrected = cases.choose("corrected", pools=[rule.choices["extreme"].fusion.configurations])
+        choices = {**rule.choices, "corrected": corrected}
         rule = rule.model_copy(update={"choices": choices, "corrections": CORRECTIONS})
-    # from here on the masks are no longer those of the rule that may be there
-    workspace.ensemble.unlink(missing_ok=True)
-    for mode in choices:
-        cases.write_masks(mode, choices)
-    write_artefact(workspace.ensemble, rule)
+    _write(workspace, cases, rule)
     _track(workspace, rule, tracker)
     return rule
+
+
+def _write(workspace: Workspace, cases: _Cases, rule: EnsembleRule) -> None:
+    """Write the masks of every mode, and the rule last."""
+    # from here on the masks are no longer those of the rule that may be there
+    workspace.ensemble.unlink(missing_ok=True)
+    for mode in get_args(ChoiceMode):
+        if mode in rule.choices:
+            cases.write_masks(mode, rule.choices)
+        else:
+            shutil.rmtree(workspace.cross_validation(mode), ignore_errors=True)
+    write_artefact(workspace.ensemble, rule)
 
 
 def _is_refined_from_present(
@@ -144,14 +153,14 @@ class _Cases:
     ) -> None:
         self._workspace = workspace
         self._plans: dict[Configuration, Plan] = {name: plans.plan(name) for name in configurations}
-        self._labels = self._plans[configurations[0]].label_values
+        self.labels = self._plans[configurations[0]].label_values
         self._split = split
         self._manifest: DatasetManifest = read_manifest(workspace.raw)
         self._folds = {name: fold.index for fold in split.folds for name in fold.validation}
         # The grid of the scanner and the clicks are the same in every configuration's records.
         self._records = read_records(workspace, self._plans[configurations[0]], cases=sorted(self._folds))
         self._promptable: dict[str, Path] = {}
-        self._corrections: Corrections | None = None
+        self._corrections = Corrections(workspace.corrections, {}, self.labels)
         self.modes = list_modes(self._plans.values())
 
     @property
@@ -216,7 +225,7 @@ class _Cases:
 
             return choose_rule(
                 cases,
-                labels=self._labels,
+                labels=self.labels,
                 pools=pools,
                 with_clicks=mode != "none",
                 margin=MARGIN,
@@ -227,13 +236,13 @@ class _Cases:
         """List what was predicted of a case in one mode, the last one with all clicks."""
         blends = bool(self._promptable)
         if mode == "corrected":
-            found = self._corrections
-            return [] if found is None else [self._make_corrected(record, found, n, blends=blends) for n in CORRECTIONS]
+            return [self._make_corrected(record, n, blends=blends) for n in CORRECTIONS]
         shown = partial(self._load_promptable, record) if blends and mode == "extreme" else None
         clicks = record.clicks if mode == "extreme" else ()
         return [Moment(clicks, partial(self._load_folds, record=record, mode=mode), shown)]
 
-    def _make_corrected(self, record: CaseRecord, found: Corrections, n: int, *, blends: bool) -> Moment:
+    def _make_corrected(self, record: CaseRecord, n: int, *, blends: bool) -> Moment:
+        found = self._corrections
         return Moment(
             found.clicks(record.id, n),
             # its folds' mean was stored for the chosen configurations alone
@@ -251,7 +260,7 @@ class _Cases:
 
     def _load_promptable(self, record: CaseRecord) -> Prediction:
         foreground = read_array(self._promptable[record.id], command="interactivepet_postprocessing")
-        return to_prediction(foreground, record, labels=self._labels)
+        return to_prediction(foreground, record, labels=self.labels)
 
     def write_masks(self, mode: ChoiceMode, choices: Mapping[ChoiceMode, Choice]) -> None:
         """Write the final out-of-fold masks of one mode; a case without clicks follows the rule for none."""
@@ -269,18 +278,20 @@ class _Cases:
             like = self._workspace.raw / self._manifest.entry(record.id).images[0]
             path = self._workspace.cross_validation(mode) / f"{record.id}.nii.gz"
             write_mask(path, mask, geometry=record.original.geometry(), like=like)
+            if mode == "corrected":
+                write_clicks(self._workspace.corrected_clicks / f"{record.id}.mrk.json", moment.clicks)
 
 
 def _predict_promptable(
     workspace: Workspace,
     cases: _Cases,
+    *,
     promptable: PromptableSource,
     own: Mapping[int, PromptableCard],
-    *,
-    labels: tuple[int, ...],
     options: PredictionOptions,
 ) -> str:
     """Let nnInteractive predict the cases with clicks, a model of the task's own fold by fold; name and licence."""
+    labels = cases.labels
     device, stamp = str(choose_device(options.device)), promptable.stamp(labels)
     if not own:
         with promptable.open(labels=labels, device=device, n_threads=options.n_threads) as segmenter:
@@ -302,15 +313,6 @@ def _hash_inputs(workspace: Workspace, promptable_stamp: str) -> str:
     folder = workspace.clicks_folder()
     clicks = sorted(folder.iterdir()) if folder.is_dir() else []
     return stamp_files(clicks, salt=promptable_stamp)
-
-
-def _read_present(workspace: Workspace, made_from: str) -> EnsembleRule | None:
-    try:
-        return read_artefact(
-            workspace.ensemble, EnsembleRule, command="interactivepet_postprocessing", made_from=made_from
-        )
-    except ArtefactError:
-        return None
 
 
 def _track(workspace: Workspace, rule: EnsembleRule, spec: TrackerSpec) -> None:

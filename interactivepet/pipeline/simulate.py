@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,8 +19,8 @@ from interactivepet.core.simulation import SimulatedCase, Simulation, StartName,
 from interactivepet.dataset.interactions import find_clicks_file, read_clicks
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_case
-from interactivepet.dataset.write import atomic_path, read_artefact, write_artefact, write_text
-from interactivepet.errors import ArtefactError, CaseError, InteractionError
+from interactivepet.dataset.write import atomic_path, read_artefact, read_present, write_artefact, write_text
+from interactivepet.errors import CaseError, InteractionError
 from interactivepet.evaluation.curve_page import render_simulation
 from interactivepet.evaluation.curve_pictures import draw_curves
 from interactivepet.evaluation.curves import find_areas, make_simulation
@@ -29,14 +29,12 @@ from interactivepet.pipeline.models import PredictionOptions
 from interactivepet.pipeline.promptable_folder import find_own_folds, open_unseen, stamp_unseen
 from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
 from interactivepet.pipeline.simulated_session import SimulatedUser, run_session
-from interactivepet.pipeline.systems import SystemKind, open_system
+from interactivepet.pipeline.systems import System, SystemKind, open_system
 from interactivepet.pipeline.workspace import Workspace, stamp_files
 
 __all__ = ["SimulationOptions", "run_simulation"]
 
 logger = logging.getLogger(__name__)
-
-COMMAND = "interactivepet_simulate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +137,8 @@ def _find_own(workspace: Workspace, options: SimulationOptions) -> Mapping[int, 
     source = options.prediction.promptable
     if source is None or options.is_test or options.kind not in ("nninteractive", "ensemble"):
         return {}
-    return find_own_folds(workspace, source.source, split=_read_split(workspace))
+    # without a plan there are no folds of the task's own either
+    return find_own_folds(workspace, source.source, split=_read_split(workspace)) if workspace.folds.is_file() else {}
 
 
 def _read_split(workspace: Workspace) -> FoldList:
@@ -233,11 +232,7 @@ def _list_labels(manifest: DatasetManifest) -> tuple[int, ...]:
 
 
 def _read_finished(folder: Path, job: _Job) -> SimulatedCase | None:
-    try:
-        path = folder / "cases" / f"{job.entry.id}.json"
-        return read_artefact(path, SimulatedCase, command=COMMAND, made_from=job.stamp)
-    except ArtefactError:
-        return None
+    return read_present(folder / "cases" / f"{job.entry.id}.json", SimulatedCase, made_from=job.stamp)
 
 
 def _simulate(
@@ -258,18 +253,7 @@ def _simulate(
     )
     rng = np.random.default_rng([options.seed, zlib.crc32(job.entry.id.encode())])
     user = SimulatedUser(options.user, case, _list_labels(manifest), rng, fixed)
-    with ExitStack() as stack:
-        prediction = options.prediction
-        if job.fold is not None:
-            prediction = replace(prediction, folds=(job.fold,))
-        if prediction.promptable is not None:
-            source = open_unseen(workspace, prediction.promptable, fold=job.fold, own=own)
-            prediction = replace(prediction, promptable=stack.enter_context(source))
-        system = stack.enter_context(
-            open_system(
-                workspace, job.entry, kind=options.kind, command=options.command, options=prediction, fast=options.fast
-            )
-        )
+    with _open_system(job, workspace=workspace, options=options, own=own) as system:
         steps = run_session(user, system, start=options.start, n_corrections=options.n_corrections)
         models = system.description
     result = SimulatedCase(
@@ -282,6 +266,25 @@ def _simulate(
         areas=find_areas(steps),
     )
     write_artefact(folder / "cases" / f"{case.id}.json", result)
+
+
+@contextmanager
+def _open_system(
+    job: _Job, *, workspace: Workspace, options: SimulationOptions, own: Mapping[int, PromptableCard]
+) -> Iterator[System]:
+    """Open what answers for a case that none of its models has seen."""
+    with ExitStack() as stack:
+        prediction = options.prediction
+        if job.fold is not None:
+            prediction = replace(prediction, folds=(job.fold,))
+        if prediction.promptable is not None:
+            source = open_unseen(workspace, prediction.promptable, fold=job.fold, own=own)
+            prediction = replace(prediction, promptable=stack.enter_context(source))
+        yield stack.enter_context(
+            open_system(
+                workspace, job.entry, kind=options.kind, command=options.command, options=prediction, fast=options.fast
+            )
+        )
 
 
 def _describe(options: SimulationOptions, cases: Sequence[SimulatedCase], *, is_unseen: bool) -> str:

@@ -51,6 +51,7 @@ class RunOptions:
         prediction: of `run_prediction`; its `promptable` also takes part in the choice of the ensemble.
         tracker: of the training runs.
         n_cores: that folds share.
+        with_corrections: of `run_postprocessing`.
     """
 
     planning: PlanningOptions
@@ -58,6 +59,7 @@ class RunOptions:
     prediction: PredictionOptions
     tracker: TrackerSpec
     n_cores: int
+    with_corrections: bool = True
 
 
 def run_cross_validation_reports(workspace: Workspace, *, n_proc: int) -> dict[ChoiceMode, Report]:
@@ -81,12 +83,13 @@ def _report_mode(
         "extreme": "with margin points",
         "corrected": f"with margin points and {max(rule.corrections, default=0)} corrections of a simulated user",
     }
+    folders = {"none": None, "extreme": workspace.clicks_folder(), "corrected": workspace.corrected_clicks}
     request = EvaluationRequest(
         task=workspace.task,
         entries=entries,
         root=workspace.raw,
         masks=workspace.cross_validation(mode),
-        clicks_folder=None if mode == "none" else workspace.clicks_folder(),
+        clicks_folder=folders[mode],
         labels=manifest.labels,
         channels=manifest.channels,
         title=f"{workspace.task}: cross-validation {clicked[mode]}",
@@ -148,7 +151,12 @@ def run_all(
         n_proc=planning.n_proc,
         n_cores=options.n_cores,
     )
-    run_postprocessing(workspace, options=options.prediction, tracker=options.tracker)
+    run_postprocessing(
+        workspace,
+        options=options.prediction,
+        tracker=options.tracker,
+        with_corrections=options.with_corrections,
+    )
     results: dict[str, Report] = dict(run_cross_validation_reports(workspace, n_proc=planning.n_proc).items())
     test = read_manifest(workspace.raw).test
     if any(entry.label is not None for entry in test):

@@ -112,7 +112,8 @@ def open_system(
     import torch
 
     torch.set_num_threads(options.n_threads)
-    with open_models(workspace, options if kind == "ensemble" else replace(options, promptable=None)) as models:
+    options = options if kind == "ensemble" else replace(options, promptable=None)
+    with open_models(workspace, options, with_corrections=True) as models:
         yield _OurSession(models, fast=fast)
 
 
@@ -132,7 +133,7 @@ def check_command(command: str) -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Promptable:
-    """nnInteractive alone; it sees all clicks anew each time."""
+    """nnInteractive alone."""
 
     segmenter: Segmenter
 
@@ -163,8 +164,7 @@ class _OurSession:
         if case is not self._case:
             self._session.set_image(case)
             self._case = case
-        for click in clicks[len(self._session.clicks) :]:
-            self._session.add_click(click.position_mm, click.label, is_positive=click.is_positive)
+        self._session.add_clicks(clicks[len(self._session.clicks) :])
         return self._session.segment().mask
 
 

@@ -119,6 +119,11 @@ class Workspace:
         """What folds and nnInteractive made of a simulated user's corrections of unseen cases."""
         return self.results / "corrections"
 
+    @property
+    def corrected_clicks(self) -> Path:
+        """All clicks that the final corrected masks were made with."""
+        return self.cross_validation("corrected") / "clicks"
+
     def cross_validation(self, mode: ChoiceMode) -> Path:
         """Final out-of-fold masks and their report."""
         return self.results / "crossvalidation" / mode

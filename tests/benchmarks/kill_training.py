@@ -62,9 +62,9 @@ class Run:
 
     def count_epochs(self) -> int:
         """Count the epochs in the checkpoint, which must not be damaged."""
-        if not self.checkpoint.is_file():
-            return 0
-        epochs: list[object] = json.loads(read_tensors(self.checkpoint)["epochs"])
+        # between two renames there is only the one before
+        found = [path for path in (self.checkpoint, self.checkpoint.with_stem("checkpoint.previous")) if path.is_file()]
+        epochs: list[object] = json.loads(read_tensors(found[0])["epochs"]) if found else []
         return len(epochs)
 
     def read_card(self) -> CheckpointCard:
@@ -81,7 +81,7 @@ class Run:
         process, start = self.start(), time.monotonic()
         n_written, seen, left_over = self.count_epochs(), _stamp(self.checkpoint), _stamp(self.partial)
         while process.poll() is None:
-            stamp = _stamp(self.checkpoint)
+            stamp = _stamp(self.checkpoint) or seen
             n_written, seen = n_written + (stamp != seen), stamp
             is_due = time.monotonic() - start >= after_s
             if is_due and (not in_write or _stamp(self.partial) not in (0, left_over)):

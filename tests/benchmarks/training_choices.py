@@ -60,6 +60,8 @@ def augmented(wanted: Sequence[str]) -> Iterator[None]:
     for name, _, value in (setting.partition("=") for setting in wanted):
         if name == "augmentation.spatial":
             augment.SPATIAL_PROBABILITY = float(value)
+        elif name != "augmentation.intensity":
+            raise SystemExit(f"{name} is no setting; expected augmentation.spatial or augmentation.intensity")
         else:
             epochs.make_augmentation = partial(make_weighted, make, weight=float(value))
     try:

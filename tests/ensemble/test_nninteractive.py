@@ -247,3 +247,29 @@ def test_added_clicks_are_all_that_the_session_is_told(make_case: MakeCase, clic
     steps.calls.clear()
     segmenter.segment(again, [a])
     assert steps.calls == ["image", ((1, 1, 1), True)]
+
+
+def test_a_server_that_forgot_the_session_is_asked_for_another(make_case: MakeCase, click: Place) -> None:
+    case, claimed, closed = make_case(9), [Steps()], []
+
+    def connect() -> tuple[Steps, Callable[[], None]]:
+        claimed.append(Steps())
+        return claimed[-1], lambda: closed.append("second")
+
+    first, second = click(case, (1, 1, 1)), click(case, (2, 2, 2))
+    segmenter = NnInteractiveSegmenter(
+        claimed[0], "far", labels=(1,), close=lambda: closed.append("first"), connect=connect
+    )
+    segmenter.segment(case, [first])
+
+    def forget(*_: object) -> None:
+        raise RuntimeError("session expired")
+
+    claimed[0].add_point_interaction = forget  # type: ignore[method-assign]
+    found = segmenter.segment(case, [first, second]).probabilities
+    assert claimed[1].calls == ["image", ((1, 1, 1), True), ((2, 2, 2), True)]
+    assert (found[1, 1, 1, 1], found[1, 2, 2, 2]) == (1, 1)
+    assert closed == ["first"]
+    with pytest.raises(SegmenterError, match="broken"):
+        segmenter.segment(case, [first, click(case, (0, 0, 0))])
+    assert len(claimed) == 3, "one more attempt, not two"

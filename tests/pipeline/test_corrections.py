@@ -17,12 +17,13 @@ from interactivepet.core.ensemble import CorrectedCase, EnsembleRule
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import FoldList
 from interactivepet.core.prediction import Prediction
-from interactivepet.dataset.arrays import read_array
+from interactivepet.dataset.arrays import read_array, write_array
 from interactivepet.dataset.interactions import read_clicks
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_case, read_mask
-from interactivepet.dataset.write import read_artefact
+from interactivepet.dataset.write import read_artefact, write_artefact
 from interactivepet.ensemble.session import Session
+from interactivepet.ensemble.states import CaseModel, State
 from interactivepet.evaluation.metrics import dice
 from interactivepet.pipeline import corrections
 from interactivepet.pipeline.corrections import CORRECTIONS
@@ -82,11 +83,9 @@ def test_clicks_begin_with_the_margin_points_and_folds_answer_for_cases_they_nev
         session = Session(models)
         session.set_image(case)
         margin = found.clicks[: found.n_clicks[1] - 1]
-        for click in margin:
-            session.add_click(click.position_mm, click.label, is_positive=click.is_positive)
+        session.add_clicks(margin)
         session.segment()
-        click = found.clicks[len(margin)]
-        session.add_click(click.position_mm, click.label, is_positive=click.is_positive)
+        session.add_clicks(found.clicks[len(margin) : len(margin) + 1])
         expected = session.fold_probabilities.probabilities[1:]
     stored = read_array(workspace.corrections / f"{name}.1.folds.b2nd", command="")
     assert stored == pytest.approx(expected, abs=1e-3)
@@ -106,6 +105,9 @@ def test_a_better_promptable_model_is_chosen_for_corrections_and_the_masks_follo
         assert dice(mask > 0, read_case(workspace.raw, entry).label > 0) > 0.99
     reports = run_cross_validation_reports(workspace, n_proc=1)
     assert set(reports) == {"none", "extreme", "corrected"}
+    assert [case.n_clicks for case in reports["corrected"].cases] == [
+        case.n_clicks + max(CORRECTIONS) for case in reports["extreme"].cases
+    ]
     page = (workspace.cross_validation("corrected") / "report.html").read_text()
     assert f"with margin points and {max(CORRECTIONS)} corrections of a simulated user" in page
 
@@ -141,3 +143,68 @@ def test_what_is_up_to_date_is_kept_and_what_is_lost_is_made_again(
     corrected.clear()
     choose(copied, promptable=Uptake())
     assert len(corrected) == 6, "another model answers"
+    choose(copied, promptable=Uptake(), with_corrections=False)
+    assert not workspace.cross_validation("corrected").exists(), "no rule says what these masks are"
+
+
+def test_arrays_of_another_run_never_pass_for_a_cases_own(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = open_tiny(copied)
+    expected = read_array(workspace.corrections / "TINY_000.1.folds.b2nd", command="")
+    written: list[str] = []
+
+    def stop(path: Path, array: np.ndarray) -> None:
+        written.append(path.name)
+        if ".5." in path.name:
+            raise KeyboardInterrupt
+        write_array(path, np.zeros_like(array))
+
+    workspace.ensemble.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(corrections, "write_array", stop)
+        with pytest.raises(KeyboardInterrupt):
+            choose(copied, promptable=Uptake())
+    name = written[0].partition(".")[0]
+    assert not (workspace.corrections / f"{name}.json").exists()
+    choose(copied)
+    assert (workspace.corrections / f"{name}.json").exists()
+    assert np.array_equal(read_array(workspace.corrections / "TINY_000.1.folds.b2nd", command=""), expected)
+    (workspace.corrections / f"{name}.10.folds.b2nd").unlink()
+    workspace.ensemble.unlink()
+    choose(copied)
+    assert (workspace.corrections / f"{name}.10.folds.b2nd").is_file()
+
+
+def test_folds_follow_click_by_click_even_without_a_share(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    real = CaseModel.advance
+
+    def note(model: CaseModel, state: State | None, clicks: Sequence[Click], **named: object) -> State:
+        seen.append(len(clicks))
+        return real(model, state, clicks, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(CaseModel, "advance", note)
+    rule = choose(copied, promptable=Uptake())
+    assert rule.choices["extreme"].fusion.nninteractive_weight == 1.0
+    first = read_corrected(copied, "TINY_000").n_clicks[1]
+    assert {first + n for n in range(10)} <= set(seen)
+
+
+def test_a_share_for_corrections_alone_opens_nninteractive_for_sessions_alone(
+    copied: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    workspace = open_tiny(copied)
+    rule = read_artefact(workspace.ensemble, EnsembleRule, command="")
+    chosen = rule.choices["corrected"]
+    fusion = chosen.fusion.model_copy(update={"nninteractive_weight": 0.3})
+    choices = {**rule.choices, "corrected": chosen.model_copy(update={"fusion": fusion})}
+    write_artefact(workspace.ensemble, rule.model_copy(update={"choices": choices}))
+    options = PredictionOptions(tta=False, device="cpu", promptable=cast(PromptableSource, Uptake()))
+    with open_models(workspace, options) as models:
+        assert models.promptable is None
+    with open_models(workspace, options, with_corrections=True) as models:
+        assert models.promptable is not None
+    caplog.clear()
+    with open_models(workspace, replace(options, promptable=None)):
+        assert "chosen with nnInteractive" not in caplog.text
+    with open_models(workspace, replace(options, promptable=None), with_corrections=True):
+        assert "chosen with nnInteractive" in caplog.text

@@ -18,10 +18,11 @@ from interactivepet.core.prediction import Prediction
 from interactivepet.core.promptable import FoldName, PromptableCard, PromptableExport
 from interactivepet.dataset.write import read_artefact, write_artefact
 from interactivepet.errors import MissingArtefactError, SegmenterError, StaleArtefactError
-from interactivepet.pipeline import corrections, postprocess
+from interactivepet.pipeline import corrections, postprocess, simulate
 from interactivepet.pipeline.models import PromptableSource
 from interactivepet.pipeline.postprocess import run_postprocessing
 from interactivepet.pipeline.promptable_folder import find_own_folds
+from interactivepet.pipeline.simulate import SimulationOptions, run_simulation
 from interactivepet.pipeline.workspace import Workspace
 from tests.tiny import TASK, make_options, open_tiny
 from tests.training.promptable.conftest import make_promptable_plan
@@ -142,7 +143,7 @@ def test_each_case_is_predicted_by_the_fold_that_never_saw_it(
     def open_fold(*_: object, fold: FoldName, own: object) -> Iterator[Unseen]:
         yield Unseen(fold)
 
-    for module in (postprocess, corrections):
+    for module in (postprocess, corrections, simulate):
         monkeypatch.setattr(module, "open_unseen", open_fold)
 
     def choose() -> str:
@@ -151,11 +152,18 @@ def test_each_case_is_predicted_by_the_fold_that_never_saw_it(
         assert {c.fusion.nninteractive_weight for c in rule.choices["extreme"].candidates} > {0.0}
         return rule.nninteractive
 
+    unseen = {fold.index: set(fold.validation) for fold in split.folds}
     assert choose() == "model (owner)"
-    assert seen == {fold.index: set(fold.validation) for fold in split.folds}
+    assert seen == unseen
     seen.clear()
     assert choose() == "model (owner)"
     assert seen == {}, "nothing has changed"
+    prediction = replace(options.prediction, promptable=PromptableSource(source))
+    asked = SimulationOptions("nninteractive", prediction, start="extreme", n_corrections=0)
+    found = run_simulation(workspace, options=asked, tracker=options.tracker, n_proc=1)
+    assert seen == unseen
+    assert "promptable model of the fold that never saw it" in found.provenance
+    seen.clear()
     fold = split.folds[1]
     again = make_card(fold.index, fold.training).model_copy(update={"weights_sha256": "e" * 64})
     write_artefact(workspace.promptable_fold(fold.index) / "card.json", again)
