@@ -204,7 +204,9 @@ class NnInteractiveSegmenter:
                 raise
             # a server forgets a session that nobody asked for some minutes
             _LOG.warning("%s: claiming another session", error)
-            self._reconnect()
+            with suppress(Exception):
+                self._close()
+            self._session, self._close = self._connect()
             self._ask(case, prompts)
         return Prediction(case.id, _to_probabilities(self._masks), case.geometry, self._labels)
 
@@ -222,13 +224,6 @@ class NnInteractiveSegmenter:
             # what the session holds is not known any more
             self._case = None
             raise
-
-    def _reconnect(self) -> None:
-        """Give up the session, which may be gone, and claim another."""
-        if self._connect is not None:
-            with suppress(Exception):
-                self._close()
-            self._session, self._close = self._connect()
 
     def _set_case(self, case: Case, image: npt.NDArray[np.float32]) -> None:
         """Forget the case before and take another; image (1, I, J, K)."""

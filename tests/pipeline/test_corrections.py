@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from interactivepet.core.case import Case
-from interactivepet.core.ensemble import CorrectedCase, EnsembleRule
+from interactivepet.core.ensemble import ChoiceMode, CorrectedCase, EnsembleRule
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import FoldList
 from interactivepet.core.prediction import Prediction
@@ -26,9 +26,11 @@ from interactivepet.ensemble.session import Session
 from interactivepet.ensemble.states import CaseModel, State
 from interactivepet.evaluation.metrics import dice
 from interactivepet.pipeline import corrections
+from interactivepet.pipeline.cases import read_records
 from interactivepet.pipeline.corrections import CORRECTIONS
 from interactivepet.pipeline.models import PredictionOptions, PromptableSource, open_models
 from interactivepet.pipeline.postprocess import run_postprocessing
+from interactivepet.pipeline.prepare import read_decisions
 from interactivepet.pipeline.stages import run_cross_validation_reports
 from tests.tiny import make_options, open_tiny
 
@@ -49,6 +51,21 @@ class Uptake:
         assert case.label is None, "nobody but the user knows the label"
         inside = (case.image[0] > 2.5) & bool(clicks)
         return Prediction(case.id, np.stack([~inside, inside]).astype(np.float32), case.geometry, (1,))
+
+
+class Blind(Uptake):
+    """Finds nothing, whatever is clicked on."""
+
+    def segment(self, case: Case, clicks: Sequence[Click]) -> Prediction:
+        probabilities = np.stack([np.ones(case.geometry.shape), np.zeros(case.geometry.shape)]).astype(np.float32)
+        return Prediction(case.id, probabilities, case.geometry, (1,))
+
+
+def set_weight(rule: EnsembleRule, mode: ChoiceMode, weight: float) -> EnsembleRule:
+    chosen = rule.choices[mode]
+    fusion = chosen.fusion.model_copy(update={"nninteractive_weight": weight})
+    choices = {**rule.choices, mode: chosen.model_copy(update={"fusion": fusion})}
+    return rule.model_copy(update={"choices": choices})
 
 
 def choose(root: Path, *, promptable: object = None, **options: bool) -> EnsembleRule:
@@ -105,9 +122,8 @@ def test_a_better_promptable_model_is_chosen_for_corrections_and_the_masks_follo
         assert dice(mask > 0, read_case(workspace.raw, entry).label > 0) > 0.99
     reports = run_cross_validation_reports(workspace, n_proc=1)
     assert set(reports) == {"none", "extreme", "corrected"}
-    assert [case.n_clicks for case in reports["corrected"].cases] == [
-        case.n_clicks + max(CORRECTIONS) for case in reports["extreme"].cases
-    ]
+    for case in reports["corrected"].cases:
+        assert case.n_clicks == read_corrected(copied, case.case).n_clicks[max(CORRECTIONS)]
     page = (workspace.cross_validation("corrected") / "report.html").read_text()
     assert f"with margin points and {max(CORRECTIONS)} corrections of a simulated user" in page
 
@@ -120,7 +136,7 @@ def test_what_is_up_to_date_is_kept_and_what_is_lost_is_made_again(
     run = corrections._correct
 
     def note(*args: object, **named: object) -> CorrectedCase:
-        corrected.append(args[2].id)  # type: ignore[attr-defined]
+        corrected.append(args[0].record.id)  # type: ignore[attr-defined]
         return run(*args, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(corrections, "_correct", note)
@@ -182,11 +198,17 @@ def test_folds_follow_click_by_click_even_without_a_share(copied: Path, monkeypa
         seen.append(len(clicks))
         return real(model, state, clicks, **named)  # type: ignore[arg-type]
 
+    workspace, run = open_tiny(copied), make_options(copied)
+    rule = set_weight(read_artefact(workspace.ensemble, EnsembleRule, command=""), "extreme", 1.0)
+    plans, split = read_decisions(workspace)
+    records = read_records(workspace, plans.plan(plans.default), cases=split.folds[0].validation)
     monkeypatch.setattr(CaseModel, "advance", note)
-    rule = choose(copied, promptable=Uptake())
-    assert rule.choices["extreme"].fusion.nninteractive_weight == 1.0
-    first = read_corrected(copied, "TINY_000").n_clicks[1]
-    assert {first + n for n in range(10)} <= set(seen)
+    options = replace(run.prediction, promptable=cast(PromptableSource, Blind()))
+    found = corrections.run_corrections(workspace, {0: list(records.values())}, rule=rule, options=options, own={})
+    for case in found.cases.values():
+        assert len(case.clicks) == case.n_clicks[10] == case.n_clicks[1] + 9
+    n_first = next(iter(found.cases.values())).n_clicks[1]
+    assert {n_first + n for n in range(10)} <= set(seen)
 
 
 def test_a_share_for_corrections_alone_opens_nninteractive_for_sessions_alone(
@@ -194,10 +216,7 @@ def test_a_share_for_corrections_alone_opens_nninteractive_for_sessions_alone(
 ) -> None:
     workspace = open_tiny(copied)
     rule = read_artefact(workspace.ensemble, EnsembleRule, command="")
-    chosen = rule.choices["corrected"]
-    fusion = chosen.fusion.model_copy(update={"nninteractive_weight": 0.3})
-    choices = {**rule.choices, "corrected": chosen.model_copy(update={"fusion": fusion})}
-    write_artefact(workspace.ensemble, rule.model_copy(update={"choices": choices}))
+    write_artefact(workspace.ensemble, set_weight(rule, "corrected", 0.3))
     options = PredictionOptions(tta=False, device="cpu", promptable=cast(PromptableSource, Uptake()))
     with open_models(workspace, options) as models:
         assert models.promptable is None
