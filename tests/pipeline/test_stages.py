@@ -98,11 +98,12 @@ def test_masks_lie_on_the_grid_of_their_image_to_the_last_bit(finished: Finished
 
 def test_reports_say_how_the_masks_came_about(finished: Finished) -> None:
     reports = finished[1]
-    assert set(reports) == {"none", "extreme", "test"}
+    assert set(reports) == {"none", "extreme", "corrected", "test"}
     assert "never saw it" in reports["extreme"].provenance
     assert "Held-out" in reports["test"].provenance
     assert {case.n_clicks for case in reports["none"].cases} == {0}
     assert {case.n_clicks for case in reports["extreme"].cases} == {6}
+    assert {case.n_clicks for case in reports["corrected"].cases} == {16}
 
 
 def test_the_chain_of_hashes_holds(finished: Finished) -> None:
@@ -218,8 +219,8 @@ def test_a_task_that_is_only_clicked_on_is_judged_with_clicks_alone(tmp_path: Pa
     run_generate_dataset_json(workspace, channels=["PET"], labels=["lesion"])
     planning = replace(options.planning, options=PlanOptions(interactive=True))
     reports = walk(tmp_path, replace(options, planning=planning))
-    assert set(reports) == {"extreme", "test"}
-    assert set(read_artefact(workspace.ensemble, EnsembleRule, command="").choices) == {"extreme"}
+    assert set(reports) == {"extreme", "corrected", "test"}
+    assert set(read_artefact(workspace.ensemble, EnsembleRule, command="").choices) == {"extreme", "corrected"}
     card = read_artefact(workspace.card(FULL, 0), CheckpointCard, command="")
     assert set(card.validation_dice) == {"extreme"}
     assert "without clicks" not in workspace.fold_summary(FULL, 0).read_text().partition("</p>")[0]

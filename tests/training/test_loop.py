@@ -62,7 +62,7 @@ class Constant(nn.Module):
 
 
 def test_the_plan_decides_on_the_optimiser(make_plan: MakePlan) -> None:
-    engine = make_small_engine(make_plan, learning_rate=0.02, momentum=0.8, weight_decay=1e-3)
+    engine = make_small_engine(make_plan, optimizer="sgd", learning_rate=0.02, momentum=0.8, weight_decay=1e-3)
     (group,) = engine.optimizer.param_groups
     assert (group["lr"], group["momentum"], group["weight_decay"], group["nesterov"]) == (0.02, 0.8, 1e-3, True)
     assert engine.precision is None
@@ -94,7 +94,7 @@ def test_an_epoch_draws_as_many_batches_as_it_was_told(make_plan: MakePlan) -> N
 
 
 def test_large_gradients_are_scaled_down(make_plan: MakePlan) -> None:
-    engine = make_small_engine(make_plan, learning_rate=1.0, momentum=0.001, weight_decay=0.0)
+    engine = make_small_engine(make_plan, optimizer="sgd", learning_rate=1.0, momentum=0.001, weight_decay=0.0)
     with torch.no_grad():
         for parameter in engine.network.parameters():
             parameter.mul_(100.0)
