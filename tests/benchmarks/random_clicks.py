@@ -69,7 +69,7 @@ def count_misses(mask: npt.NDArray[np.uint8], asked: Sequence[tuple[Voxel, bool,
     for (voxel, label), is_positive in newest.items():
         if is_positive and positive[voxel] != label:
             continue  # a newer click puts the voxel into another label
-        misses += (mask[voxel] == label) != is_positive
+        misses += bool(mask[voxel] == label) != is_positive
     return misses
 
 
