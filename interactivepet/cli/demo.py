@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     given = {name: value for name, value in vars(arguments).items() if name != "folder" and value is not None}
     workspace, reports = run_demo(arguments.folder.absolute(), DemoSize(**given), n_cores=count_processors())
-    for mode in ("none", "extreme"):
+    for mode in ("none", "extreme", "corrected"):
         print_report(reports[mode], workspace.results / "crossvalidation" / mode)
     print_report(reports["test"], workspace.predictions)
     return 0
