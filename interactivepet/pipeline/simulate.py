@@ -164,11 +164,12 @@ def _list_jobs(
     ]
     if not asked:
         raise CaseError(f"{workspace.task}: no labelled case is left to simulate; ask for other cases or folds")
-    jobs = []
-    for entry in asked:
-        fold = folds.get(entry.id) if folds else None
-        salt = _hash_options(manifest, options, fold=fold, own=own)
-        jobs.append(_make_job(workspace, entry, options, fold=fold, salt=salt))
+    fold_of = {entry.id: folds.get(entry.id) if folds else None for entry in asked}
+    # a stamp of the promptable model looks at all of its files: once a fold, not once a case
+    salts = {fold: _hash_options(manifest, options, fold=fold, own=own) for fold in set(fold_of.values())}
+    jobs = [
+        _make_job(workspace, entry, options, fold=fold_of[entry.id], salt=salts[fold_of[entry.id]]) for entry in asked
+    ]
     return sorted(jobs, key=lambda job: (job.fold is not None and job.fold, job.entry.id))
 
 
