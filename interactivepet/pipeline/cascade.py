@@ -23,15 +23,12 @@ from interactivepet.errors import ArtefactError
 from interactivepet.guidance.region import find_guided_box
 from interactivepet.pipeline.cases import read_records
 from interactivepet.pipeline.folds import CLICK_MODES, hash_cards, read_cards, read_out_of_fold
-from interactivepet.pipeline.lock import lock_folder
+from interactivepet.pipeline.lock import PATIENCE_S, lock_folder
 from interactivepet.pipeline.workspace import Workspace
 
 __all__ = ["read_coarse_masks", "run_coarse_masks"]
 
 logger = logging.getLogger(__name__)
-
-PATIENCE_S = 3600.0
-"""How long one process waits for another that makes the masks."""
 
 
 def run_coarse_masks(workspace: Workspace, plans: Plans, *, split: FoldList) -> CoarseMasks:

@@ -106,7 +106,9 @@ def run_corrections(
     cases: dict[str, CorrectedCase] = {}
     with tqdm(total=sum(map(len, records.values())), desc="corrections", unit="case", dynamic_ncols=True) as bar:
         for fold, members in records.items():
-            jobs = [_make_job(workspace, r, fold=fold, rule=rule, options=options, own=own) for r in members]
+            # a stamp of the promptable model looks at all of its files: once a fold, not once a case
+            salt = _hash_models(fold, rule=rule, options=options, own=own)
+            jobs = [_make_job(workspace, manifest, record, fold=fold, salt=salt) for record in members]
             found = {job.record.id: _read_finished(workspace, job, parts=parts) for job in jobs}
             cases |= {name: case for name, case in found.items() if case is not None}
             waiting = [job for job in jobs if found[job.record.id] is None]
@@ -186,20 +188,18 @@ def _read_finished(workspace: Workspace, job: _Job, *, parts: Sequence[str]) -> 
     return read_present(_card_path(workspace, job.record.id), CorrectedCase, made_from=job.stamp)
 
 
-def _make_job(
-    workspace: Workspace,
-    record: CaseRecord,
-    *,
-    fold: int,
-    rule: EnsembleRule,
-    options: PredictionOptions,
-    own: Mapping[int, PromptableCard],
-) -> _Job:
-    """Hash what the corrections of a case depend on."""
-    entry = read_manifest(workspace.raw).entry(record.id)
-    clicks = find_clicks_file(workspace.clicks_folder(), record.id)
-    files = [workspace.raw / name for name in (*entry.images, entry.label) if name is not None]
+def _hash_models(
+    fold: int, *, rule: EnsembleRule, options: PredictionOptions, own: Mapping[int, PromptableCard]
+) -> str:
+    """Give everything but a case's files that its corrections depend on."""
     promptable = stamp_unseen(options.promptable, fold=fold, own=own) if options.promptable else ""
     choice = rule.choices["extreme"]
-    parts = (rule.made_from, choice.fusion, choice.postprocessing, CORRECTIONS, options.tta, fold, promptable)
-    return _Job(record, fold, stamp_files([*files, *([clicks] if clicks else [])], salt=repr(parts)))
+    return repr((rule.made_from, choice.fusion, choice.postprocessing, CORRECTIONS, options.tta, fold, promptable))
+
+
+def _make_job(workspace: Workspace, manifest: DatasetManifest, record: CaseRecord, *, fold: int, salt: str) -> _Job:
+    """Hash what the corrections of a case depend on."""
+    entry = manifest.entry(record.id)
+    clicks = find_clicks_file(workspace.clicks_folder(), record.id)
+    files = [workspace.raw / name for name in (*entry.images, entry.label) if name is not None]
+    return _Job(record, fold, stamp_files([*files, *([clicks] if clicks else [])], salt=salt))

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from interactivepet.errors import TrainingError
 
-__all__ = ["lock_folder"]
+__all__ = ["PATIENCE_S", "lock_folder"]
+
+PATIENCE_S = 3600.0
+"""How long one process waits for another that makes what both of them need."""
 
 
 @contextmanager

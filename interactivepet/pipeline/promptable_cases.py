@@ -15,6 +15,7 @@ from interactivepet.dataset.read import read_case
 from interactivepet.dataset.write import read_artefact, write_artefact
 from interactivepet.errors import ArtefactError
 from interactivepet.pipeline.executor import map_cases
+from interactivepet.pipeline.lock import PATIENCE_S, lock_folder
 from interactivepet.pipeline.workspace import Workspace, stamp_files
 from interactivepet.training.promptable.cases import make_prompt_case, make_record
 
@@ -27,15 +28,21 @@ FORMAT = "prompt cases 1"
 
 
 def run_prompt_cases(workspace: Workspace, executor: Executor) -> dict[str, CaseRecord]:
-    """Prepare every training case that is not up to date, and give the records of all."""
+    """Prepare every training case that is not up to date, and give the records of all.
+
+    Raises:
+        TrainingError: another process has been at it for too long.
+    """
     entries = read_manifest(workspace.raw).training
-    records = map_cases(
-        executor,
-        partial(_prepare, workspace=workspace),
-        items=entries,
-        names=[entry.id for entry in entries],
-        description="cases",
-    )
+    # several folds may be started at once, and all of them need the cases
+    with lock_folder(workspace.prompt_cases, timeout_s=PATIENCE_S):
+        records = map_cases(
+            executor,
+            partial(_prepare, workspace=workspace),
+            items=entries,
+            names=[entry.id for entry in entries],
+            description="cases",
+        )
     return {record.id: record for record in records}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from interactivepet.core.tracking import TrackedRuns
 from interactivepet.dataset.write import read_artefact, write_artefact
 from interactivepet.errors import ArtefactError
+from interactivepet.pipeline.lock import PATIENCE_S, lock_folder
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.tracking.mlflow import MlflowTracker, default_artefact_folder, default_uri, prepare_store
 from interactivepet.tracking.tracker import Tracker
@@ -43,6 +44,12 @@ class TrackerSpec:
 
 def find_parent_run(workspace: Workspace, spec: TrackerSpec) -> str | None:
     """Give the run that all folds of a task are shown under; it is started when there is none yet."""
+    # folds that were started at once belong under one run
+    with lock_folder(workspace.results, timeout_s=PATIENCE_S):
+        return _find_or_start(workspace, spec)
+
+
+def _find_or_start(workspace: Workspace, spec: TrackerSpec) -> str | None:
     try:
         runs = read_artefact(workspace.runs, TrackedRuns, command="interactivepet_train")
     except ArtefactError:
