@@ -26,7 +26,7 @@ from interactivepet.errors import FusionError
 from interactivepet.evaluation.metrics import mean_case_dice
 from interactivepet.postprocessing.choose import choose_simplest, make_candidates
 
-__all__ = ["THRESHOLDS", "WEIGHTS", "Moment", "OutOfFoldCase", "choose_rule", "list_pools"]
+__all__ = ["THRESHOLDS", "WEIGHTS", "Moment", "OutOfFoldCase", "choose_rule", "list_pools", "make_masks"]
 
 WEIGHTS = (0.0, 1.0, 0.2, 0.1, 0.3, 0.4)
 """Shares of the promptable model, from simple (one kind of model) to complicated. Its probabilities are 0 or 1, so that
@@ -170,12 +170,15 @@ def _score_case(case: OutOfFoldCase, rules: Sequence[Rules], labels: Sequence[in
     """Give the mean Dice over the labels, and over the case's moments, of each rule on one case."""
     label = case.load_label()
     find_dice = partial(mean_case_dice, reference=label, labels=labels)
-    scores = [[find_dice(mask) for mask in _make_masks(moment, rules)] for moment in case.moments]
+    scores = [[find_dice(mask) for mask in make_masks(moment, rules)] for moment in case.moments]
     return [float(score) for score in np.mean(scores, axis=0)]
 
 
-def _make_masks(moment: Moment, rules: Sequence[Rules]) -> Iterator[npt.NDArray[np.uint8]]:
-    """Give the mask of each rule; candidates of one stage differ in one thing only, so one fusion is kept at a time."""
+def make_masks(moment: Moment, rules: Sequence[Rules]) -> Iterator[npt.NDArray[np.uint8]]:
+    """Give the mask (I, J, K) of each rule, made from a moment's predictions and clicks.
+
+    Rules that share configurations, or all of the fusion, should stand together: one of each is kept at a time.
+    """
     needs_promptable = any(fusion.nninteractive_weight > 0 for fusion, _ in rules)
     promptable = moment.load_promptable() if needs_promptable and moment.load_promptable is not None else None
     folds: dict[Pool, Prediction] = {}

@@ -25,9 +25,8 @@ from interactivepet.dataset.interactions import find_clicks_file, write_clicks
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_case
 from interactivepet.dataset.write import read_present, write_artefact, write_mask
-from interactivepet.ensemble.choose import Moment, OutOfFoldCase, choose_rule, list_pools
-from interactivepet.ensemble.fuse import average, blend
-from interactivepet.ensemble.obey import make_mask
+from interactivepet.ensemble.choose import Moment, OutOfFoldCase, choose_rule, list_pools, make_masks
+from interactivepet.ensemble.fuse import average
 from interactivepet.errors import ArtefactError
 from interactivepet.inference.segmenter import Segmenter
 from interactivepet.networks.precision import choose_device
@@ -270,11 +269,7 @@ class _Cases:
             judged: ChoiceMode = "extreme" if mode == "corrected" and not record.clicks else mode
             choice = choices[mode if record.clicks else "none"]
             moment = self._list_moments(record, judged)[-1]
-            prediction = moment.load_folds(choice.fusion.configurations)
-            weight = choice.fusion.nninteractive_weight
-            if weight > 0 and moment.load_promptable is not None:
-                prediction = blend(prediction, moment.load_promptable(), weight=weight)
-            mask, _ = make_mask(prediction, moment.clicks, fusion=choice.fusion, postprocessing=choice.postprocessing)
+            (mask,) = make_masks(moment, [(choice.fusion, choice.postprocessing)])
             like = self._workspace.raw / self._manifest.entry(record.id).images[0]
             path = self._workspace.cross_validation(mode) / f"{record.id}.nii.gz"
             write_mask(path, mask, geometry=record.original.geometry(), like=like)
