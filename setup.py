@@ -70,7 +70,6 @@ SCALE = ["dask>=2024.8", "distributed>=2024.8", "dask-jobqueue>=0.9"]
 
 EXTRAS = {
     "dicom": DICOM,
-    "service": ["fastapi>=0.110", "uvicorn>=0.27", "pydantic-settings>=2.3"],
     "scale": SCALE,
     "monai": MONAI,
     "dev": [

@@ -18,12 +18,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "folder", type=Path, nargs="?", default=Path("demo"), help="where everything goes (default: demo)"
     )
-    parser.add_argument("-e", "--epochs", type=positive, help="of each fold")
-    parser.add_argument("--iterations", type=positive, help="an epoch")
-    parser.add_argument("--n-training", type=positive, help="digital patients to train on")
-    parser.add_argument("--n-test", type=positive, help="digital patients to test on")
-    parser.add_argument("--n-model", type=positive, help="further digital patients, for the small nnInteractive model")
-    parser.add_argument("--model-iterations", type=positive, help="of the small nnInteractive model")
+    parser.add_argument("-e", "--epochs", type=positive, help="of each fold (default: 8)")
+    parser.add_argument("--iterations", type=positive, help="an epoch (default: 40)")
+    parser.add_argument("--n-training", type=positive, help="digital patients to train on (default: 15)")
+    parser.add_argument("--n-test", type=positive, help="digital patients to test on (default: 5)")
+    parser.add_argument(
+        "--n-model", type=positive, help="further digital patients, for the small nnInteractive model (default: 10)"
+    )
+    parser.add_argument("--model-iterations", type=positive, help="of the small nnInteractive model (default: 400)")
     arguments = parser.parse_args(argv)
 
     from interactivepet.pipeline.demo import DemoSize, run_demo

@@ -31,6 +31,7 @@ __all__ = ["main", "print_simulation"]
 
 SYSTEMS = ("ours", "nninteractive", "ensemble")
 USERS = ("perfect", "noisy", "hurried", "centreline", "random", "boundary")
+N_CORRECTIONS = 10
 
 
 @report_errors
@@ -68,7 +69,13 @@ def _add_simulation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--user", default="perfect", choices=USERS, help="who corrects (default: perfect)")
     parser.add_argument("--fixed", type=Path, metavar="FOLDER", help="clicks placed beforehand, in place of a user")
     parser.add_argument("--start", default="none", choices=("none", "extreme"), help="clicks before the first mask")
-    parser.add_argument("--clicks", type=not_negative, default=10, metavar="N", help="corrections (default: 10)")
+    parser.add_argument(
+        "--clicks",
+        type=not_negative,
+        default=N_CORRECTIONS,
+        metavar="N",
+        help=f"corrections (default: {N_CORRECTIONS})",
+    )
     parser.add_argument("--cases", nargs="+", default=[], metavar="CASE", help="only these (default: all)")
     parser.add_argument(
         "--folds", type=int, nargs="+", default=[], help="folds whose unseen cases take part; with --test, which answer"
@@ -79,7 +86,7 @@ def _add_simulation(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fast", action="store_true", help="our own networks: fewer folds, no mirrored inputs")
     parser.add_argument(
-        "--name", type=_folder_name, help="folder of the results (default: made of segmenter, user and start)"
+        "--name", type=_folder_name, help="folder of the results (default: made of segmenter, user, start and options)"
     )
     parser.add_argument("-s", "--seed", type=not_negative, default=0, help="of the user")
     parser.add_argument(
@@ -110,7 +117,6 @@ def _make_options(arguments: argparse.Namespace, settings: Settings) -> Simulati
         check_command(arguments.segmenter)
     user: UserName = "fixed" if arguments.fixed is not None else arguments.user
     system: SystemKind = arguments.segmenter if is_known else "command"
-    part = ("-fast" if arguments.fast else "") + ("-test" if arguments.test else "")
     threads = settings.n_threads or max(1, count_processors() // arguments.n_proc)
     return SimulationOptions(
         kind=system,
@@ -130,8 +136,21 @@ def _make_options(arguments: argparse.Namespace, settings: Settings) -> Simulati
         is_test=arguments.test,
         cases=tuple(arguments.cases),
         fast=arguments.fast,
-        name=arguments.name or f"{system}-{user}-{arguments.start}{part}",
+        name=arguments.name or _make_name(arguments, system=system, user=user),
     )
+
+
+def _make_name(arguments: argparse.Namespace, *, system: SystemKind, user: UserName) -> str:
+    """Name the folder of results, so that runs with other options have another one."""
+    parts = [
+        f"{system}-{user}-{arguments.start}",
+        "" if arguments.clicks == N_CORRECTIONS else f"{arguments.clicks}clicks",
+        f"seed{arguments.seed}" if arguments.seed else "",
+        "" if arguments.tta else "no-tta",
+        "fast" if arguments.fast else "",
+        "test" if arguments.test else "",
+    ]
+    return "-".join(part for part in parts if part)
 
 
 def print_simulation(simulation: Simulation) -> None:

@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command until it is stopped."""
     parser = make_parser("ui", "Open the MLflow UI on the store of interactivepet_results.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    parser.add_argument("--port", type=int, default=5000)
+    parser.add_argument("--port", type=int, default=5000, help="default: 5000")
     arguments = parser.parse_args(argv)
 
     from interactivepet.settings import load_settings

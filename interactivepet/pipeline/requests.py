@@ -106,9 +106,11 @@ def make_folder_request(
 ) -> PredictionRequest:
     """Ask for the images of any folder, named as the task's own are, or for the PET series of a tree of DICOM files.
 
+    DICOM becomes the SUV that the task's training cases were imported in.
+
     Raises:
         ManifestError: the folders cannot be used so.
-        CaseError: there is neither an image nor a PET series.
+        CaseError: there is neither an image nor a PET series, or the task's cases are in different SUV.
     """
     manifest = read_manifest(workspace.raw)
     if out.resolve() == images.resolve():
@@ -116,7 +118,9 @@ def make_folder_request(
     if clicks_folder is not None and not clicks_folder.is_dir():
         raise ManifestError(f"{clicks_folder} is not there; name the folder of the click files, or leave -in out")
     if images.is_dir() and not list_files(images, "."):
-        return _make_dicom_request(images, manifest.channels, clicks_folder=clicks_folder, out=out, ending=file_ending)
+        return _make_dicom_request(
+            images, manifest, raw=workspace.raw, clicks_folder=clicks_folder, out=out, ending=file_ending
+        )
     entries = scan_folder(images, n_channels=len(manifest.channels), by_channel=_is_by_channel(manifest))
     return PredictionRequest(
         entries, images, clicks_folder, out, file_ending, is_projected=manifest.file_ending != PICTURE_ENDING
@@ -130,10 +134,11 @@ def _is_by_channel(manifest: DatasetManifest) -> bool:
 
 
 def _make_dicom_request(
-    folder: Path, channels: Sequence[str], *, clicks_folder: Path | None, out: Path, ending: str
+    folder: Path, manifest: DatasetManifest, *, raw: Path, clicks_folder: Path | None, out: Path, ending: str
 ) -> PredictionRequest:
-    from interactivepet.dataset.dicom.images import find_dicom_images
+    from interactivepet.dataset.dicom.images import find_dicom_images, find_suv_variant
 
-    series = {job.id: job for job in find_dicom_images(folder, channels=channels)}
+    variant = find_suv_variant(raw, manifest.training)
+    series = {job.id: job for job in find_dicom_images(folder, channels=manifest.channels, variant=variant)}
     entries = tuple(CaseEntry(id=name, images=()) for name in series)
     return PredictionRequest(entries, folder, clicks_folder, out, ending, series=series)

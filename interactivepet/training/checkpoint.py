@@ -107,7 +107,7 @@ def load_state(path: Path, *, made_from: str) -> TrainingState:
     if found != made_from:
         raise StaleArtefactError(
             f"{path} was trained with plan and cases {found}, which are now {made_from}; restore "
-            "plan, images, labels and clicks, or start the fold anew with interactivepet_train --no-continue"
+            "plan, images, labels and clicks, or start anew with the same command and --no-continue"
         )
     epochs = tuple(EpochRecord.model_validate(epoch) for epoch in json.loads(content["epochs"]))
     return TrainingState(
@@ -140,7 +140,7 @@ def load_weights(path: Path, *, sha256: str) -> dict[str, Tensor]:
         TrainingError: the file is missing, damaged or not the one that the card describes.
     """
     if not path.is_file():
-        raise TrainingError(f"{path} is not there; run interactivepet_train again")
+        raise TrainingError(f"{path} is not there; train it again with --no-continue")
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != sha256:
         raise TrainingError(
@@ -170,7 +170,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
         raise TrainingError(
-            f"{path} is damaged ({error}); start the fold anew with interactivepet_train --no-continue"
+            f"{path} is damaged ({error}); start anew with the same command and --no-continue"
         ) from error
     return content
 

@@ -9,9 +9,10 @@ import pytest
 
 from interactivepet.core.dataset import CaseEntry, DatasetManifest
 from interactivepet.core.geometry import Geometry
+from interactivepet.core.suv import DicomSource, SuvRecord, SuvRule
 from interactivepet.dataset.dicom.images import read_dicom_case
 from interactivepet.dataset.manifest import write_manifest
-from interactivepet.dataset.write import write_image
+from interactivepet.dataset.write import write_artefact, write_image
 from interactivepet.errors import CaseError, ManifestError
 from interactivepet.pipeline.requests import make_folder_request
 from interactivepet.pipeline.workspace import Workspace
@@ -41,6 +42,38 @@ def test_a_tree_of_dicom_files_is_read_in_suv(workspace: Workspace, tmp_path: Pa
     assert np.array_equal(case.image, same.image)
     assert case.geometry.matches(same.geometry)
     assert sorted(request.list_files(entry)) == sorted(series.iterdir())
+
+
+def note_variant(workspace: Workspace, **variants: str) -> None:
+    """Write training cases, each with the note of its import."""
+    rule = SuvRule(variant="bw", units="BQML", rule="activity", factor=1.0)
+    source = DicomSource(
+        folder="/", n_files=1, series_uid="1", study_uid="2", frame_of_reference_uid="3", modality="PT"
+    )
+    for case, variant in variants.items():
+        record = SuvRecord(pet=source, suv=rule.model_copy(update={"variant": variant}))
+        write_artefact(workspace.raw / "imagesTr" / f"{case}.suv.json", record)
+    entries = tuple(CaseEntry(id=case, images=(f"imagesTr/{case}_0000.nii.gz",)) for case in ("A", "B", "C"))
+    manifest = DatasetManifest(
+        task="T", channels=("PET",), labels={"lesion": 1}, file_ending=".nii.gz", training=entries
+    )
+    write_manifest(workspace.raw, manifest)
+
+
+def test_dicom_becomes_the_suv_that_the_model_was_trained_on(workspace: Workspace, tmp_path: Path) -> None:
+    write_series(tmp_path / "export")
+    note_variant(workspace, A="lbm", B="lbm")
+    request = make_folder_request(workspace, tmp_path / "export", clicks_folder=None, out=tmp_path / "out")
+    lean = request.read(request.entries[0], channels=("PET",)).image
+    assert np.array_equal(lean, read_dicom_case(tmp_path / "export", variant="lbm").image)
+    assert not np.allclose(lean, read_dicom_case(tmp_path / "export", variant="bw").image)
+
+
+def test_a_task_of_two_kinds_of_suv_leaves_open_which_one_is_meant(workspace: Workspace, tmp_path: Path) -> None:
+    write_series(tmp_path / "export")
+    note_variant(workspace, A="lbm", C="bw")
+    with pytest.raises(CaseError, match="--suv bw and --suv lbm"):
+        make_folder_request(workspace, tmp_path / "export", clicks_folder=None, out=tmp_path / "out")
 
 
 def test_an_image_that_no_network_can_use_is_refused_by_name(workspace: Workspace, tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def test_weights_that_the_card_does_not_describe_are_refused(tmp_path: Path) -> 
     with pytest.raises(TrainingError, match=rf"its card says {sha256[:16]}"):
         load_weights(path, sha256=sha256)
     path.unlink()
-    with pytest.raises(TrainingError, match="is not there; run interactivepet_train"):
+    with pytest.raises(TrainingError, match="is not there; train it again"):
         load_weights(path, sha256=sha256)
 
 

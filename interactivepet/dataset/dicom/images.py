@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from interactivepet.core.case import Case
-from interactivepet.core.suv import SuvVariant
+from interactivepet.core.dataset import CaseEntry
+from interactivepet.core.suv import SuvRecord, SuvVariant
 from interactivepet.dataset.checks import is_pet
-from interactivepet.dataset.dicom.case import DicomJob
+from interactivepet.dataset.dicom.case import SUV_JSON, DicomJob
 from interactivepet.dataset.dicom.source import DicomOptions, find_dicom_source
+from interactivepet.dataset.write import read_artefact
 from interactivepet.errors import CaseError
 
-__all__ = ["find_dicom_images", "read_dicom_case", "read_dicom_image"]
+__all__ = ["find_dicom_images", "find_suv_variant", "read_dicom_case", "read_dicom_image"]
 
 
 def find_dicom_images(folder: Path, *, channels: Sequence[str], variant: SuvVariant = "bw") -> tuple[DicomJob, ...]:
@@ -37,6 +39,31 @@ def find_dicom_images(folder: Path, *, channels: Sequence[str], variant: SuvVari
         folder, options=DicomOptions(variant=variant, with_ct=len(channels) > 1, read_masks=False)
     )
     return tuple(job for job in source.test if isinstance(job, DicomJob))
+
+
+def find_suv_variant(raw: Path, cases: Sequence[CaseEntry]) -> SuvVariant:
+    """Find the SUV that a task's cases were imported in, which images to predict must be in as well.
+
+    Args:
+        raw: folder of the task.
+        cases: its training cases.
+
+    Returns:
+        What the `suv.json` beside the images says; by body weight where there is none.
+
+    Raises:
+        ArtefactError: one of these files is damaged.
+        CaseError: they do not say the same.
+    """
+    paths = [raw / Path(image).with_name(f"{case.id}.{SUV_JSON}") for case in cases for image in case.images[:1]]
+    records = [read_artefact(path, SuvRecord, command="interactivepet_import") for path in paths if path.is_file()]
+    variants = sorted({record.suv.variant for record in records})
+    if len(variants) > 1:
+        raise CaseError(
+            f"{raw}: cases were imported with --suv {' and --suv '.join(variants)}, so which SUV the model expects is "
+            "unknown; import all of them again with one"
+        )
+    return variants[0] if variants else "bw"
 
 
 def read_dicom_image(job: DicomJob, *, channels: Sequence[str]) -> Case:
