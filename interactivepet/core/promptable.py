@@ -98,6 +98,8 @@ class PromptableCard(Artefact):
     """Text under which the weights may be used; its first line is shown wherever the model is."""
     pretrained: str
     """Name of the model folder that training started from; empty for random weights."""
+    seen: tuple[str, ...] = ()
+    """Cases that the weights had seen before training started, as far as the model folder tells."""
     device: str
     """Where it was trained: `cpu`, or the name of the graphics card."""
     run_id: str | None = None

@@ -15,8 +15,9 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from interactivepet.core.components import find_components
 from interactivepet.core.ensemble import CandidateScore, Choice, FusionRule, PostprocessingRule
-from interactivepet.core.geometry import CONNECTIVITY, Geometry
+from interactivepet.core.geometry import Geometry
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Configuration
 from interactivepet.core.prediction import Prediction
@@ -189,7 +190,7 @@ def make_masks(moment: Moment, rules: Sequence[Rules]) -> Iterator[npt.NDArray[n
         if fusion not in fused:
             mixed = folds[fusion.configurations]
             weight = fusion.nninteractive_weight
-            fused = {fusion: mixed if promptable is None else blend(mixed, promptable, weight=weight)}
+            fused = {fusion: mixed if promptable is None else blend(mixed, promptable, moment.clicks, weight=weight)}
         yield make_mask(fused[fusion], moment.clicks, fusion=fusion, postprocessing=rule)[0]
 
 
@@ -247,9 +248,7 @@ def _find_groups(cases: Sequence[OutOfFoldCase]) -> npt.NDArray[np.int64]:
 
 def _measure_objects(case: OutOfFoldCase) -> list[float]:
     """Give the volumes in ml of the reference's objects: connected components, label by label."""
-    import cc3d
-
-    components = cc3d.connected_components(case.load_label(), connectivity=CONNECTIVITY)
+    components, _ = find_components(case.load_label())
     n_voxels = np.bincount(components.ravel())[1:]
     return [float(n) * case.geometry.voxel_volume_ml for n in n_voxels]
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from interactivepet.core.interaction import Click
 from interactivepet.core.prediction import Prediction, Segmentation
 from interactivepet.errors import FusionError
 
-__all__ = ["average", "blend", "to_segmentation"]
+__all__ = ["average", "blend", "find_silent", "to_segmentation"]
 
 
 def average(predictions: Iterable[Prediction]) -> Prediction:
@@ -37,12 +38,22 @@ def average(predictions: Iterable[Prediction]) -> Prediction:
     return Prediction(first.case_id, total, first.geometry, first.labels)
 
 
-def blend(folds: Prediction, promptable: Prediction, *, weight: float) -> Prediction:
+def find_silent(labels: Sequence[int], clicks: Sequence[Click]) -> tuple[int, ...]:
+    """Give the labels of which a promptable model says nothing, as no click shows where they are."""
+    shown = {click.label for click in clicks if click.is_positive}
+    return tuple(label for label in labels if label not in shown)
+
+
+def blend(folds: Prediction, promptable: Prediction, clicks: Sequence[Click], *, weight: float) -> Prediction:
     """Mix the folds' probabilities with those of a promptable model.
+
+    A promptable model does not look for labels without a positive click: it gives them 0 everywhere, which is no
+    answer. What it calls background is shared out among background and these labels as the folds do.
 
     Args:
         folds: the averaged fold networks.
         promptable: the promptable model on the same case, grid and labels.
+        clicks: that both were given.
         weight: share of `promptable` in [0, 1]; 0 gives `folds`, 1 gives `promptable`.
 
     Returns:
@@ -54,8 +65,14 @@ def blend(folds: Prediction, promptable: Prediction, *, weight: float) -> Predic
     _check_same(folds, promptable)
     if not 0.0 <= weight <= 1.0:
         raise FusionError(f"{folds.case_id}: blending weight {weight}; expected a share between 0 and 1")
+    shown = promptable.probabilities
+    if silent := [1 + folds.labels.index(label) for label in find_silent(folds.labels, clicks)]:
+        rest, kept = promptable.probabilities[0], folds.probabilities[silent]
+        shown = shown.copy()
+        shown[silent] = kept * rest
+        shown[0] = rest * (1 - kept.sum(axis=0))
     share = np.float32(weight)
-    mixed = folds.probabilities * (1 - share) + promptable.probabilities * share
+    mixed = folds.probabilities * (1 - share) + shown * share
     return Prediction(folds.case_id, mixed, folds.geometry, folds.labels)
 
 

@@ -366,8 +366,7 @@ def _to_voxel(case: Case, click: Click, number: int) -> Voxel:
             f"{case.id}: click {number} at {where} mm lies outside of the image of {case.geometry.shape} "
             "voxels; correct the click file or its coordinate system"
         )
-    i, j, k = (int(v) for v in np.rint(case.geometry.to_voxel(click.position_mm)))
-    return (i, j, k)
+    return case.geometry.find_voxel(click.position_mm)
 
 
 def _single_channel(case: Case, channel: int) -> npt.NDArray[np.float32]:
@@ -391,6 +390,8 @@ def _single_channel(case: Case, channel: int) -> npt.NDArray[np.float32]:
 
 def _to_probabilities(masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
     """Turn masks (L, I, J, K) into probabilities (1 + L, I, J, K) summing to 1; overlaps are shared evenly."""
-    n_masks = masks.sum(axis=0)
-    shares = masks / np.maximum(n_masks, 1)
-    return np.concatenate([(n_masks == 0)[None], shares]).astype(np.float32)
+    n_masks = masks.sum(axis=0, dtype=np.uint8)
+    result = np.empty((1 + len(masks), *n_masks.shape), np.float32)
+    result[0] = n_masks == 0
+    np.divide(masks, np.maximum(n_masks, 1), out=result[1:], dtype=np.float32)
+    return result

@@ -101,19 +101,25 @@ def obey(
         outside of the image or have a label that was not predicted.
     """
     demands, unmet = _collect(clicks, geometry, labels=prediction.labels)
-    result = mask.copy()
+    places = np.reshape(list(demands), (-1, 3))
+    result, emptied = mask.copy(), np.zeros(mask.shape, np.bool_)
     for index, click in enumerate(clicks):
         voxel = geometry.find_voxel(click.position_mm)
         if index in unmet or bool(result[voxel] == click.label) == click.is_positive:
             continue
         box = _find_reach(voxel, geometry)
-        near = {v: d for v, d in demands.items() if d.blocks(click.label, is_positive=click.is_positive)}
+        near = _find_held(demands, places, box, click)
         local = Prediction(prediction.case_id, _cut(prediction, box), geometry.cropped(box), prediction.labels)
         margin = _measure_margin(local, click.label, threshold=threshold)
         changed = _find_change(margin, click, local.geometry, start=_shift(voxel, box))
-        changed &= _find_open(near, box, result[box.slices], click=click)
+        changed &= _find_open(near, box.shape, result[box.slices], click=click)
+        if click.is_positive:
+            # what a click has emptied does not come back with another one beside it
+            changed &= ~emptied[box.slices]
+            changed[_shift(voxel, box)] = True
         changed = keep_clicked(changed, np.asarray([_shift(voxel, box)]))
         result[box.slices][changed] = click.label if click.is_positive else 0
+        emptied[box.slices][changed] = not click.is_positive
     return result, tuple(click for index, click in enumerate(clicks) if index in unmet)
 
 
@@ -165,14 +171,19 @@ def _find_change(
     return changed
 
 
-def _find_open(demands: _Demands, box: BoundingBox, mask: LabelMap, *, click: Click) -> npt.NDArray[np.bool_]:
+def _find_held(demands: _Demands, places: npt.NDArray[np.intp], box: BoundingBox, click: Click) -> list[Shape]:
+    """List the voxels, counted from the box, that other clicks hold against this one; `places` (N, 3) has them all."""
+    inside = ((places >= box.start) & (places < box.stop)).all(axis=1)
+    voxels = [(i, j, k) for i, j, k in places[inside].tolist()]
+    return [_shift(v, box) for v in voxels if demands[v].blocks(click.label, is_positive=click.is_positive)]
+
+
+def _find_open(held: Iterable[Shape], shape: Shape, mask: LabelMap, *, click: Click) -> npt.NDArray[np.bool_]:
     """Find the voxels of a box that the click may change: no other click holds them; a negative one empties its label.
 
     The whole of the label counts for a positive click, so that it grows out of what is there.
     """
-    is_open = np.ones(box.shape, np.bool_) if click.is_positive else mask == click.label
-    for voxel in demands:
-        place = _shift(voxel, box)
-        if all(0 <= n < edge for n, edge in zip(place, box.shape, strict=True)):
-            is_open[place] = False
+    is_open = np.ones(shape, np.bool_) if click.is_positive else mask == click.label
+    for voxel in held:
+        is_open[voxel] = False
     return is_open

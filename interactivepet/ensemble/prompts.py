@@ -49,9 +49,12 @@ def make_box_clicks(
         is_positive: whether the box holds the label, or shows what is not the label.
 
     Returns:
-        Six clicks, or four, two; one for a box within one voxel.
+        Six clicks, or four, two; one for a box within one voxel. What of the box lies outside of the image is left out.
+
+    Raises:
+        InteractionError: all of it does.
     """
-    corners = geometry.to_voxel((start_mm, stop_mm))
+    corners = _clip_box(geometry.to_voxel((start_mm, stop_mm)), geometry)
     centre = corners.mean(axis=0)
     inward = make_inward_mm(geometry.spacing_mm, shape=geometry.shape)
     points = []
@@ -70,10 +73,12 @@ def make_scribble_clicks(points_mm: Sequence[Position], *, label: int, is_positi
     """Thin the points (N, 3) of a stroke, in RAS+ mm, to clicks that keep `SCRIBBLE_STEP_MM` from each other.
 
     Raises:
-        InteractionError: there is no point.
+        InteractionError: there is no point, or one is not finite.
     """
     if not len(points_mm):
         raise InteractionError("a scribble without points; expected at least one")
+    if not np.isfinite(points_mm).all():
+        raise InteractionError("a scribble with a point that is not finite; expected numbers in mm")
     kept: list[npt.NDArray[np.float64]] = []
     for point in np.asarray(points_mm, np.float64):
         if all(np.linalg.norm(point - other) >= SCRIBBLE_STEP_MM for other in kept):
@@ -98,6 +103,19 @@ def check_clicks(clicks: Sequence[Click], *, case_id: str, geometry: Geometry, l
             raise InteractionError(
                 f"{case_id}: click at {where} mm has label {click.label}, expected one of {tuple(labels)}"
             )
+
+
+def _clip_box(corners: npt.NDArray[np.float64], geometry: Geometry) -> npt.NDArray[np.float64]:
+    """Move corners (2, 3), in voxels, of a box that overhangs the image to the centres of its outermost voxels."""
+    last = np.asarray(geometry.shape) - 1.0
+    outside = (corners.max(axis=0) < -0.5) | (corners.min(axis=0) > last + 0.5)
+    if not np.isfinite(corners).all() or outside.any():
+        raise InteractionError(
+            f"a box that lies outside of the image of {geometry.shape} voxels; check that it was drawn on this image, "
+            "and the coordinate system of its corners (RAS, LPS or voxels)"
+        )
+    inside = (corners >= -0.5) & (corners <= last + 0.5)
+    return np.where(inside, corners, np.clip(corners, 0.0, last))
 
 
 def _make_clicks(points_mm: npt.NDArray[np.float64], *, label: int, is_positive: bool) -> tuple[Click, ...]:

@@ -14,7 +14,7 @@ from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Configuration
 from interactivepet.core.prediction import Prediction, Segmentation
 from interactivepet.ensemble.folds import FoldEnsemble
-from interactivepet.ensemble.fuse import blend
+from interactivepet.ensemble.fuse import blend, find_silent
 from interactivepet.ensemble.obey import make_mask
 from interactivepet.ensemble.prompts import Position, check_clicks, make_box_clicks, make_scribble_clicks
 from interactivepet.ensemble.states import CaseModel, State
@@ -133,7 +133,9 @@ class Session:
         if promptable is None or not self.clicks or weight == 0:
             return self.fold_probabilities
         shown = promptable.segment(case, self.clicks)
-        return shown if weight >= 1 else blend(self.fold_probabilities, shown, weight=weight)
+        if weight >= 1 and not find_silent(self.labels, self.clicks):
+            return shown
+        return blend(self.fold_probabilities, shown, self.clicks, weight=weight)
 
     @property
     def fold_probabilities(self) -> Prediction:
@@ -171,9 +173,10 @@ class Session:
         self._add((Click(position_mm=position_mm, label=label, is_positive=is_positive),))
 
     def add_clicks(self, clicks: Sequence[Click]) -> None:
-        """Add clicks one by one, each of which can be undone; raises as `add_click` does."""
-        for click in clicks:
-            self._add((click,))
+        """Add clicks one by one, each of which can be undone; raises as `add_click` does, and then adds none."""
+        case, follows_mask = self.case, self._follows_mask
+        check_clicks(clicks, case_id=case.id, geometry=case.geometry, labels=self.labels)
+        self._append([(click,) for click in clicks], is_correction=follows_mask)
 
     def add_box(
         self, start_mm: Position, stop_mm: Position, *, label: int = 1, is_positive: bool = True
@@ -242,6 +245,7 @@ class Session:
                 crops to clicks.
         """
         if case is not None:
+            check_clicks(clicks, case_id=case.id, geometry=case.geometry, labels=self.labels)
             self.set_image(case)
             if clicks:
                 self._add(tuple(clicks))
@@ -287,11 +291,19 @@ class Session:
     def _add(self, clicks: tuple[Click, ...]) -> tuple[Click, ...]:
         case = self.case
         check_clicks(clicks, case_id=case.id, geometry=case.geometry, labels=self.labels)
-        key = self._key
-        follows_mask = any(key[:n] in self._answered for n in range(1, len(key) + 1))
-        self._actions.append(_Action(next(self._numbers), clicks, follows_mask))
-        self._undone.clear()
+        self._append([clicks], is_correction=self._follows_mask)
         return clicks
+
+    @property
+    def _follows_mask(self) -> bool:
+        """Whether what is added now corrects a mask that was made with clicks."""
+        key = self._key
+        return any(key[:n] in self._answered for n in range(1, len(key) + 1))
+
+    def _append(self, added: Sequence[tuple[Click, ...]], *, is_correction: bool) -> None:
+        self._actions.extend(_Action(next(self._numbers), clicks, is_correction) for clicks in added)
+        if added:
+            self._undone.clear()
 
     def _advance(self) -> State:
         """Give the state of the present clicks, from the nearest one before it."""

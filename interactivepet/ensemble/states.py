@@ -66,8 +66,8 @@ class CaseModel:
         n_new = len(clicks) - (0 if state is None else state.n_clicks)
         views: dict[Configuration, View] = {}
         for name in add_first_steps(fusion.configurations):
-            ready = self._prepare(name, clicks)
             view = None if state is None else state.views.get(name)
+            ready = self._prepare(name, clicks, view=view)
             is_new = view is None or view.ready is not ready
             uses_coarse = name == "3d_cascade" and (is_new or n_new == len(clicks))
             coarse = self._restore(views["3d_lowres"]) if uses_coarse else None
@@ -79,16 +79,19 @@ class CaseModel:
                 views[name] = view
         return State(len(clicks), fusion.configurations, views, self._paint(state, views, fusion=fusion))
 
-    def _prepare(self, name: Configuration, clicks: Sequence[Click]) -> PreprocessedCase:
+    def _prepare(self, name: Configuration, clicks: Sequence[Click], *, view: View | None) -> PreprocessedCase:
         """Preprocess the case, again only when a plan crops to clicks and the clicks have left the crop."""
-        plan, ready = self._folds[name].plan, self._ready.get(name)
-        if ready is not None and plan.crop.region == "body":
-            return ready
+        plan = self._folds[name].plan
+        known = [] if view is None else [view.ready]
+        known += [self._ready[name]] if name in self._ready else []
+        if known and plan.crop.region == "body":
+            return known[0]
         box = find_crop(self._case, plan, clicks=clicks)
-        if ready is None or ready.trace.crop != box:
-            ready = preprocess(self._case, plan, box=box)
-            self._ready[name] = ready
-        return ready
+        for ready in known:
+            if ready.trace.crop == box:
+                return ready
+        self._ready[name] = preprocess(self._case, plan, box=box)
+        return self._ready[name]
 
     def _restore(self, view: View) -> Prediction:
         """Bring a whole view to the scanner's grid."""
@@ -102,7 +105,14 @@ class CaseModel:
         fused = [views[name] for name in fusion.configurations]
         boxes = [find_scanner_box(view.changed, view.ready.trace) for view in fused if view.changed is not None]
         is_partial = state is not None and state.fused == fusion.configurations and len(boxes) == len(fused)
-        box = reduce(BoundingBox.union, boxes) if is_partial else BoundingBox((0, 0, 0), self._case.geometry.shape)
+        # outside of the crops the background is certain
+        box = reduce(BoundingBox.union, boxes if is_partial else [view.ready.trace.crop for view in fused])
         parts = (restore_box(view.layer.read, view.ready.trace, box=box) for view in fused)
         values = reduce(np.add, parts) / np.float32(len(fused))
-        return state.canvas.changed(values, box) if state is not None and is_partial else Layer.of(values)
+        canvas = state.canvas if state is not None and is_partial else self._make_background(len(values))
+        return canvas.changed(values, box)
+
+    def _make_background(self, n_classes: int) -> Layer:
+        """Give certain background everywhere, in next to no memory."""
+        values = np.eye(n_classes, 1, dtype=np.float32)[:, :, None, None]
+        return Layer.of(np.broadcast_to(values, (n_classes, *self._case.geometry.shape)))

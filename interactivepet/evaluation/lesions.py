@@ -8,6 +8,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from interactivepet.core.components import find_components
+
 __all__ = ["CHALLENGE_CONNECTIVITY", "MATCHING_IOU", "LesionMatch", "match_lesions"]
 
 Mask = npt.NDArray[np.bool_]
@@ -60,8 +62,8 @@ def match_lesions(mask: Mask, reference: Mask) -> LesionMatch:
         autoPET V (MICCAI 2026), evaluation: DMM; false positive and false negative volume as since autoPET I
         (Gatidis et al. 2024, doi:10.1038/s42256-024-00912-9).
     """
-    parts, n_parts = _label(mask)
-    lesions, n_lesions = _label(reference)
+    parts, n_parts = find_components(mask, connectivity=CHALLENGE_CONNECTIVITY)
+    lesions, n_lesions = find_components(reference, connectivity=CHALLENGE_CONNECTIVITY)
     part_sizes = np.bincount(parts.ravel(), minlength=n_parts + 1)
     lesion_sizes = np.bincount(lesions.ravel(), minlength=n_lesions + 1)
     both = mask & reference
@@ -79,11 +81,3 @@ def match_lesions(mask: Mask, reference: Mask) -> LesionMatch:
         untouched_mask_voxels=int(part_sizes.sum()),
         untouched_lesion_voxels=int(lesion_sizes.sum()),
     )
-
-
-def _label(mask: Mask) -> tuple[Labels, int]:
-    """Number the components of a mask from 1, and count them."""
-    import cc3d
-
-    components, n = cc3d.connected_components(mask, connectivity=CHALLENGE_CONNECTIVITY, return_N=True)
-    return components, int(n)

@@ -13,9 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from interactivepet.core.geometry import CONNECTIVITY, BoundingBox, Geometry, Spacing
+from interactivepet.core.components import find_components
+from interactivepet.core.geometry import BoundingBox, Geometry, Spacing
 from interactivepet.core.report import CaseScores, LabelScores
 from interactivepet.errors import CaseError
+from interactivepet.evaluation.lesions import CHALLENGE_CONNECTIVITY
 
 __all__ = [
     "SurfaceDistances",
@@ -78,11 +80,9 @@ def volume_ml(mask: Mask, *, voxel_volume_ml: float) -> float:
 def false_positive_ml(mask: Mask, reference: Mask, *, voxel_volume_ml: float) -> float:
     """Give the volume in ml of the components of `mask` that share no voxel with `reference`.
 
-    As the autoPET challenge counts it (Gatidis 2024, doi:10.1038/s42256-024-00912-9), with `CONNECTIVITY`.
+    As the autoPET challenge counts it (Gatidis 2024, doi:10.1038/s42256-024-00912-9).
     """
-    import cc3d
-
-    components, n = cc3d.connected_components(mask, connectivity=CONNECTIVITY, return_N=True)
+    components, n = find_components(mask, connectivity=CHALLENGE_CONNECTIVITY)
     sizes = np.bincount(components.ravel(), minlength=n + 1)
     sizes[0] = 0
     sizes[np.unique(components[reference])] = 0

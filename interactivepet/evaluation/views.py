@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from interactivepet.core.geometry import CONNECTIVITY, BoundingBox, Geometry, Shape
+from interactivepet.core.components import find_components
+from interactivepet.core.geometry import BoundingBox, Geometry, Shape
 from interactivepet.core.interaction import Click
 
 __all__ = [
@@ -94,11 +95,9 @@ def reorient_geometry(geometry: Geometry) -> Geometry:
 
 def find_object(masks: Iterable[LabelMap]) -> Mask | None:
     """Give the largest component of the first label map (I, J, K) that holds any label, as (I, J, K) bool."""
-    import cc3d
-
     for mask in masks:
         if mask.any():
-            components = cc3d.connected_components(mask != 0, connectivity=CONNECTIVITY)
+            components, _ = find_components(mask != 0)
             sizes = np.bincount(components.ravel())
             sizes[0] = 0
             largest: Mask = components == sizes.argmax()

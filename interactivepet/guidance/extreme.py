@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from interactivepet.core.components import find_components
 from interactivepet.core.geometry import BoundingBox, Shape, Spacing
-from interactivepet.guidance.objects import find_components, find_depth_mm
+from interactivepet.guidance.objects import find_depth_mm
 
 __all__ = ["DEFAULT_INWARD_VOXELS", "find_extreme_points", "make_inward_mm"]
 
@@ -112,7 +113,7 @@ def _move_inward(
     voxels = np.moveaxis(np.indices(local.shape), 0, -1) + low
     distance = np.linalg.norm((voxels - start) * spacing, axis=-1)
     own_half = side.inward * (voxels[..., side.axis] - side.middle) <= 0
-    parts = find_components((local > 0) & (distance <= inward_mm) & own_half)
+    parts, _ = find_components((local > 0) & (distance <= inward_mm) & own_half)
     reachable = parts == parts[tuple(start - low)]
     best = np.lexsort(
         (

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from interactivepet.core.geometry import CONNECTIVITY, BoundingBox, Spacing
+from interactivepet.core.components import find_components
+from interactivepet.core.geometry import BoundingBox, Spacing
 
 __all__ = [
     "LabelObject",
-    "find_components",
     "find_depth_mm",
     "find_objects",
     "find_shell",
@@ -31,20 +31,6 @@ class LabelObject:
     mask: npt.NDArray[np.bool_]
 
 
-def find_components(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.integer]:
-    """Number the connected components of a mask under `CONNECTIVITY`.
-
-    Args:
-        mask: (I, J, K) bool.
-
-    Returns:
-        (I, J, K) unsigned integer: 0 outside of the mask, 1 ... N inside.
-    """
-    import cc3d
-
-    return cc3d.connected_components(mask, connectivity=CONNECTIVITY)
-
-
 def find_objects(label: npt.NDArray[np.integer], *, value: int) -> tuple[LabelObject, ...]:
     """Split a label into its objects.
 
@@ -58,7 +44,7 @@ def find_objects(label: npt.NDArray[np.integer], *, value: int) -> tuple[LabelOb
     """
     from scipy import ndimage
 
-    components = find_components(label == value)
+    components, _ = find_components(label == value)
     objects = []
     for number, slices in enumerate(ndimage.find_objects(components), start=1):
         i, j, k = (s.start for s in slices)

@@ -9,6 +9,7 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from interactivepet.core.components import find_components
 from interactivepet.core.geometry import Geometry
 from interactivepet.core.interaction import Click
 from interactivepet.guidance.user import find_errors
@@ -116,12 +117,10 @@ def draw_stroke(region: Mask, stroke: Stroke, *, rng: np.random.Generator) -> Pi
 
 def _find_largest_region(error: Mask, axis: int) -> _Region | None:
     """Find the largest region, connected through edges and corners of pixels, on any slice; the first on a tie."""
-    import cc3d
-
     slices = np.moveaxis(error, axis, 0)
     largest: _Region | None = None
     for number in np.flatnonzero(slices.any(axis=(1, 2))).tolist():
-        parts = cc3d.connected_components(np.ascontiguousarray(slices[number]), connectivity=8)
+        parts, _ = find_components(np.ascontiguousarray(slices[number]), connectivity=8)
         sizes = np.bincount(parts.ravel())
         sizes[0] = 0
         area = int(sizes.max())

@@ -10,9 +10,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from interactivepet.core.components import find_components
 from interactivepet.core.geometry import BoundingBox, Geometry
 from interactivepet.core.interaction import Click
-from interactivepet.guidance.objects import LabelObject, find_components, find_depth_mm
+from interactivepet.guidance.objects import LabelObject, find_depth_mm
 
 __all__ = ["NOISE_MM", "Aim", "ErrorObject", "find_errors", "find_largest_error", "place_click", "take_first"]
 
@@ -77,7 +78,7 @@ def find_largest_error(mask: LabelMap, reference: LabelMap, *, labels: Sequence[
             continue
         # One voxel around, where the grid has it, keeps 2D images apart from errors of one slice.
         box = tight.grown((1, 1, 1), within=(i, j, k))
-        components = find_components(error[box.slices])
+        components, _ = find_components(error[box.slices])
         sizes = np.bincount(components.ravel())
         sizes[0] = 0
         n_voxels = int(sizes.max())

@@ -17,10 +17,10 @@ from interactivepet.dataset.layout import channel_path, split_channel, split_end
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.write import WRITABLE_ENDINGS
 from interactivepet.ensemble.session import Session
-from interactivepet.errors import CaseError, InteractionError, ManifestError
+from interactivepet.errors import CaseError, InteractionError, InteractivePetError, ManifestError
 from interactivepet.pipeline.models import PredictionOptions, open_models
 from interactivepet.pipeline.predict import write_case_mask
-from interactivepet.pipeline.requests import PICTURE_ENDING, PredictionRequest, make_folder_request
+from interactivepet.pipeline.requests import PICTURE_ENDING, PredictionRequest, is_by_channel, make_folder_request
 from interactivepet.pipeline.workspace import Workspace
 
 __all__ = ["FRAMES", "Answer", "ClickFrame", "Dialogue", "open_dialogue", "open_session"]
@@ -84,9 +84,15 @@ class Dialogue:
         word, *numbers = line.split()
         if word in ("undo", "redo", "reset"):
             self._turn(word, numbers)
+            segmentation = self.session.segment()
         else:
             self._add(word, numbers)
-        segmentation = self.session.segment()
+            try:
+                segmentation = self.session.segment()
+            except InteractivePetError:
+                # the line may be said again
+                self.session.undo()
+                raise
         largest = max(self.session.labels)
         write_case_mask(
             self.out,
@@ -198,12 +204,14 @@ def _find_image(workspace: Workspace, image: Path, *, out: Path) -> PredictionRe
         return request
     manifest = read_manifest(workspace.raw)
     stem, ending = split_ending(image.name)
-    numbered = split_channel(stem)
+    numbered = split_channel(stem) if is_by_channel(manifest) else None
     names: tuple[str, ...] = (image.name,)
     if numbered is not None:
         stem = numbered[0]
         n_channels = len(manifest.channels)
         names = tuple(channel_path(".", stem, channel=n, ending=ending) for n in range(n_channels))
+    if image.name not in {Path(name).name for name in names}:
+        raise CaseError(f"{image} is not among the {len(names)} channels of a case; name {Path(names[0]).name}")
     missing = [name for name in names if not (image.parent / name).is_file()]
     if missing:
         raise CaseError(f"{image.parent}: {', '.join(missing)} is not there; expected {', '.join(manifest.channels)}")

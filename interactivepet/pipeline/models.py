@@ -33,12 +33,17 @@ class PromptableSource:
     """An nnInteractive model.
 
     Attributes:
-        source: model folder, or URL of a running nninteractive-server.
+        source: model folder, or URL of a running nninteractive-server; of a folder, the absolute path.
         api_key: of the server.
     """
 
     source: str
     api_key: str | None = None
+
+    def __post_init__(self) -> None:
+        """Find the folder: what is stamped and whose card is read is what is loaded."""
+        if not self.source.startswith(("http://", "https://")):
+            object.__setattr__(self, "source", str(Path(self.source).expanduser().absolute()))
 
     def stamp(self, labels: Sequence[int]) -> str:
         """Hash which model this is, by the files of a folder, and the labels that it is asked for."""

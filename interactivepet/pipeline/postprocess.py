@@ -39,10 +39,12 @@ from interactivepet.pipeline.folds import (
     hash_cards,
     list_modes,
     load_fold,
+    read_cards,
     read_out_of_fold,
     read_reference,
     to_prediction,
 )
+from interactivepet.pipeline.lock import lock_folder
 from interactivepet.pipeline.models import PredictionOptions, PromptableSource
 from interactivepet.pipeline.prepare import read_decisions
 from interactivepet.pipeline.promptable_folder import find_own_folds, open_unseen
@@ -79,11 +81,22 @@ def run_postprocessing(
         MissingArtefactError: no configuration has all of its folds, or nnInteractive's own folds are not trained.
         StaleArtefactError: a fold was trained with another plan, split, or on other files.
         SegmenterError: nnInteractive's model was trained on some of the cases under another task's name.
+        TrainingError: another process is choosing.
     """
+    with lock_folder(workspace.corrections):
+        return _choose(workspace, options=options, tracker=tracker, with_corrections=with_corrections)
+
+
+def _choose(
+    workspace: Workspace, *, options: PredictionOptions, tracker: TrackerSpec, with_corrections: bool
+) -> EnsembleRule:
     plans, split = read_decisions(workspace)
     trained = find_trained(workspace, plans, split=split)
     if not _is_refined_from_present(workspace, plans, split, names=tuple(trained)):
         trained.pop("3d_cascade")
+    if not trained:
+        # names the fold that is missing
+        read_cards(workspace, plans.plan(plans.default), split=split)
     cases = _Cases(workspace, plans, split, configurations=tuple(trained))
     cases.check(trained)
     made_from = hash_cards([card for cards in trained.values() for card in cards])

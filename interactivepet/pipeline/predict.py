@@ -22,11 +22,12 @@ from interactivepet.dataset.folders.mip import write_projection_mask
 from interactivepet.dataset.interactions import find_clicks_file, read_clicks
 from interactivepet.dataset.write import read_artefact, write_artefact, write_image, write_mask
 from interactivepet.ensemble.folds import add_first_steps
-from interactivepet.ensemble.fuse import average, blend
+from interactivepet.ensemble.fuse import average, blend, find_silent
 from interactivepet.ensemble.obey import make_mask
 from interactivepet.ensemble.prompts import check_clicks
 from interactivepet.errors import ArtefactError, CaseError
 from interactivepet.pipeline.folds import hash_cards
+from interactivepet.pipeline.lock import lock_folder
 from interactivepet.pipeline.models import Models, PredictionOptions, open_models
 from interactivepet.pipeline.requests import FILE_ENDING, PICTURE_ENDING, PredictionRequest
 from interactivepet.pipeline.workspace import Workspace, stamp_files
@@ -44,11 +45,12 @@ def run_prediction(workspace: Workspace, request: PredictionRequest, *, options:
     Raises:
         MissingArtefactError: no fold is trained.
         InteractionError: clicks of a case lie outside of its image.
+        TrainingError: another process predicts into the same folder.
     """
     import torch
 
     torch.set_num_threads(options.n_threads)
-    with open_models(workspace, options) as models:
+    with lock_folder(request.out), open_models(workspace, options) as models:
         if request.file_ending == PICTURE_ENDING and not models.plans.is_flat:
             raise CaseError(f"{workspace.task} has volumes, which are no pictures: choose --format .nii.gz")
         logger.info("predicting with %s", models.description)
@@ -124,14 +126,14 @@ def _fuse(case: Case, clicks: Sequence[Click], models: Models, *, fusion: Fusion
     """Average the configurations that were chosen and blend them with nnInteractive."""
     weight = fusion.nninteractive_weight
     promptable = models.promptable.segment(case, clicks) if models.promptable and clicks and weight > 0 else None
-    if promptable is not None and weight >= 1.0:
+    if promptable is not None and weight >= 1.0 and not find_silent(promptable.labels, clicks):
         return promptable
     found: dict[Configuration, Prediction] = {}
     for name in add_first_steps(fusion.configurations):
         coarse = found["3d_lowres"] if name == "3d_cascade" else None
         found[name] = models.folds[name].segment(case, clicks, coarse=coarse)
     folds = average(found[name] for name in fusion.configurations)
-    return folds if promptable is None else blend(folds, promptable, weight=weight)
+    return folds if promptable is None else blend(folds, promptable, clicks, weight=weight)
 
 
 def _open_log(

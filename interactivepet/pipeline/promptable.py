@@ -20,7 +20,7 @@ from interactivepet.pipeline.executor import map_cases, open_executor
 from interactivepet.pipeline.lock import lock_folder
 from interactivepet.pipeline.prepare import read_decisions
 from interactivepet.pipeline.promptable_cases import COMMAND, run_prompt_cases
-from interactivepet.pipeline.promptable_folder import judge_model
+from interactivepet.pipeline.promptable_folder import judge_model, read_seen_cases
 from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
 from interactivepet.pipeline.train import WEIGHTS_LICENCE, place_folds
 from interactivepet.pipeline.workspace import Workspace
@@ -47,6 +47,7 @@ class PromptableJob:
         fold: who is in it.
         records: of the fold's cases.
         licence: text under which the weights may be used.
+        seen: cases that the weights to start from have seen.
         options: of the run; `pretrained` is a model folder.
         tracker: of the run.
         parent_run: that the run is shown under.
@@ -58,6 +59,7 @@ class PromptableJob:
     fold: Fold
     records: Mapping[str, CaseRecord]
     licence: str
+    seen: tuple[str, ...]
     options: TrainingOptions
     tracker: TrackerSpec
     parent_run: str | None
@@ -85,7 +87,8 @@ def run_promptable_training(
         n_cores: that they share.
 
     Raises:
-        TrainingError: a fold does not exist, has no object to learn from, or is being trained by another process.
+        TrainingError: a fold does not exist, has no object to learn from, or is being trained by another process; or
+            the weights to start from have seen cases that the fold is judged on.
         SegmenterError: the folder to start from cannot be used.
     """
     plans, split = read_decisions(workspace)
@@ -94,6 +97,8 @@ def run_promptable_training(
     licence = _carry_licence(start, options)
     options, n_workers = place_folds(options, n_folds=len(folds), n_proc=n_proc, n_cores=n_cores)
     chosen = [(name, _find_fold(split, name, where=workspace.folds)) for name in folds]
+    seen = () if options.pretrained is None else read_seen_cases(options.pretrained)
+    _check_unseen(chosen, seen, source=options.pretrained)
     with open_executor(n_proc) as executor:
         records = run_prompt_cases(workspace, executor)
     parent = find_parent_run(workspace, tracker)
@@ -105,6 +110,7 @@ def run_promptable_training(
             fold,
             records,
             licence,
+            seen,
             replace(options, progress_position=line),
             tracker,
             parent,
@@ -124,6 +130,16 @@ def _carry_licence(start: StartingModel | None, options: TrainingOptions) -> str
     title = next((line.strip() for line in start.licence.splitlines() if line.strip()), "unknown")
     logger.info("starting from %s, whose licence stays with the weights: %s", options.pretrained, title)
     return start.licence
+
+
+def _check_unseen(folds: Sequence[tuple[FoldName, Fold]], seen: Sequence[str], *, source: Path | None) -> None:
+    for name, fold in folds:
+        if shared := sorted(set(fold.validation) & set(seen)):
+            raise TrainingError(
+                f"{source} was trained on {', '.join(shared[:5])}, which fold {name} is judged on: the "
+                "cross-validation would not be honest. Start from a model that never saw them, or train -f all; if "
+                "these are other patients of the same names, remove card.json from the folder"
+            )
 
 
 def _find_fold(split: FoldList, name: FoldName, *, where: Path) -> Fold:
@@ -226,6 +242,7 @@ def _make_card(job: PromptableJob, data: FoldData, trained: TrainedFold, scores:
         plan=job.plan,
         weights_sha256=trained.weights_sha256,
         licence=job.licence,
+        seen=job.seen,
         pretrained="" if job.options.pretrained is None else job.options.pretrained.resolve().name,
         device=trained.device,
         run_id=trained.run_id,

@@ -29,7 +29,7 @@ from interactivepet.pipeline.promptable_cases import COMMAND
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.training.checkpoint import load_weights
 
-__all__ = ["find_own_folds", "judge_model", "open_unseen", "run_promptable_export", "stamp_unseen"]
+__all__ = ["find_own_folds", "judge_model", "open_unseen", "read_seen_cases", "run_promptable_export", "stamp_unseen"]
 
 NAME_OF_OTHERS = "Dataset999"
 """nnU-Net wants a number; tasks whose name has none share this one."""
@@ -117,7 +117,7 @@ def find_own_folds(workspace: Workspace, source: str, *, split: FoldList) -> dic
     if not _is_export(path):
         return {}
     model = read_artefact(path, PromptableExport, command="interactivepet_export_nninteractive").model
-    shared = sorted(set(model.training) & {name for fold in split.folds for name in fold.validation})
+    shared = sorted({*model.training, *model.seen} & {name for fold in split.folds for name in fold.validation})
     if not shared:
         return {}
     if model.task != workspace.task:
@@ -127,6 +127,15 @@ def find_own_folds(workspace: Workspace, source: str, *, split: FoldList) -> dic
             f"without these cases, or train one of the task's own: {COMMAND} -t {workspace.task}"
         )
     return {fold.index: _read_unseen(workspace, fold, made_from=model.made_from) for fold in split.folds}
+
+
+def read_seen_cases(folder: Path) -> tuple[str, ...]:
+    """List the cases that an exported model has seen; none for a folder whose card does not tell."""
+    path = folder / "card.json"
+    if not _is_export(path):
+        return ()
+    model = read_artefact(path, PromptableExport, command="interactivepet_export_nninteractive").model
+    return tuple(sorted({*model.training, *model.seen}))
 
 
 def _is_export(path: Path) -> bool:
@@ -141,9 +150,10 @@ def _is_export(path: Path) -> bool:
 def _read_unseen(workspace: Workspace, fold: Fold, *, made_from: str) -> PromptableCard:
     """Read the card of a fold's own model, which must have seen none of the fold's validation cases."""
     card = _read_card(workspace, fold.index, made_from=made_from)
-    if set(card.training) & set(fold.validation):
+    if {*card.training, *card.seen} & set(fold.validation):
         raise StaleArtefactError(
-            f"{workspace.promptable_fold(fold.index)} was trained on another split of the cases; "
+            f"{workspace.promptable_fold(fold.index)} has seen cases of this fold, by another split of the cases or by "
+            "the model that it was started from; "
             f"run {COMMAND} -t {workspace.task} -f {fold.index} again"
         )
     return card
@@ -185,7 +195,8 @@ def run_promptable_export(workspace: Workspace, folder: Path, *, fold: FoldName 
         raise MissingArtefactError(f"{workspace.task} has no promptable model; run {COMMAND} -t {workspace.task} first")
     chosen = complete[0] if fold is None else fold
     model = _read_card(workspace, chosen)
-    card = PromptableExport(made_from=model.content_hash(), model=model, fold_dice=_read_scores(workspace, complete))
+    scores = _read_scores(workspace, complete, made_from=model.made_from)
+    card = PromptableExport(made_from=model.content_hash(), model=model, fold_dice=scores)
     _write(
         folder,
         model.plan,
@@ -197,11 +208,12 @@ def run_promptable_export(workspace: Workspace, folder: Path, *, fold: FoldName 
     return card
 
 
-def _read_scores(workspace: Workspace, names: Sequence[FoldName]) -> dict[str, float]:
+def _read_scores(workspace: Workspace, names: Sequence[FoldName], *, made_from: str) -> dict[str, float]:
+    """Give the mean scores of folds that were trained with one plan."""
     scores = {}
     for name in names:
         card = _read_card(workspace, name)
-        if card.validation_dice:
+        if card.validation_dice and card.made_from == made_from:
             scores[str(name)] = float(np.mean(list(card.validation_dice.values())))
     return scores
 

@@ -19,7 +19,14 @@ from interactivepet.dataset.scan import scan_folder
 from interactivepet.errors import CaseError, ManifestError
 from interactivepet.pipeline.workspace import Workspace
 
-__all__ = ["FILE_ENDING", "PICTURE_ENDING", "PredictionRequest", "make_folder_request", "make_test_request"]
+__all__ = [
+    "FILE_ENDING",
+    "PICTURE_ENDING",
+    "PredictionRequest",
+    "is_by_channel",
+    "make_folder_request",
+    "make_test_request",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -121,13 +128,13 @@ def make_folder_request(
         return _make_dicom_request(
             images, manifest, raw=workspace.raw, clicks_folder=clicks_folder, out=out, ending=file_ending
         )
-    entries = scan_folder(images, n_channels=len(manifest.channels), by_channel=_is_by_channel(manifest))
+    entries = scan_folder(images, n_channels=len(manifest.channels), by_channel=is_by_channel(manifest))
     return PredictionRequest(
         entries, images, clicks_folder, out, file_ending, is_projected=manifest.file_ending != PICTURE_ENDING
     )
 
 
-def _is_by_channel(manifest: DatasetManifest) -> bool:
+def is_by_channel(manifest: DatasetManifest) -> bool:
     """Whether the task names its images `CASE_0000`, so that those to predict are named so, too."""
     names = [(entry.id, Path(entry.images[0]).name) for entry in manifest.training if entry.images]
     return any(name.startswith(f"{case}_0000.") for case, name in names)

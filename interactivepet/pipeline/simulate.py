@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -25,6 +26,7 @@ from interactivepet.evaluation.curve_page import render_simulation
 from interactivepet.evaluation.curve_pictures import draw_curves
 from interactivepet.evaluation.curves import find_areas, make_simulation
 from interactivepet.pipeline.executor import map_cases, open_executor
+from interactivepet.pipeline.lock import lock_folder
 from interactivepet.pipeline.models import PredictionOptions
 from interactivepet.pipeline.promptable_folder import find_own_folds, open_unseen, stamp_unseen
 from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
@@ -99,9 +101,16 @@ def run_simulation(
     Raises:
         CaseError: no case is left to simulate, or one has no such name.
         InteractionError: a case has no file of fixed clicks.
-        InteractivePetError: a case failed; the finished ones are kept.
+        InteractivePetError: a case failed; the finished ones are kept. Or another process is at it.
     """
     folder = workspace.simulation(options.name)
+    with lock_folder(folder):
+        return _simulate_cases(workspace, folder, options=options, tracker=tracker, n_proc=n_proc)
+
+
+def _simulate_cases(
+    workspace: Workspace, folder: Path, *, options: SimulationOptions, tracker: TrackerSpec, n_proc: int
+) -> Simulation:
     manifest = read_manifest(workspace.raw)
     own = _find_own(workspace, options)
     jobs = _list_jobs(workspace, manifest, options, own=own)
@@ -126,8 +135,9 @@ def run_simulation(
         start=options.start,
         seed=options.seed,
     )
+    is_tracked = not waiting and (folder / "simulation.json").is_file()
     _write_summary(folder, simulation, cases)
-    if waiting:
+    if not is_tracked:
         _track(workspace, simulation, folder, spec=tracker)
     return simulation
 
@@ -164,6 +174,11 @@ def _list_jobs(
     ]
     if not asked:
         raise CaseError(f"{workspace.task}: no labelled case is left to simulate; ask for other cases or folds")
+    if folds is not None and (strange := sorted(entry.id for entry in asked if entry.id not in folds)):
+        raise CaseError(
+            f"{workspace.task}: {', '.join(strange[:5])} in no fold, so which model never saw it is unknown; run "
+            f"interactivepet_plan_and_process -t {workspace.task} again, or name other --cases"
+        )
     fold_of = {entry.id: folds.get(entry.id) if folds else None for entry in asked}
     # a stamp of the promptable model looks at all of its files: once a fold, not once a case
     salts = {fold: _hash_options(manifest, options, fold=fold, own=own) for fold in set(fold_of.values())}
@@ -196,6 +211,9 @@ def _make_job(
     files += [clicks] if clicks else []
     if options.kind in ("ours", "ensemble"):
         files += _list_models(workspace, fold)
+    if options.kind == "command":
+        # a script that is named in it; what a program loads by itself is not seen
+        files += [path for path in map(Path, shlex.split(options.command)) if path.is_file()]
     return _Job(entry, fold, clicks, stamp_files(files, salt=f"{salt}|{entry.id}|{fold}"))
 
 

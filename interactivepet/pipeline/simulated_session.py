@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -61,8 +62,9 @@ class SimulatedUser:
         """
         match self.name:
             case "fixed":
-                before = set(take_first(self.fixed, number - 1))
-                return tuple(click for click in take_first(self.fixed, number) if click not in before)
+                before = Counter(take_first(self.fixed, number - 1))
+                # one that was placed twice is given twice
+                return tuple((Counter(take_first(self.fixed, number)) - before).elements())
             case "centreline" | "random" | "boundary" as stroke:
                 return draw_scribble(
                     mask, self.reference, geometry=self.case.geometry, labels=self.labels, stroke=stroke, rng=self.rng

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -121,7 +122,7 @@ def check_command(command: str) -> None:
     """Refuse a command line that cannot be told what to segment or where to put it.
 
     Raises:
-        SegmenterError: a placeholder is missing.
+        SegmenterError: a placeholder is missing, a quotation is open, or there is no such program.
     """
     missing = [f"{{{name}}}" for name in PLACEHOLDERS if f"{{{name}}}" not in command]
     if missing:
@@ -129,6 +130,12 @@ def check_command(command: str) -> None:
             f"{command!r} is none of ours, nninteractive and ensemble, and as a command line it lacks "
             f"{' and '.join(missing)}; expected such as 'segment.sh {{image}} {{clicks}} {{mask}}'"
         )
+    try:
+        program = shlex.split(command)[0]
+    except ValueError as error:
+        raise SegmenterError(f"{command!r} cannot be split into words ({error}); close the quotation") from error
+    if shutil.which(program) is None:
+        raise SegmenterError(f"{command!r}: there is no program {program}; give its path, and the right to run it")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

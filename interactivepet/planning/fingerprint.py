@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.case import Case, find_body_box
+from interactivepet.core.components import find_components
 from interactivepet.core.fingerprint import CaseFingerprint, ChannelStatistics, Fingerprint, ObjectStatistics
-from interactivepet.core.geometry import CONNECTIVITY, BoundingBox, Geometry
+from interactivepet.core.geometry import BoundingBox, Geometry
 
 __all__ = [
     "SAMPLES_PER_CASE",
@@ -146,7 +147,7 @@ def _measure_objects(case: Case, values: Sequence[int]) -> tuple[ObjectStatistic
         return ()
     label, uptake = case.label[whole.slices], case.image[0][whole.slices]
     for value in values:
-        components = cc3d.connected_components(label == value, connectivity=CONNECTIVITY)
+        components, _ = find_components(label == value)
         statistics = cc3d.statistics(components)
         for index in range(1, len(statistics["voxel_counts"])):
             box = statistics["bounding_boxes"][index]

@@ -8,8 +8,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from interactivepet.core.components import find_components
 from interactivepet.core.ensemble import PostprocessingRule
-from interactivepet.core.geometry import CONNECTIVITY, BoundingBox, Geometry, Shape
+from interactivepet.core.geometry import BoundingBox, Geometry, Shape
 from interactivepet.core.interaction import Click
 
 __all__ = ["apply_rule", "drop_small", "fill_holes", "keep_clicked", "keep_largest"]
@@ -36,7 +37,7 @@ def keep_clicked(mask: Mask, positive_voxels: Voxels) -> Mask:
     Returns:
         (I, J, K) bool.
     """
-    components, n = _find_components(mask)
+    components, n = find_components(mask)
     is_inside = np.all((positive_voxels >= 0) & (positive_voxels < mask.shape), axis=1)
     is_kept = np.zeros(n + 1, dtype=np.bool_)
     is_kept[components[tuple(positive_voxels[is_inside].T)]] = True
@@ -46,7 +47,7 @@ def keep_clicked(mask: Mask, positive_voxels: Voxels) -> Mask:
 
 def keep_largest(mask: Mask) -> Mask:
     """Keep the component with the most voxels, (I, J, K) bool; of equal ones, the first in the scan order."""
-    components, n = _find_components(mask)
+    components, n = find_components(mask)
     sizes = np.bincount(components.ravel(), minlength=n + 1)
     sizes[0] = 0
     is_kept = np.zeros(n + 1, dtype=np.bool_)
@@ -56,7 +57,7 @@ def keep_largest(mask: Mask) -> Mask:
 
 def drop_small(mask: Mask, *, minimum_volume_ml: float, voxel_volume_ml: float) -> Mask:
     """Drop the components of (I, J, K) bool that are smaller than `minimum_volume_ml`."""
-    components, n = _find_components(mask)
+    components, n = find_components(mask)
     is_kept = np.bincount(components.ravel(), minlength=n + 1) * voxel_volume_ml >= minimum_volume_ml
     is_kept[0] = False
     return _select(components, is_kept)
@@ -136,14 +137,6 @@ def _find_clicked_voxels(clicks: Sequence[Click], geometry: Geometry, *, label: 
     voxels = [geometry.find_voxel(position) for position in positions if geometry.contains(position)]
     relative: Voxels = np.reshape(voxels, (-1, 3)).astype(np.int64) - np.asarray(start)
     return relative
-
-
-def _find_components(mask: Mask) -> tuple[npt.NDArray[np.unsignedinteger], int]:
-    """Number the components from 1; 0 is background. Gives the (I, J, K) numbers and how many there are."""
-    import cc3d
-
-    components, n = cc3d.connected_components(mask, connectivity=CONNECTIVITY, return_N=True)
-    return components, int(n)
 
 
 def _select(components: npt.NDArray[np.unsignedinteger], is_kept: Mask) -> Mask:

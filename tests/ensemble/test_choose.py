@@ -7,6 +7,7 @@ import pytest
 
 from interactivepet.core.ensemble import FusionRule, PostprocessingRule
 from interactivepet.core.geometry import Geometry
+from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Configuration
 from interactivepet.core.prediction import Prediction
 from interactivepet.ensemble.choose import THRESHOLDS, WEIGHTS, Moment, OutOfFoldCase, choose_rule, list_pools
@@ -18,6 +19,10 @@ ONE: tuple[Configuration, ...] = ("3d_fullres",)
 TWO: tuple[Configuration, ...] = ("3d_fullres", "3d_cascade")
 GEOMETRY = Geometry(SHAPE, np.diag([10.0, 10.0, 10.0, 1.0]))
 """One voxel is 1 ml."""
+
+
+CLICK = Click(position_mm=tuple(GEOMETRY.to_mm((3, 3, 3)).tolist()))
+"""In the label's middle."""
 
 
 def make_label() -> np.ndarray:
@@ -32,7 +37,11 @@ def predict(case_id: str, foreground: np.ndarray) -> Callable[..., Prediction]:
 
 
 def make_cases(
-    folds: np.ndarray, promptable: np.ndarray | None = None, n: int = 6, n_folds: int = 3
+    folds: np.ndarray,
+    promptable: np.ndarray | None = None,
+    n: int = 6,
+    n_folds: int = 3,
+    clicks: tuple[Click, ...] = (),
 ) -> list[OutOfFoldCase]:
     return [
         OutOfFoldCase(
@@ -42,7 +51,7 @@ def make_cases(
             load_label=make_label,
             moments=(
                 Moment(
-                    (),
+                    clicks,
                     predict(f"C{number}", folds),
                     None if promptable is None else predict(f"C{number}", promptable),
                 ),
@@ -54,7 +63,7 @@ def make_cases(
 
 def test_a_perfect_fold_prediction_needs_nothing_else() -> None:
     label = make_label().astype(float)
-    choice = choose_rule(make_cases(label, label), labels=(1,), pools=[ONE], with_clicks=True)
+    choice = choose_rule(make_cases(label, label, clicks=(CLICK,)), labels=(1,), pools=[ONE], with_clicks=True)
     assert choice.fusion == FusionRule(configurations=ONE)
     assert choice.postprocessing == PostprocessingRule()
     assert choice.dice == choice.nested_dice == 1.0
@@ -63,7 +72,8 @@ def test_a_perfect_fold_prediction_needs_nothing_else() -> None:
 
 def test_the_promptable_model_is_chosen_when_it_is_better() -> None:
     label = make_label().astype(float)
-    choice = choose_rule(make_cases(np.roll(label, 2, axis=0), label), labels=(1,), pools=[ONE], with_clicks=True)
+    cases = make_cases(np.roll(label, 2, axis=0), label, clicks=(CLICK,))
+    choice = choose_rule(cases, labels=(1,), pools=[ONE], with_clicks=True)
     assert choice.fusion.nninteractive_weight == 1.0
     assert choice.dice == 1.0
 
@@ -89,7 +99,9 @@ def test_threshold_and_postprocessing_repair_what_they_can() -> None:
 
 def test_every_candidate_is_recorded_with_its_folds() -> None:
     label = make_label().astype(float)
-    choice = choose_rule(make_cases(label, np.roll(label, 1, axis=1)), labels=(1,), pools=[ONE], with_clicks=True)
+    choice = choose_rule(
+        make_cases(label, np.roll(label, 1, axis=1), clicks=(CLICK,)), labels=(1,), pools=[ONE], with_clicks=True
+    )
     by_stage = {
         stage: [candidate for candidate in choice.candidates if candidate.stage == stage]
         for stage in ("blend", "threshold", "postprocessing")
@@ -201,7 +213,7 @@ def test_a_blend_never_falls_behind_the_better_of_the_two() -> None:
     smaller = label.copy()
     smaller[2, 2, 2] = 0  # better by less than what a more complicated rule would have to gain
     for folds, promptable, weight in ((smaller, label, 1.0), (label, smaller, 0.0)):
-        cases = make_cases(folds, promptable)
+        cases = make_cases(folds, promptable, clicks=(CLICK,))
         choice = choose_rule(cases, labels=(1,), pools=[ONE], with_clicks=True, margin=0.1)
         assert choice.fusion.nninteractive_weight == weight
         assert choice.dice == 1.0

@@ -254,3 +254,22 @@ def test_without_clicks_the_rule_alone_counts() -> None:
     mask, unmet = make_mask(prediction, (), fusion=FUSION, postprocessing=PostprocessingRule())
     assert np.array_equal(mask, to_segmentation(prediction, threshold=0.5).mask)
     assert unmet == ()
+
+
+def test_what_a_negative_click_emptied_does_not_come_back_with_a_positive_one_beside_it() -> None:
+    grid = Geometry((30, 20, 20), np.diag([2.0, 2.0, 2.0, 1.0]))
+    foreground = np.full(grid.shape, 0.1, np.float32)
+    foreground[5:12, 6:13, 6:13] = 0.505
+    foreground[8, 9, 9] = 0.55
+    foreground[12:15, 6:13, 6:13] = 0.45
+    prediction = Prediction("A", np.stack([1 - foreground, foreground]), grid, (1,))
+    spill = click(grid, (8, 9, 9), is_positive=False)
+    emptied, _ = make_mask(prediction, (spill,), fusion=FUSION, postprocessing=PostprocessingRule())
+    whole = to_segmentation(prediction, threshold=FUSION.threshold).mask
+    wanted = click(grid, (13, 9, 9))
+    both, unmet = make_mask(prediction, (spill, wanted), fusion=FUSION, postprocessing=PostprocessingRule())
+    assert unmet == ()
+    assert both[13, 9, 9] == 1
+    gone = (whole == 1) & (emptied == 0)
+    assert gone.sum() > 100
+    assert not both[gone].any()

@@ -95,3 +95,18 @@ def test_clicks_that_cannot_be_seen_are_refused() -> None:
         check_clicks([Click(position_mm=(float("nan"), 0, 0))], case_id="A", geometry=grid, labels=(1,))
     with pytest.raises(InteractionError, match=r"label 2, expected one of \(1, 3\)"):
         check_clicks([good], case_id="A", geometry=grid, labels=(1, 3))
+
+
+def test_a_box_that_overhangs_the_image_counts_as_far_as_the_image_goes() -> None:
+    grid = make_grid((40, 36, 20))
+    inside = box_voxels(grid, (0, 10, 5), (12, 20, 19))
+    np.testing.assert_allclose(box_voxels(grid, (-6, 10, 5), (12, 20, 23)), inside, atol=1e-6)
+    with pytest.raises(InteractionError, match="outside of the image"):
+        box_voxels(grid, (-9, 10, 5), (-2, 20, 12))
+    with pytest.raises(InteractionError, match="outside of the image"):
+        box_voxels(grid, (float("nan"), 10, 5), (2, 20, 12))
+
+
+def test_a_scribble_has_numbers() -> None:
+    with pytest.raises(InteractionError, match="not finite"):
+        make_scribble_clicks([(0.0, 0.0, 0.0), (float("nan"), 0.0, 0.0)], label=1, is_positive=True)

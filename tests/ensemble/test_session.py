@@ -460,8 +460,11 @@ def test_nninteractive_answers_with_its_share_and_not_without_clicks() -> None:
     alone = Session(replace(model, fusion=replace_weight(model.fusion, 1.0)))
     alone.set_image(case)
     alone.add_click(place(case, (20, 25, 10)))
-    forget_tiles(model)
     assert (alone.segment().mask == 1).all()
+    assert count_tiles(model) > 0, "the folds know more of the label that nobody showed"
+    alone.add_click(place(case, (5, 5, 5)), 3)
+    forget_tiles(model)
+    assert (alone.segment().mask == 1).mean() > 0.99
     assert count_tiles(model) == 0, "folds without a share are not asked"
 
 
@@ -500,3 +503,59 @@ def test_closing_releases_what_the_model_holds() -> None:
         assert session.name
     assert closed == [True]
     Session(make_model()).close()
+
+
+def test_clicks_are_added_all_or_none() -> None:
+    model, case = make_model(), make_case((20, 18, 9))
+    session = Session(model)
+    session.set_image(case)
+    good, bad = Click(position_mm=place(case, (2, 2, 2))), Click(position_mm=place(case, (-2, 0, 0)))
+    session.add_clicks([good])
+    with pytest.raises(InteractionError, match="outside"):
+        session.add_clicks([good, bad])
+    assert session.clicks == (good,)
+    with pytest.raises(InteractionError, match="outside"):
+        session.segment(make_case((22, 18, 9)), [bad])
+    assert session.case is case
+    assert session.clicks == (good,)
+
+
+def test_thousands_of_clicks_are_taken_at_once() -> None:
+    case = make_case((20, 18, 9))
+    session = Session(make_model())
+    session.set_image(case)
+    clicks = [Click(position_mm=place(case, (n % 20, n % 18, n % 9))) for n in range(5000)]
+    session.add_clicks(clicks)
+    assert session.clicks == tuple(clicks)
+    session.undo()
+    assert len(session.clicks) == 4999
+
+
+def test_states_hold_what_a_crop_covers_and_not_the_whole_image() -> None:
+    plan = make_plan(crop=CropPlan(region="clicks", margin_mm=20.0))
+    model, case = make_model(plan), make_case()
+    session = Session(model)
+    session.set_image(case)
+    session.add_click(place(case, (20, 25, 10)))
+    session.segment()
+    (state,) = session._states.values()
+    assert state.canvas.values[0].size < 0.5 * np.prod(case.geometry.shape)
+
+
+def test_a_detour_over_a_wider_crop_changes_nothing() -> None:
+    plan = make_plan(crop=CropPlan(region="clicks", margin_mm=20.0))
+    case = make_case()
+    found = []
+    for detour in (False, True):
+        session = Session(make_model(plan))
+        session.set_image(case)
+        session.add_click(place(case, (20, 25, 10)))
+        session.segment()
+        if detour:
+            session.add_click(place(case, (60, 10, 10)))
+            session.segment()
+            session.undo()
+        session.add_click(place(case, (20, 25, 10)), is_positive=False)
+        session.segment()
+        found.append(session.probabilities.probabilities)
+    assert np.array_equal(*found)

@@ -95,12 +95,13 @@ def test_volumes_of_missed_and_invented_components() -> None:
     assert false_negative_ml(mask, reference, voxel_volume_ml=0.5) == pytest.approx(3 * 0.5)
 
 
-def test_components_join_at_corners() -> None:
-    mask = np.zeros((3, 3, 3), np.bool_)
-    mask[0, 0, 0] = mask[1, 1, 1] = True
-    reference = np.zeros_like(mask)
+def test_components_join_at_edges_and_not_at_corners_as_in_the_challenge() -> None:
+    reference = np.zeros((3, 3, 3), np.bool_)
     reference[0, 0, 0] = True
-    assert false_positive_ml(mask, reference, voxel_volume_ml=1.0) == 0.0
+    for voxel, expected_ml in (((1, 1, 0), 0.0), ((1, 1, 1), 1.0)):
+        mask = reference.copy()
+        mask[voxel] = True
+        assert false_positive_ml(mask, reference, voxel_volume_ml=1.0) == expected_ml
 
 
 def test_no_volumes_of_empty_masks() -> None:

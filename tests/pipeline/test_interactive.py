@@ -8,8 +8,16 @@ import pytest
 
 from interactivepet.core.interaction import Click
 from interactivepet.dataset.interactions import write_clicks
+from interactivepet.dataset.manifest import read_manifest, write_manifest
 from interactivepet.dataset.read import read_image, read_mask
-from interactivepet.errors import CaseError, InteractionError, InteractivePetError, ManifestError, MissingArtefactError
+from interactivepet.errors import (
+    CaseError,
+    InteractionError,
+    InteractivePetError,
+    ManifestError,
+    MissingArtefactError,
+    SegmenterError,
+)
 from interactivepet.pipeline.interactive import ClickFrame, Dialogue, open_dialogue, open_session
 from interactivepet.pipeline.models import PredictionOptions
 from interactivepet.pipeline.predict import run_prediction
@@ -151,3 +159,37 @@ def test_a_task_without_folds_says_what_to_run(tmp_path: Path) -> None:
     write_tiny_task(tmp_path / "raw")
     with pytest.raises(MissingArtefactError, match="interactivepet_plan_and_process"):
         open_session(open_tiny(tmp_path), OPTIONS)
+
+
+def test_a_line_that_could_not_be_answered_leaves_no_click(
+    finished: tuple[Path, object], image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialogue = start(finished[0], image)
+
+    def fail(*_: object) -> None:
+        raise SegmenterError("the server is down")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dialogue.session, "segment", fail)
+        with pytest.raises(SegmenterError):
+            dialogue.run_line("+ 3 3 3")
+    assert dialogue.session.clicks == ()
+    assert dialogue.run_line("+ 3 3 3").n_clicks == 1
+
+
+def test_a_task_of_whole_files_takes_each_file_for_a_case(
+    finished: tuple[Path, object], image: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(finished[0], root, symlinks=True)
+    workspace = open_tiny(root)
+    manifest = read_manifest(workspace.raw)
+    entries = tuple(
+        entry.model_copy(update={"images": (f"imagesTr/{entry.id}.nii.gz",)}) for entry in manifest.training
+    )
+    write_manifest(workspace.raw, manifest.model_copy(update={"training": entries}))
+    other = image.with_name("new_0001.nii.gz")
+    shutil.copy(image, other)
+    assert start(root, other).case.id == "new_0001"
+    with pytest.raises(CaseError, match=r"new_0001.nii.gz is not among the 1 channels"):
+        start(finished[0], other)

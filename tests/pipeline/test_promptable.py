@@ -189,9 +189,15 @@ def test_training_goes_on_from_an_exported_folder_under_its_licence(
     model = tmp_path / "official"
     shutil.copytree(exported, model)
     (model / "LICENSE").write_text("CC BY-NC-SA 4.0\n")
-    (card,) = train(open_tiny(tmp_path / "copy"), 1, pretrained=model)
+    workspace = open_tiny(tmp_path / "copy")
+    (card,) = train(workspace, 0, pretrained=model, resume=False)
     assert card.licence == "CC BY-NC-SA 4.0\n"
     assert card.pretrained == "official"
+    assert set(card.seen) == set(card.training)
+    with pytest.raises(TrainingError, match="which fold 1 is judged on"):
+        train(workspace, 1, pretrained=model)
+    (model / "card.json").write_text("{}")
+    assert train(workspace, 1, pretrained=model)[0].seen == ()
 
 
 def test_a_model_is_not_given_up_for_weights_that_do_not_fit(

@@ -91,6 +91,20 @@ def test_a_model_of_the_tasks_own_is_judged_by_its_folds(tmp_path: Path) -> None
     }
 
 
+def test_a_folder_is_found_from_home_as_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    workspace = open_tiny(tmp_path)
+    export(tmp_path / "model", make_card("all", "ABCD"))
+    write_folds(workspace, SPLIT)
+    source = PromptableSource("~/model")
+    assert source == PromptableSource(str(tmp_path / "model"))
+    assert set(find_own_folds(workspace, source.source, split=SPLIT)) == {0, 1}
+    before = source.stamp((1,))
+    (tmp_path / "model" / "weights").write_text("x")
+    assert source.stamp((1,)) != before
+    assert PromptableSource("http://host:1527").source == "http://host:1527"
+
+
 def test_folds_of_another_split_or_plan_are_refused(tmp_path: Path) -> None:
     workspace = open_tiny(tmp_path)
     source = export(tmp_path / "model", make_card("all", "ABCD"))
@@ -98,6 +112,9 @@ def test_folds_of_another_split_or_plan_are_refused(tmp_path: Path) -> None:
     path = workspace.promptable_fold(1) / "card.json"
     write_artefact(path, make_card(1, "ABC"))
     with pytest.raises(StaleArtefactError, match=r"another split .* -f 1"):
+        find_own_folds(workspace, source, split=SPLIT)
+    write_artefact(path, make_card(1, "AB").model_copy(update={"seen": ("D",)}))
+    with pytest.raises(StaleArtefactError, match=r"the model that it was started from"):
         find_own_folds(workspace, source, split=SPLIT)
     write_artefact(path, make_card(1, "AB", made_from="another plan"))
     with pytest.raises(StaleArtefactError, match="made from another plan"):

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -17,12 +18,15 @@ import pytest
 from interactivepet.core.case import Case
 from interactivepet.core.ensemble import EnsembleRule
 from interactivepet.core.interaction import Click
+from interactivepet.core.plan import FoldList
 from interactivepet.core.prediction import Prediction
 from interactivepet.core.report import Report
 from interactivepet.core.simulation import SimulatedCase, Simulation
 from interactivepet.dataset.interactions import write_clicks
 from interactivepet.dataset.write import read_artefact, write_artefact
-from interactivepet.errors import CaseError, InteractionError, MissingArtefactError, SegmenterError
+from interactivepet.errors import CaseError, InteractionError, MissingArtefactError, SegmenterError, TrainingError
+from interactivepet.pipeline import simulate as simulate_module
+from interactivepet.pipeline.lock import lock_folder
 from interactivepet.pipeline.models import PredictionOptions, PromptableSource
 from interactivepet.pipeline.simulate import SimulationOptions, run_simulation
 from interactivepet.pipeline.simulated_session import SimulatedUser, run_session
@@ -150,7 +154,8 @@ def test_every_case_is_answered_by_the_fold_that_never_saw_it(copied: Path) -> N
             assert case.fold == fold["index"]
             assert f"fold_{fold['index']}" in case.models
             assert case.steps[0].n_clicks == 6
-    assert {path.name for path in folder.iterdir()} == {"cases", "curves.png", "report.html", "simulation.json"}
+    shown = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    assert shown == {"cases", "curves.png", "report.html", "simulation.json"}
     assert "never saw it" in (folder / "report.html").read_text()
     # Clicks are obeyed by an interactive session.
     assert found.n_disobeyed == 0
@@ -230,6 +235,10 @@ def test_another_program_is_asked_by_its_command_line(copied: Path, tmp_path: Pa
     assert found.n_cases == 2
     assert found.curves[0].points[0].mean > 0.99
     assert read_case(open_tiny(copied), "program", "TINY_000").fold is None
+    program.write_text(PROGRAM + "\n# another version")
+    before = read_case(open_tiny(copied), "program", "TINY_000").made_from
+    simulate(copied, kind="command", command=command, cases=("TINY_000",), name="program", n_corrections=1)
+    assert read_case(open_tiny(copied), "program", "TINY_000").made_from != before, "simulated again"
     with pytest.raises(SegmenterError, match="no idea"):
         simulate(copied, kind="command", command=f"{command} fail", cases=("TINY_000",), name="failing")
 
@@ -241,11 +250,35 @@ def test_what_cannot_be_simulated_is_refused(copied: Path, tmp_path: Path) -> No
         simulate(copied, user="fixed", fixed=tmp_path)
     with pytest.raises(SegmenterError, match=r"\{clicks\} and \{mask\}"):
         check_command("program {image}")
+    with pytest.raises(SegmenterError, match="no program nowhere"):
+        check_command("nowhere {image} {clicks} {mask}")
+    with pytest.raises(SegmenterError, match="close the quotation"):
+        check_command("python 'x {image} {clicks} {mask}")
     with pytest.raises(SegmenterError, match="no nnInteractive"):
         simulate(copied, kind="nninteractive", cases=("TINY_000",), name="none")
     open_tiny(copied).ensemble.unlink()
     with pytest.raises(MissingArtefactError, match="interactivepet_postprocessing"):
         simulate(copied, kind="ensemble", cases=("TINY_000",), name="none")
+
+
+def test_a_case_that_is_in_no_fold_is_answered_by_nobody(copied: Path) -> None:
+    workspace = open_tiny(copied)
+    split = read_artefact(workspace.folds, FoldList, command="")
+    first = split.folds[0]
+    left_out = first.validation[0]
+    changed = first.model_copy(update={"validation": first.validation[1:]})
+    write_artefact(workspace.folds, split.model_copy(update={"folds": (changed, *split.folds[1:])}))
+    with pytest.raises(CaseError, match=f"{left_out} in no fold"):
+        simulate(copied)
+
+
+def test_two_simulations_do_not_share_a_folder(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulate_module, "lock_folder", partial(lock_folder, timeout_s=0.1))
+    with (
+        lock_folder(open_tiny(copied).simulation("ours-perfect-none")),
+        pytest.raises(TrainingError, match="in use by another process"),
+    ):
+        simulate(copied)
 
 
 def test_clicks_placed_beforehand_are_read_from_their_folder(copied: Path, tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.case import Case
+from interactivepet.core.components import find_components
 from interactivepet.core.geometry import BoundingBox
 from interactivepet.core.preprocessed import CaseRecord, GridRecord
-from interactivepet.guidance.objects import find_components, find_depth_mm
+from interactivepet.guidance.objects import find_depth_mm
 from interactivepet.preprocessing.pipeline import sample_foreground
 
 __all__ = ["PromptCase", "make_prompt_case", "make_record"]
@@ -52,7 +53,7 @@ def make_prompt_case(case: Case, *, rng: np.random.Generator) -> PromptCase:
     objects = np.zeros(image.shape, np.uint16)
     label = objects if case.label is None else case.label
     for value in np.unique(label[label > 0]):
-        found = find_components(label == value)
+        found, _ = find_components(label == value)
         objects = np.where(found > 0, found + objects.max(), objects).astype(np.uint16)
     sample = sample_foreground(objects, rng)
     voxels = {number: (_find_middle(objects == number), *drawn) for number, drawn in sample.items()}

@@ -67,9 +67,9 @@ def read_model_folder(folder: Path) -> StartingModel:
     """
     checkpoint = _find_checkpoint(folder)
     name = _read_tensors(checkpoint).get("init_args", {}).get("configuration", "")
-    configurations = _read_json(folder / "plans.json").get("configurations", {})
+    plans = _read_json(folder / "plans.json")
     try:
-        configuration = configurations[name]
+        configuration = plans["configurations"][name]
         network = _parse_network(configuration["architecture"])
         i, j, k = configuration["patch_size"]
     except (KeyError, TypeError, ValueError, ValidationError) as error:
@@ -109,12 +109,11 @@ def _read_tensors(path: Path) -> dict[str, Any]:
     return content
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> Any:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SegmenterError(f"{path} cannot be read ({error}); name a model folder of nnInteractive") from error
-    return content
 
 
 def _parse_network(architecture: Mapping[str, Any]) -> UNetPlan:
@@ -147,9 +146,13 @@ def _parse_network(architecture: Mapping[str, Any]) -> UNetPlan:
 def _read_prompts(folder: Path) -> PromptEncoding:
     """Read radius and decay, from the newer description if there is one."""
     newer, older = folder / "inference_info.json", folder / "inference_session_class.json"
-    content = json.loads((newer if newer.is_file() else older).read_text(encoding="utf-8"))
+    path = newer if newer.is_file() else older
+    content = _read_json(path)
     if isinstance(content, str):
         return PromptEncoding(decay=BARE_DECAY)
-    return PromptEncoding(
-        point_radius=content.get("point_radius", 4), decay=content.get("interaction_decay", BARE_DECAY)
-    )
+    try:
+        return PromptEncoding(
+            point_radius=content.get("point_radius", 4), decay=content.get("interaction_decay", BARE_DECAY)
+        )
+    except (AttributeError, ValidationError) as error:
+        raise SegmenterError(f"{path} describes no prompts ({error}); name a model folder of nnInteractive") from error

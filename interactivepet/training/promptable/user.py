@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from interactivepet.core.components import find_components
 from interactivepet.core.promptable import N_PROMPT_CHANNELS, PromptEncoding
-from interactivepet.guidance.objects import find_components
 from interactivepet.training.correct import find_errors, measure_depth
 from interactivepet.training.promptable.agents import list_prompts
 from interactivepet.training.promptable.prompts import CHANNELS, Kind, draw_shape, make_ball
@@ -146,7 +146,7 @@ class PromptUser:
         start = [max(0, v - WINDOW) for v in voxel]
         window = tuple(slice(a, v + WINDOW + 1) for a, v in zip(start, voxel, strict=True))
         i, j, k = (v - a for v, a in zip(voxel, start, strict=True))
-        components = find_components(region[window].cpu().numpy())
+        components, _ = find_components(region[window].cpu().numpy())
         shape = draw_shape(kind, components == components[i, j, k], (i, j, k), rng=self._rng)
         _paste(channel, torch.from_numpy(shape.astype(np.float32)), start=start)
 

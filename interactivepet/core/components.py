@@ -1,0 +1,37 @@
+"""Connected components: what counts as one object."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from interactivepet.core.geometry import CONNECTIVITY
+
+__all__ = ["find_components"]
+
+SMALL = 4096
+"""Voxels up to which an array is padded: cc3d (4.1) fails where single voxels are packed as densely as they can be,
+such as (1, 0, 1), which happens in small arrays only."""
+
+
+def find_components(
+    mask: npt.NDArray[np.bool_ | np.integer], *, connectivity: Literal[6, 8, 18, 26] = CONNECTIVITY
+) -> tuple[npt.NDArray[np.unsignedinteger], int]:
+    """Number the connected components of a mask, or those of each label of a label map.
+
+    Args:
+        mask: (I, J, K) or (I, J), bool or integer, 0 is background.
+        connectivity: 6, 18 or 26; 8 of a plane.
+
+    Returns:
+        Unsigned integers of the same shape, 0 in the background and 1 ... N in the components, and N.
+    """
+    import cc3d
+
+    if mask.size > SMALL:
+        components, n = cc3d.connected_components(mask, connectivity=connectivity, return_N=True)
+        return components, int(n)
+    padded, n = cc3d.connected_components(np.pad(mask, 1), connectivity=connectivity, return_N=True)
+    return padded[(slice(1, -1),) * mask.ndim], int(n)
