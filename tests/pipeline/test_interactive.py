@@ -188,6 +188,8 @@ def test_a_task_of_whole_files_takes_each_file_for_a_case(
         entry.model_copy(update={"images": (f"imagesTr/{entry.id}.nii.gz",)}) for entry in manifest.training
     )
     write_manifest(workspace.raw, manifest.model_copy(update={"training": entries}))
+    for path in (workspace.raw / "imagesTr").glob("*_0000.nii.gz"):
+        path.rename(path.with_name(path.name.replace("_0000", "")))
     other = image.with_name("new_0001.nii.gz")
     shutil.copy(image, other)
     assert start(root, other).case.id == "new_0001"
