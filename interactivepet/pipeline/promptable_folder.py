@@ -97,13 +97,16 @@ def stamp_unseen(source: PromptableSource, *, fold: int | None, own: Mapping[int
     return source.stamp(()) if fold is None or fold not in own else own[fold].content_hash()
 
 
-def find_own_folds(workspace: Workspace, source: str, *, split: FoldList) -> dict[int, PromptableCard]:
+def find_own_folds(
+    workspace: Workspace, source: str, *, split: FoldList, folds: Sequence[int] = ()
+) -> dict[int, PromptableCard]:
     """Find the folds that stand for an exported model of the task's own where it would judge what it has seen.
 
     Args:
         workspace: of the task.
         source: the model's folder, or a server's URL, behind which no card tells what the model has seen.
         split: of the task's cases.
+        folds: whose cases are to be judged; all when empty.
 
     Returns:
         Fold -> card of a model that saw none of the fold's validation cases; empty for a model that saw none at all.
@@ -126,7 +129,8 @@ def find_own_folds(workspace: Workspace, source: str, *, split: FoldList) -> dic
             f"{model.task}; on cases that it has seen it cannot be judged. Leave nnInteractive out, take a model "
             f"without these cases, or train one of the task's own: {COMMAND} -t {workspace.task}"
         )
-    return {fold.index: _read_unseen(workspace, fold, made_from=model.made_from) for fold in split.folds}
+    asked = [fold for fold in split.folds if not folds or fold.index in folds]
+    return {fold.index: _read_unseen(workspace, fold, made_from=model.made_from) for fold in asked}
 
 
 def read_seen_cases(folder: Path) -> tuple[str, ...]:

@@ -148,7 +148,9 @@ def _find_own(workspace: Workspace, options: SimulationOptions) -> Mapping[int, 
     if source is None or options.is_test or options.kind not in ("nninteractive", "ensemble"):
         return {}
     # without a plan there are no folds of the task's own either
-    return find_own_folds(workspace, source.source, split=_read_split(workspace)) if workspace.folds.is_file() else {}
+    if not workspace.folds.is_file():
+        return {}
+    return find_own_folds(workspace, source.source, split=_read_split(workspace), folds=options.prediction.folds)
 
 
 def _read_split(workspace: Workspace) -> FoldList:
