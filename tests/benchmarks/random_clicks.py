@@ -124,7 +124,7 @@ def main() -> int:
         with ExitStack() as stack:
             source = promptable and stack.enter_context(open_unseen(workspace, promptable, fold=fold, own=own))
             options = PredictionOptions(folds=(fold,), tta=arguments.tta, device="cpu", promptable=source)
-            models = stack.enter_context(open_models(workspace, options))
+            models = stack.enter_context(open_models(workspace, options, with_corrections=True))
             case = read_case(workspace.raw, manifest.entry(name))
             counts, took = run_case(models, case, n_sequences=share + (number < rest), rng=rng)
         total, seconds = total + counts, seconds + took
