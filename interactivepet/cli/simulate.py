@@ -155,13 +155,14 @@ def _make_name(arguments: argparse.Namespace, *, system: SystemKind, user: UserN
 
 def print_simulation(simulation: Simulation) -> None:
     """Show the curves, the areas under them and the clicks that a Dice takes."""
-    shown = sorted({0, 1, 2, 3, 5, 10, simulation.n_corrections} & set(range(simulation.n_corrections + 1)))
-    rows = [
-        [curve.metric, *(f"{curve.points[n].mean:.3f}" for n in shown), f"{curve.area:.3f}", f"{curve.mean:.3f}"]
-        for curve in simulation.curves
-    ]
-    columns = ["metric", *(f"after {n}" for n in shown), "area", "area / steps"]
-    print_table(f"{simulation.task}: {simulation.name}, {simulation.n_cases} cases", columns, rows)
+    shown = sorted({0, 1, 2, 5, 10, simulation.n_corrections} & set(range(simulation.n_corrections + 1)))
+    rows = []
+    for curve in simulation.curves:
+        digits = 1 if curve.metric.endswith("_ml") else 3
+        values = (*(curve.points[n].mean for n in shown), curve.area, curve.mean)
+        rows.append([curve.metric, *(f"{value:.{digits}f}" for value in values)])
+    title = f"{simulation.task}: {simulation.name}, {simulation.n_cases} cases, means after so many corrections"
+    print_table(title, ["metric", *map(str, shown), "area", "per step"], rows)
     for target in simulation.clicks_to:
         median = "never, in the median" if target.median is None else f"{target.median:g} clicks in the median"
         print(f"Dice {target.dice:.2f}: {median}; {target.n_failed} of {simulation.n_cases} cases never reached it")
