@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--noise-mm", type=length_mm, default=0.0, help="standard deviation of each click's displacement"
     )
     parser.add_argument("--inward-mm", type=length_mm, help="how far margin points move inwards (default: 1.5 voxels)")
-    parser.add_argument("-s", "--seed", type=int, default=0, help="of clicks and noise (default: 0)")
+    parser.add_argument("-s", "--seed", type=not_negative, default=0, help="of clicks and noise (default: 0)")
     parser.add_argument("--test", action="store_true", help="for labelsTs instead of labelsTr")
     parser.add_argument("--overwrite", action="store_true", help="replace click files that are there")
     arguments = parser.parse_args(argv)

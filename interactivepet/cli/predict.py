@@ -47,9 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = make_parser("predict", "Predict images with the trained folds; without paths, those in imagesTs.")
     add_task(parser)
-    parser.add_argument("-i", "--images", type=Path, help="folder of images, named as in imagesTr; or one image")
+    parser.add_argument(
+        "-i",
+        "--images",
+        type=Path,
+        help="folder of images, named as in imagesTr, or of DICOM; with --interactive one image",
+    )
     parser.add_argument("-in", "--interactions", type=Path, help="folder of click files, CASE.mrk.json")
-    parser.add_argument("-o", "--out", type=Path, help="folder of the masks; or one mask")
+    parser.add_argument("-o", "--out", type=Path, help="folder of the masks; with --interactive one mask")
     parser.add_argument(
         "--format", default=".nii.gz", choices=(".nii.gz", ".nii", ".nrrd", ".mha", ".png"), help="of the masks"
     )

@@ -65,6 +65,11 @@ def parse_labels(data: Mapping[str, Any], *, source: str) -> dict[str, int]:
     else:
         raise ManifestError(f"{source}: labels is {raw!r}, {remedy}")
     pairs = sorted((value, name) for value, name in pairs if value > 0)
+    if strange := [name for _, name in pairs if str(name).lower() == "ignore"]:
+        raise ManifestError(
+            f"{source}: nnU-Net's label {strange[0]!r} marks what was not annotated, which is not supported here; "
+            "label these regions, or leave the cases out"
+        )
     if [value for value, _ in pairs] != list(range(1, len(pairs) + 1)):
         values = [value for value, _ in pairs]
         raise ManifestError(f"{source}: labels have the values {values}, expected 1, 2, ...; renumber them")
@@ -108,7 +113,7 @@ def parse_entry(raw: object, *, source: str) -> CaseEntry:
         id=_case_id(images, mask),
         images=tuple(images),
         label=mask,
-        **{group: str(item[group]) for group in ("patient", "subtype") if item.get(group)},
+        **{group: str(item[group]) for group in ("patient", "subtype") if item.get(group) not in (None, "")},
     )
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "FoundFile",
     "channel_path",
     "commonest_ending",
+    "find_detached",
     "find_files",
     "list_files",
     "list_labels",
@@ -82,6 +83,18 @@ def commonest_ending(files: Iterable[FoundFile]) -> str:
     """Give the ending that most files have, the first of them on a tie; `.nii.gz` without any file."""
     counts = Counter(file.ending for file in files)
     return counts.most_common(1)[0][0] if counts else NIFTI_ENDINGS[0]
+
+
+def find_detached(path: Path) -> tuple[Path, ...]:
+    """Give the file of voxels that a header of its own (.mhd, .nhdr) names; none for any other file."""
+    key = {".mhd": "elementdatafile", ".nhdr": "data file"}.get(path.suffix.lower())
+    if key is None or not path.is_file():
+        return ()
+    for line in path.read_text(encoding="latin-1").splitlines():
+        name, _, value = line.replace("=", ":", 1).partition(":")
+        if name.strip().lower() == key:
+            return (path.parent / value.strip(),)
+    return ()
 
 
 def find_files(task_dir: Path, folder: str) -> tuple[FoundFile, ...]:

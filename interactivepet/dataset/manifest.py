@@ -93,13 +93,17 @@ def read_manifest(task_dir: Path) -> DatasetManifest:
     if any(_has_channel_files(task_dir, name, n_channels=len(channels)) for name in named):
         training, test = ([_expand(task_dir, e, n_channels=len(channels)) for e in part] for part in (training, test))
     masks = list_labels(task_dir, LABELS_TEST)
+    groups = _read_groups(task_dir, {entry.id for entry in (*training, *test)})
     return DatasetManifest(
         task=task_dir.resolve().name,
         channels=channels,
         labels=labels,
         file_ending=str(data.get("file_ending") or _ending(training, test)),
-        training=tuple(training),
-        test=tuple(entry.model_copy(update={"label": entry.label or masks.get(entry.id)}) for entry in test),
+        training=tuple(entry.model_copy(update=groups.get(entry.id, {})) for entry in training),
+        test=tuple(
+            entry.model_copy(update={"label": entry.label or masks.get(entry.id)} | groups.get(entry.id, {}))
+            for entry in test
+        ),
     )
 
 
@@ -154,10 +158,13 @@ def _read_groups(task_dir: Path, cases: Collection[str]) -> dict[str, dict[str, 
     path = task_dir / CASES_CSV
     if not path.is_file():
         return {}
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        table = csv.DictReader(stream)
-        columns = table.fieldnames or ()
-        rows = list(table)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            table = csv.DictReader(stream)
+            columns = table.fieldnames or ()
+            rows = [{key: (row[key] or "").strip() for key in columns} for row in table]
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path}: is not UTF-8 ({error}); save it as CSV UTF-8") from error
     if "case" not in columns or not set(_GROUPS) & set(columns):
         raise ManifestError(
             f"{path}: columns {', '.join(columns)}, expected case and any of {', '.join(_GROUPS)}, "

@@ -32,6 +32,8 @@ _ERRORS: tuple[type[Exception], ...] = (
     OverflowError,
     zlib.error,
 )
+_MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001}
+"""Units of NIfTI's header; ITK reads them too."""
 _CHUNK_BYTES = 1 << 20
 _LARGEST_TAIL_BYTES = 16 << 20
 """Behind the voxels there is nothing; a stream that goes on for longer is no image, whatever its header says."""
@@ -45,7 +47,7 @@ def read_header(path: Path) -> Header:
     """
     with naming_file(path, *_ERRORS):
         image = _load(path)
-        return make_header(image.shape, image.affine)
+        return make_header(image.shape, _find_affine_mm(image))
 
 
 def read_volume(path: Path) -> Volume:
@@ -56,7 +58,7 @@ def read_volume(path: Path) -> Volume:
     """
     with naming_file(path, *_ERRORS), _decompressed(path) as stream:
         image = type(_load(path)).from_stream(stream)
-        header = make_header(image.shape, image.affine)
+        header = make_header(image.shape, _find_affine_mm(image))
         stored = image.get_data_dtype()
         if stored.kind not in "iuf":
             raise ValueError(f"its voxels are of type {stored}, expected real numbers")
@@ -94,7 +96,17 @@ def write_volume(path: Path, values: npt.NDArray[Any], *, geometry: Geometry, li
         header[f"qoffset_{letter}"] = source.header[f"qoffset_{letter}"]
         header[f"srow_{letter}"] = source.header[f"srow_{letter}"]
     header.set_data_dtype(values.dtype)
-    nibabel.save(type(source)(values.reshape(source.shape[:3]), None, header), path)
+    image = type(source)(values.reshape(source.shape[:3]), None, header)
+    # nibabel sets the thickness of a plane to 1
+    image.header["pixdim"] = source.header["pixdim"]
+    nibabel.save(image, path)
+
+
+def _find_affine_mm(image: Nifti1Image) -> npt.NDArray[np.float64]:
+    """Give the affine in mm, whatever unit the header has; without one it is mm."""
+    scale = _MM.get(image.header.get_xyzt_units()[0], 1.0)
+    affine: npt.NDArray[np.float64] = np.diag([scale, scale, scale, 1.0]) @ image.affine
+    return affine
 
 
 def _load(path: Path) -> Nifti1Image:

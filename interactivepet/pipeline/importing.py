@@ -96,7 +96,9 @@ def run_import(
             replaced.rename(final)
         raise
     finally:
-        shutil.rmtree(hidden, ignore_errors=True)
+        # a task that could not be put back stays where it is
+        if final.exists() or not replaced.exists():
+            shutil.rmtree(hidden, ignore_errors=True)
     return final
 
 

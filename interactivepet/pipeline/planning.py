@@ -11,6 +11,7 @@ from interactivepet.errors import VerificationError
 from interactivepet.guidance.simulate import ClickOptions
 from interactivepet.pipeline.cases import run_preprocessing
 from interactivepet.pipeline.executor import open_executor
+from interactivepet.pipeline.lock import lock_folder
 from interactivepet.pipeline.prepare import (
     is_verified,
     run_fingerprint,
@@ -61,8 +62,12 @@ def run_plan_and_process(
 
     Raises:
         VerificationError: the task has problems; `show_issues` was called with them.
+        TrainingError: another process is at it.
     """
-    with open_executor(options.n_proc, scheduler=options.scheduler) as executor:
+    with (
+        lock_folder(workspace.processed),
+        open_executor(options.n_proc, scheduler=options.scheduler) as executor,
+    ):
         if options.verify and not is_verified(workspace):
             result = run_verification(workspace, executor)
             if result.errors:

@@ -26,8 +26,8 @@ from interactivepet.pipeline.train import WEIGHTS_LICENCE, place_folds
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.planning.promptable import make_promptable_plan
 from interactivepet.training.batches import load_cases
-from interactivepet.training.checkpoint import remove_state
-from interactivepet.training.fold import FoldData, TrainedFold, TrainingOptions, train_fold
+from interactivepet.training.checkpoint import remove_foreign_state, remove_state
+from interactivepet.training.fold import FoldData, TrainedFold, TrainingOptions, hash_inputs, train_fold
 from interactivepet.training.promptable.start import read_model_folder
 from interactivepet.training.stop import leave_on_sigterm
 
@@ -214,7 +214,8 @@ def _find_complete(job: PromptableJob, path: Path, data: FoldData) -> Promptable
             logger.info("fold %s is complete with %d epochs; --no-continue trains it anew", job.name, len(card.epochs))
             return card
         logger.warning("fold %s: images, labels or folds changed since it was trained; training anew", job.name)
-    remove_state(data.checkpoint)
+    # one that the new training left when it was interrupted stays
+    remove_foreign_state(data.checkpoint, made_from=hash_inputs(job.plan, data))
     return None
 
 

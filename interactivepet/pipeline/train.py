@@ -27,9 +27,9 @@ from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
 from interactivepet.pipeline.validation import Validation, validate_fold
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.tracking.tracker import Tracker
-from interactivepet.training.checkpoint import has_state, load_weights, remove_previous, remove_state
+from interactivepet.training.checkpoint import has_state, load_weights, remove_foreign_state, remove_previous
 from interactivepet.training.distributed import ALONE, Ranks, open_ranks
-from interactivepet.training.fold import FoldData, TrainedFold, TrainingOptions, assist_fold, train_fold
+from interactivepet.training.fold import FoldData, TrainedFold, TrainingOptions, assist_fold, hash_inputs, train_fold
 from interactivepet.training.stop import leave_on_sigterm, wants_more
 
 __all__ = ["choose_configuration", "place_folds", "run_training"]
@@ -233,11 +233,11 @@ def _find_complete(job: FoldJob, data: FoldData) -> CheckpointCard | None:
         return None
     except ArtefactError as error:
         logger.warning("fold %d is trained anew: %s", data.index, error)
-        remove_state(data.checkpoint)
+        remove_foreign_state(data.checkpoint, made_from=hash_inputs(job.plan, data))
         return None
     if card.cases_hash != data.cases_hash:
         logger.warning("fold %d: images, labels or clicks changed since it was trained; training anew", data.index)
-        remove_state(data.checkpoint)
+        remove_foreign_state(data.checkpoint, made_from=hash_inputs(job.plan, data))
         return None
     if wants_more(card.epochs, job.options):
         if has_state(data.checkpoint):

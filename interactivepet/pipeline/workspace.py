@@ -10,7 +10,7 @@ from pathlib import Path
 from interactivepet.core.ensemble import ChoiceMode, ClickMode
 from interactivepet.core.plan import Configuration
 from interactivepet.core.promptable import FoldName
-from interactivepet.dataset.layout import CLICKS_TEST, CLICKS_TRAINING
+from interactivepet.dataset.layout import CLICKS_TEST, CLICKS_TRAINING, find_detached
 from interactivepet.errors import ManifestError
 
 __all__ = ["Workspace", "find_task", "stamp_files"]
@@ -168,7 +168,7 @@ def stamp_files(paths: Iterable[Path], *, salt: str = "") -> str:
     Cheap enough to check thousands of cases, and changed by every replacement of a file.
     """
     digest = hashlib.sha256(salt.encode())
-    for path in paths:
+    for path in (part for whole in paths for part in (whole, *find_detached(whole))):
         status = path.stat() if path.exists() else None
         digest.update(f"{path.name}|{status.st_size if status else -1}|{status.st_mtime_ns if status else -1}".encode())
     return digest.hexdigest()[:16]

@@ -113,24 +113,34 @@ def _make_spatial(patch: Shape, mirror_axes: Sequence[int]) -> list[Any]:
     from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
     from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 
-    rotation_limit = [ROTATION_RAD if _turns_in(patch, axis) else 0.0 for axis in range(3)]
-
-    def draw_angle(image: Any, dim: int) -> float:
-        del image
-        return float(np.random.uniform(-rotation_limit[dim], rotation_limit[dim]))
-
     spatial = SpatialTransform(
         patch,
         patch_center_dist_from_border=0,
         random_crop=False,
         p_rotation=SPATIAL_PROBABILITY,
-        rotation=draw_angle,
+        rotation=_Angle(tuple(ROTATION_RAD if _turns_in(patch, axis) else 0.0 for axis in range(3))),
         p_scaling=SPATIAL_PROBABILITY,
         scaling=SCALING,
         p_synchronize_scaling_across_axes=1,
     )
     mirror = MirrorTransform(allowed_axes=tuple(axis for axis in mirror_axes if patch[axis] > 1))
     return [spatial, mirror]
+
+
+@dataclass(frozen=True, slots=True)
+class _Angle:
+    """Draws an angle about an axis; a class, since processes that prepare batches get it by pickle."""
+
+    limits: tuple[float, ...]
+
+    def __call__(self, image: Any, dim: int) -> float:
+        del image
+        return float(np.random.uniform(-self.limits[dim], self.limits[dim]))
+
+
+def _draw_blur(shape: Any, dim: int) -> float:
+    # The library mirrors the image at its borders, which an axis of one voxel is too short for.
+    return float(np.random.uniform(*BLUR_VOXELS)) if shape[dim] > 1 else NO_BLUR_VOXELS
 
 
 def _turns_in(patch: Shape, axis: int) -> bool:
@@ -146,10 +156,6 @@ def _make_intensity(patch: Shape) -> list[Any]:
     from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
     from batchgeneratorsv2.transforms.spatial.low_resolution import SimulateLowResolutionTransform
     from batchgeneratorsv2.transforms.utils.random import RandomTransform
-
-    def draw_blur(shape: Any, dim: int) -> float:
-        # The library mirrors the image at its borders, which an axis of one voxel is too short for.
-        return float(np.random.uniform(*BLUR_VOXELS)) if shape[dim] > 1 else NO_BLUR_VOXELS
 
     single = tuple(axis for axis in range(3) if patch[axis] == 1) or None
     gamma = {
@@ -171,7 +177,7 @@ def _make_intensity(patch: Shape) -> list[Any]:
     steps = [
         (GaussianNoiseTransform((0, 0.1), p_per_channel=1, synchronize_channels=True), 0.1),
         (
-            GaussianBlurTransform(draw_blur, synchronize_channels=False, synchronize_axes=False, p_per_channel=0.5),
+            GaussianBlurTransform(_draw_blur, synchronize_channels=False, synchronize_axes=False, p_per_channel=0.5),
             0.2,
         ),
         (

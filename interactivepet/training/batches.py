@@ -37,7 +37,7 @@ VoxelClicks = tuple[tuple[npt.NDArray[np.float64], int, bool], ...]
 
 @dataclass(frozen=True)
 class StoredCase:
-    """A preprocessed case on disk, opened when it is first needed.
+    """A preprocessed case on disk, opened whenever it is needed.
 
     Attributes:
         record: what lies beside the volume.
@@ -51,9 +51,9 @@ class StoredCase:
     coarse_paths: Mapping[ClickMode, Path] = field(default_factory=dict)
     guided: BoundingBox | None = None
 
-    @cached_property
+    @property
     def volume(self) -> Any:
-        """(C + 1, I, J, K) float32: the channels, then the label."""
+        """(C + 1, I, J, K) float32: the channels, then the label. Not kept: an open file holds more than a megabyte."""
         return open_array(self.path, command="interactivepet_plan_and_process")
 
     @cached_property
@@ -66,9 +66,9 @@ class StoredCase:
         """Load the first step's mask (I, J, K) of label values on the resampled grid; None without a first step."""
         return self._coarse[mode][0] if self.coarse_paths else None
 
-    @cached_property
+    @property
     def _coarse(self) -> Mapping[ClickMode, Any]:
-        """The masks (1, I, J, K) of the first step, opened once and read by box."""
+        """The masks (1, I, J, K) of the first step, read by box."""
         command = "interactivepet_train -c 3d_cascade"
         return {mode: open_array(path, command=command) for mode, path in self.coarse_paths.items()}
 
@@ -127,7 +127,7 @@ class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
         self._augmentation = augmentation
         self._rank = rank
         self._n_samples = n_ranks * self.batch_size
-        self._n_forced = round(plan.training.foreground_share * self._n_samples)
+        self._share = plan.training.foreground_share
         self._rng = np.random.default_rng(tuple(seed))
         self._classes = np.zeros(256, np.uint8)
         self._classes[list(plan.label_values)] = np.arange(1, 1 + len(plan.labels))
@@ -143,7 +143,8 @@ class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
         """
         # a stream for each sample, so that it does not matter which process draws it; forced ones are last
         streams = list(enumerate(self._rng.spawn(self._n_samples)))[self._rank :: self._n_samples // self.batch_size]
-        drawn = [self._draw(rng, on_foreground=i >= self._n_samples - self._n_forced) for i, rng in streams]
+        n_forced = self._draw_n_forced()
+        drawn = [self._draw(rng, on_foreground=i >= self._n_samples - n_forced) for i, rng in streams]
         patches, spacings = zip(*drawn, strict=True)
         shape = (self.batch_size, self._plan.network.input_channels, *patches[0].label.shape)
         data = np.zeros(shape, np.float32)
@@ -153,6 +154,11 @@ class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
             sample[n_image:n_drawn] = patch.guidance
         target = self._classes[np.stack([patch.label for patch in patches])]
         return {"data": data, "target": target, "spacing_mm": np.array(spacings, np.float32)}
+
+    def _draw_n_forced(self) -> int:
+        """Draw how many samples of the batch must hold a label, on average the planned share."""
+        whole, part = divmod(self._share * self._n_samples, 1.0)
+        return int(whole) + int(part > 0 and self._rng.random() < part)
 
     def _draw(self, rng: np.random.Generator, *, on_foreground: bool) -> tuple[Patch, Spacing]:
         pool = self._choose_pool(rng, on_foreground=on_foreground)
@@ -185,8 +191,7 @@ class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
         if on_foreground or negatives == "exclude":
             return self._positives
         wanted = len(self._negatives) / len(self._data) if negatives == "keep" else negatives
-        unforced = 1.0 - self._n_forced / self._n_samples
-        return self._negatives if rng.random() * unforced < wanted else self._positives
+        return self._negatives if rng.random() * (1.0 - self._share) < wanted else self._positives
 
 
 def _draw_start(

@@ -23,6 +23,7 @@ __all__ = [
     "load_state",
     "load_weights",
     "read_tensors",
+    "remove_foreign_state",
     "remove_previous",
     "remove_state",
     "save_state",
@@ -93,6 +94,16 @@ def remove_state(path: Path) -> None:
     """Remove the state and the one before it."""
     path.unlink(missing_ok=True)
     _previous(path).unlink(missing_ok=True)
+
+
+def remove_foreign_state(path: Path, *, made_from: str) -> None:
+    """Remove states of another plan or other cases, and damaged ones; one that training can go on from stays."""
+    try:
+        content = _load_either(path)
+    except TrainingError:
+        content = {}
+    if content.get("made_from") != made_from:
+        remove_state(path)
 
 
 def load_state(path: Path, *, made_from: str) -> TrainingState:

@@ -214,9 +214,13 @@ def _validate(run: Run, feed: Feed, batches: EpochBatches, *, epoch: int, is_who
 def _peak_memory_gb(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
-    import resource
     import sys
 
+    try:
+        import resource
+    except ImportError:
+        # Windows does not tell
+        return 0.0
     # kilobytes on Linux, bytes on macOS
     unit = 1.0 if sys.platform == "darwin" else 1024.0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

@@ -35,7 +35,7 @@ from interactivepet.training.repeat import choose_algorithms, seed_torch
 from interactivepet.training.show import draw_first_batch
 from interactivepet.training.stop import Interruption, find_best, listen, wants_more
 
-__all__ = ["FoldData", "TrainedFold", "TrainingOptions", "assist_fold", "train_fold"]
+__all__ = ["FoldData", "TrainedFold", "TrainingOptions", "assist_fold", "hash_inputs", "train_fold"]
 
 logger = logging.getLogger(__name__)
 
@@ -182,7 +182,7 @@ def _make_run(plan: TrainablePlan, data: FoldData, *, options: TrainingOptions, 
 
 
 def _restore(run: Run) -> None:
-    state = load_state(run.data.checkpoint, made_from=_hash_inputs(run.plan, run.data))
+    state = load_state(run.data.checkpoint, made_from=hash_inputs(run.plan, run.data))
     engine = run.engine
     engine.network.load_state_dict(state.network)
     engine.optimizer.load_state_dict(dict(state.optimizer))
@@ -231,14 +231,15 @@ def _report_failure(run: Run, error: BaseException) -> None:
         raise TrainingError(f"{where}: {explanation}") from error
 
 
-def _hash_inputs(plan: TrainablePlan, data: FoldData) -> str:
+def hash_inputs(plan: TrainablePlan, data: FoldData) -> str:
+    """Hash what a fold is trained with: a state of anything else is not gone on from."""
     return f"{plan.content_hash()}-{data.cases_hash}"
 
 
 def _snapshot(run: Run) -> TrainingState:
     engine = run.engine
     return TrainingState(
-        made_from=_hash_inputs(run.plan, run.data),
+        made_from=hash_inputs(run.plan, run.data),
         epochs=tuple(run.done),
         ended=run.is_over,
         network=engine.network.state_dict(),

@@ -52,9 +52,10 @@ def smooth_dice(epochs: Sequence[EpochRecord]) -> list[float]:
 
 
 def find_best(epochs: Sequence[EpochRecord]) -> int:
-    """Give the position of the epoch with the best smoothed pseudo Dice, the first of equals."""
+    """Give the position of the epoch with the best smoothed pseudo Dice, the first of equals; the last if all are 0."""
     smoothed = smooth_dice(epochs)
-    return smoothed.index(max(smoothed))
+    best = max(smoothed)
+    return smoothed.index(best) if best > 0 else len(smoothed) - 1
 
 
 def find_reason(epochs: Sequence[EpochRecord], options: TrainingOptions) -> str | None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from interactivepet.core.dataset import CaseEntry, DatasetManifest
+from interactivepet.dataset.decathlon import parse_entry, parse_labels
 from interactivepet.dataset.manifest import build_manifest, read_manifest, write_manifest
 from interactivepet.errors import ManifestError
 
@@ -157,6 +158,29 @@ def test_cases_csv_fills_patient_and_subtype(split_task: Path) -> None:
     manifest = build_manifest(split_task, channels=["PET", "CT"], labels=["x"])
     assert [(e.patient, e.subtype) for e in manifest.training] == [("P1", None), ("P1", "FDG")]
     assert manifest.test[0].patient is None
+
+
+def test_cases_csv_counts_beside_a_dataset_json_that_lists_the_cases(whole_task: Path) -> None:
+    manifest = build_manifest(whole_task, channels=["a", "b"], labels=["x"])
+    write_manifest(whole_task, manifest)
+    (whole_task / "cases.csv").write_text("case,patient\ncase_0000,P1\ncase_0001,P1 \n")
+    assert [entry.patient for entry in read_manifest(whole_task).training] == ["P1", "P1"]
+
+
+def test_a_patient_may_be_a_number() -> None:
+    raw = {"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz", "patient": 0}
+    assert parse_entry(raw, source="x").patient == "0"
+
+
+def test_regions_to_ignore_are_no_label() -> None:
+    with pytest.raises(ManifestError, match="not annotated"):
+        parse_labels({"labels": {"background": 0, "tumour": 1, "ignore": 2}}, source="x")
+
+
+def test_a_table_of_another_encoding_says_how_to_save_it(split_task: Path) -> None:
+    (split_task / "cases.csv").write_bytes("case,patient\nb,Müller\n".encode("cp1252"))
+    with pytest.raises(ManifestError, match="save it as CSV UTF-8"):
+        build_manifest(split_task, channels=["PET", "CT"], labels=["x"])
 
 
 @pytest.mark.parametrize(

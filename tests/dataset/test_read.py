@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from interactivepet.core.dataset import CaseEntry
 from interactivepet.core.geometry import Geometry
 from interactivepet.dataset.read import read_case, read_geometry, read_header, read_image, read_mask
+from interactivepet.dataset.write import write_mask
 from interactivepet.errors import CaseError
 
 SHAPE = (7, 5, 4)
@@ -372,3 +373,27 @@ def test_real_bytes_are_read_as_float32(real_data: Path) -> None:
     assert image.dtype == np.float32
     assert geometry.shape == (35, 53, 32)
     assert image.max() > 10
+
+
+@pytest.mark.parametrize(("unit", "scale"), [("micron", 1000.0), ("meter", 0.001), ("mm", 1.0)])
+def test_units_of_the_header_count(unit: str, scale: float, tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(make_array(), np.diag([2 * scale, 2 * scale, 3 * scale, 1.0]))
+    image.header.set_xyzt_units(xyz=unit)
+    path = tmp_path / "x.nii.gz"
+    nibabel.save(image, path)
+    for geometry in (read_image([path])[1], read_geometry(path)):
+        assert geometry.spacing_mm == pytest.approx((2.0, 2.0, 3.0), rel=1e-5)
+    mask = tmp_path / "mask.nii.gz"
+    write_mask(mask, np.zeros(SHAPE, np.uint8), geometry=geometry, like=path)
+    assert read_mask(mask)[1].matches(geometry)
+
+
+def test_a_plane_keeps_its_thickness(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(make_array((7, 5, 1))[:, :, 0], None)
+    image.header.set_qform(np.diag([2.0, 3.0, 4.7, 1.0]), code=1)
+    image.header["pixdim"][3] = 4.7
+    path = tmp_path / "x.nii.gz"
+    nibabel.save(image, path)
+    mask = tmp_path / "mask.nii.gz"
+    write_mask(mask, np.zeros((7, 5, 1), np.uint8), geometry=read_image([path])[1], like=path)
+    assert read_mask(mask)[1].spacing_mm == pytest.approx(read_image([path])[1].spacing_mm)

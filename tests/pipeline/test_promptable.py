@@ -6,12 +6,14 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from interactivepet.cli import export_nninteractive, train_nninteractive
+from interactivepet.core.checkpoint import EpochRecord
 from interactivepet.core.interaction import Click
 from interactivepet.core.promptable import PromptableCard, PromptableExport
 from interactivepet.dataset.manifest import read_manifest
@@ -26,6 +28,7 @@ from interactivepet.pipeline.prepare import run_generate_dataset_json
 from interactivepet.pipeline.promptable import run_promptable_training
 from interactivepet.pipeline.promptable_folder import open_unseen, run_promptable_export
 from interactivepet.pipeline.workspace import Workspace
+from interactivepet.training import epochs
 from interactivepet.training.fold import TrainingOptions
 from tests.ensemble.servers import serve
 from tests.tiny import make_options, open_tiny, write_tiny_task
@@ -82,8 +85,22 @@ def test_the_card_tells_what_one_click_reaches_on_cases_it_never_saw(trained: tu
     assert not (folder / "checkpoint.pt").exists()
 
 
+def interrupt_second_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_epoch = epochs._run_epoch
+
+    def stop(*args: Any, epoch: int, **kwargs: Any) -> EpochRecord:
+        if epoch == 1:
+            raise KeyboardInterrupt
+        return run_epoch(*args, epoch=epoch, **kwargs)
+
+    monkeypatch.setattr(epochs, "_run_epoch", stop)
+
+
 def test_a_complete_model_is_kept_and_a_changed_label_trains_anew(
-    trained: tuple[Workspace, PromptableCard], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    trained: tuple[Workspace, PromptableCard],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shutil.copytree(trained[0].raw.parent.parent, tmp_path / "copy", symlinks=True)
     workspace = open_tiny(tmp_path / "copy")
@@ -91,10 +108,15 @@ def test_a_complete_model_is_kept_and_a_changed_label_trains_anew(
     path = workspace.raw / "labelsTr" / "TINY_001.nii.gz"
     mask, geometry = read_mask(path)
     write_mask(path, np.roll(mask, 1, axis=0), geometry=geometry)
-    with caplog.at_level("WARNING"):
-        (again,) = train(workspace, 0)
+    interrupt_second_epoch(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        train(workspace, 0, epochs=2)
+    monkeypatch.undo()
+    with caplog.at_level("INFO"):
+        (again,) = train(workspace, 0, epochs=2)
     assert "training anew" in caplog.text
-    assert len(again.epochs) == 1
+    assert "continues after epoch 1" in caplog.text, "what the new training had reached is not lost"
+    assert len(again.epochs) == 2
 
 
 def test_all_cases_train_one_model_which_is_exported_first(

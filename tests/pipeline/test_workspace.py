@@ -51,3 +51,13 @@ def test_paths_lie_in_the_three_folders(tmp_path: Path) -> None:
     assert workspace.plans == tmp_path / "b" / "T" / "plans.json"
     assert workspace.card("2d", 3) == tmp_path / "c" / "T" / "2d" / "fold_3" / "card.json"
     assert workspace.clicks_folder(test=True) == tmp_path / "a" / "T" / "interactionsTs"
+
+
+@pytest.mark.parametrize(("header", "line"), [("a.mhd", "ElementDataFile = a.raw"), ("a.nhdr", "data file: a.raw")])
+def test_voxels_beside_their_header_are_stamped_too(header: str, line: str, tmp_path: Path) -> None:
+    path, voxels = tmp_path / header, tmp_path / "a.raw"
+    path.write_text(f"NDims = 3\n{line}\n")
+    voxels.write_bytes(b"1")
+    before = stamp_files([path])
+    voxels.write_bytes(b"22")
+    assert stamp_files([path]) != before

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -151,6 +152,28 @@ def test_half_of_a_batch_is_centred_on_the_foreground(make_plan: MakePlan, store
     holds = np.array([[target[4, 4, 4] == 1 for target in next(loader)["target"]] for _ in range(20)])
     assert holds[:, 2:].all()
     assert holds[:, :2].mean() < 0.1
+
+
+@pytest.mark.parametrize(("batch_size", "share"), [(1, 0.5), (2, 0.2), (5, 0.5)])
+def test_the_share_of_forced_samples_holds_over_batches(
+    batch_size: int, share: float, make_plan: MakePlan, store_case: StoreCase
+) -> None:
+    case = store_case(*make_volume((60, 60, 60)))
+    plan = make_plan((8, 8, 8), batch_size=batch_size, foreground_share=share)
+    loader = PatchLoader([case], plan, seed=(0,), augmentation=None)
+    holds = [target[4, 4, 4] == 1 for _ in range(400 // batch_size) for target in next(loader)["target"]]
+    assert np.mean(holds) == pytest.approx(share, abs=0.08)
+
+
+def test_a_drawn_case_is_not_kept_open_and_can_be_sent_to_a_worker(make_plan: MakePlan, store_case: StoreCase) -> None:
+    case = store_case(*make_volume((60, 60, 60)))
+    loader = PatchLoader(
+        [case], make_plan((8, 8, 8)), seed=(0,), augmentation=make_augmentation((8, 8, 8), mirror_axes=(0,))
+    )
+    next(loader)
+    assert pickle.loads(pickle.dumps(case)) == case
+    again = pickle.loads(pickle.dumps(loader._augmentation))
+    assert again.spatial is not None
 
 
 def test_every_label_is_a_centre_equally_often(make_plan: MakePlan, store_case: StoreCase) -> None:

@@ -59,6 +59,7 @@ def test_labels_are_averaged() -> None:
 def test_the_best_is_the_first_of_the_smoothed() -> None:
     assert find_best(make_epochs(0.2, 0.9, 0.1, 0.1)) == 1
     assert find_best(make_epochs(0.5, 0.5)) == 0
+    assert find_best(make_epochs(None, 0.0, 0.0)) == 2, "nothing speaks for the first"
 
 
 def test_a_run_without_conditions_goes_on() -> None:

@@ -45,12 +45,14 @@ class MaskFile:
         series: it is part of.
         regions: names of its ROIs or segments.
         referenced: SeriesInstanceUID of the images that it was drawn on; None when the file does not say.
+        frame: FrameOfReferenceUID that its regions lie in; None when the file does not say.
     """
 
     path: Path
     series: FoundSeries
     regions: tuple[str, ...]
     referenced: str | None
+    frame: str | None = None
 
     def find(self, entry: str) -> tuple[str, ...]:
         """Give the regions that a name or pattern means, without regard to case."""
@@ -71,10 +73,11 @@ def read_mask_files(series: Iterable[FoundSeries]) -> tuple[MaskFile, ...]:
     masks: list[MaskFile] = []
     for path, one in found:
         if one.modality == "SEG":
-            regions, referenced = seg.list_segments(path), seg.find_referenced_series(path)
+            regions, referenced, frame = seg.list_segments(path), seg.find_referenced_series(path), None
         else:
             regions, referenced = rtstruct.list_rois(path), rtstruct.find_referenced_series(path)
-        masks.append(MaskFile(path, one, regions=regions, referenced=referenced))
+            frame = rtstruct.find_frame_of_reference(path)
+        masks.append(MaskFile(path, one, regions, referenced, frame or one.frame_of_reference))
     return tuple(masks)
 
 
@@ -105,7 +108,7 @@ def assign_masks(
     for mask in masks:
         if mask.referenced in uids:
             continue
-        frame = frames.get(mask.referenced or "") or mask.series.frame_of_reference
+        frame = frames.get(mask.referenced or "") or mask.frame
         near = [pet for pet in pets if frame and pet.frame_of_reference == frame and pet.patient == mask.series.patient]
         for pet in near:
             if pet.uid not in with_own:

@@ -141,6 +141,16 @@ def parse_datetime(text: str | None, *, local_offset: str | None = None) -> date
     return moment
 
 
+def _settle_offset(moment: datetime, clock: time) -> datetime:
+    """Move a date and time of unknown time zone to the clock time beside it, if a time zone explains the difference.
+
+    Time zones differ by quarters of an hour. The header's other times are local, and so is `clock`.
+    """
+    possible = [datetime.combine(moment.date() + timedelta(days=n), clock) for n in (-1, 0, 1)]
+    near = min(possible, key=lambda other: abs(other - moment))
+    return near if (near - moment) % timedelta(minutes=15) == timedelta(0) else moment
+
+
 def _offset(sign: str, hours: str, minutes: str) -> timedelta:
     span = timedelta(hours=int(hours), minutes=int(minutes))
     return -span if sign == "-" else span
@@ -171,8 +181,11 @@ def _read_constant(header: Dataset) -> dict[str, Any]:
         "sex": _text(header, "PatientSex"),
     }
     for drug in drugs:
-        injected = parse_datetime(_text(drug, "RadiopharmaceuticalStartDateTime"), local_offset=local_offset)
+        start = _text(drug, "RadiopharmaceuticalStartDateTime")
+        injected = parse_datetime(start, local_offset=local_offset)
         injected_time = parse_time(_text(drug, "RadiopharmaceuticalStartTime"))
+        if injected and injected_time and local_offset is None and re.search(r"[+-]\d{4}$", start or ""):
+            injected = _settle_offset(injected, injected_time)
         values |= {
             # Midnight to the second is what de-identification writes in place of a time, so it counts as zero.
             "injected": injected if injected and injected.time() != time(0) else None,

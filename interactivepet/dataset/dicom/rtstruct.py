@@ -19,7 +19,7 @@ from interactivepet.dataset.volume import naming_file
 from interactivepet.dataset.write import atomic_path
 from interactivepet.errors import CaseError
 
-__all__ = ["find_referenced_series", "list_rois", "read_rtstruct", "write_rtstruct"]
+__all__ = ["find_frame_of_reference", "find_referenced_series", "list_rois", "read_rtstruct", "write_rtstruct"]
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +77,17 @@ def list_rois(path: Path) -> tuple[str, ...]:
         CaseError: the file is no structure set.
     """
     return _list_names(_read(path))
+
+
+def find_frame_of_reference(path: Path) -> str | None:
+    """Give the FrameOfReferenceUID that the contours lie in; None when none is named.
+
+    Raises:
+        CaseError: the file is no structure set.
+    """
+    for frame in _read(path).get("ReferencedFrameOfReferenceSequence") or ():
+        return str(frame.get("FrameOfReferenceUID") or "") or None
+    return None
 
 
 def find_referenced_series(path: Path) -> str | None:

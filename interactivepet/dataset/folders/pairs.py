@@ -129,7 +129,13 @@ def _group(named: Mapping[str, Path], options: FolderOptions) -> tuple[dict[str,
     for name, path in named.items():
         owner, (case, channel) = owners[name], volumes[name]
         if owner is not None:
-            cases[owner[0]].masks[owner[1]] = path
+            masks = cases[owner[0]].masks
+            if owner[1] in masks:
+                raise ManifestError(
+                    f"{masks[owner[1]]} and {path} are both the mask of {owner[0]}; expected one a label, named such "
+                    "as BASE_mask_LABEL: rename or remove either"
+                )
+            masks[owner[1]] = path
         elif case in owning or not _MASK_WORD.search(name):
             cases[case].images[channel] = path
         elif options.allow_mask_as_volume:

@@ -65,9 +65,12 @@ def make_ids(names: Iterable[str]) -> dict[str, str]:
     """Give name -> identifier of letters, digits, `_` and `-`; accents are dropped.
 
     Raises:
-        ManifestError: nothing is left of a name, or two names become one.
+        ManifestError: a name is there twice, nothing is left of one, or two become one.
     """
-    ids = {name: _make_id(name) for name in names}
+    given = list(names)
+    ids = {name: _make_id(name) for name in given}
+    if twice := sorted({name for name in given if given.count(name) > 1} if len(ids) < len(given) else ()):
+        raise ManifestError(f"several files are named {', '.join(map(repr, twice[:5]))}; rename all but one of each")
     made: dict[str, str] = {}
     for name, case in ids.items():
         # A disk may ignore the case of letters.

@@ -279,7 +279,8 @@ def write_masks(
         setattr(dataset, keyword, value)
     referenced, study, frame = Dataset(), Dataset(), Dataset()
     referenced.SeriesInstanceUID, study.RTReferencedSeriesSequence = series, [referenced]
-    frame.FrameOfReferenceUID, frame.RTReferencedStudySequence = "1.2.3.4.5", [study]
+    frame.FrameOfReferenceUID = changes.get("FrameOfReferenceUID") or "1.2.3.4.5"
+    frame.RTReferencedStudySequence = [study]
     dataset.ReferencedFrameOfReferenceSequence = [frame]
     dataset.StructureSetROISequence, dataset.ROIContourSequence = [], []
     for number, (name, (a, b)) in enumerate(zip(names, boxes, strict=True), start=1):
@@ -361,6 +362,9 @@ def test_a_mask_drawn_on_the_ct(tmp_path: Path) -> None:
     source = find(tmp_path)
     assert source.training == ()
     assert any("series 7.7, which is no PET found here" in reason for reason in source.passed_over.values())
+    shutil.rmtree(tmp_path / "rt")
+    write_masks(tmp_path / "rt", ["GTV"], series="7.7", boxes=[LEFT], FrameOfReferenceUID="")
+    assert len(find(tmp_path).training) == 1, "the contours' own frame of reference is the PET's"
 
 
 def test_a_tumour_stays_visible_in_its_oedema(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -345,3 +345,20 @@ def test_times_and_dates() -> None:
     assert parse_datetime("20200131233000-0500", local_offset="-0500") == datetime(2020, 1, 31, 23, 30)
     # A date alone, as de-identification leaves it, is no moment.
     assert [parse_datetime(text) for text in ("20200131", "", None)] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("start", "injection"),
+    [
+        ("20200102080000+0000", datetime(2020, 1, 2, 9)),
+        ("20200101233000-0930", datetime(2020, 1, 2, 9)),
+        # no time zone is 17 minutes off
+        ("20200102084300+0000", datetime(2020, 1, 2, 8, 43)),
+        # without an offset the two simply differ
+        ("20200102080000", datetime(2020, 1, 2, 8)),
+    ],
+)
+def test_a_start_in_another_time_zone_is_moved_to_the_clock_beside_it(start: str, injection: datetime) -> None:
+    rule = convert(RadiopharmaceuticalStartDateTime=start)
+    assert rule.injection_time == injection
+    assert rule.factor == pytest.approx(expected((datetime(2020, 1, 2, 10) - injection).total_seconds()))

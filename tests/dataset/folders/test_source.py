@@ -430,3 +430,10 @@ def test_real_folders(real_data: Path, name: str, layout: str, n_cases: int, lab
     assert source.training[0].load().case.label is not None
     if name == "MPI_SPECT":
         assert len({job.patient for job in source.training}) == 12
+
+
+def test_two_masks_of_one_case_are_told(tmp_path: Path) -> None:
+    for name in ("P1", "P1_mask", "P1_seg"):
+        save(tmp_path / f"{name}.nii.gz", make_mask(1) if "_" in name else make_image())
+    with pytest.raises(ManifestError, match="both the mask of P1"):
+        find(tmp_path)
