@@ -60,6 +60,10 @@ footer { margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: .8r
 """
 
 
+MOST_PICTURES = 100
+"""A page with more would be too large for a browser: a whole body's picture has 0.1 MB."""
+
+
 def render_report(report: Report, *, pictures: Mapping[str, bytes]) -> str:
     """Render a report as HTML that needs no other file and no script.
 
@@ -73,7 +77,11 @@ def render_report(report: Report, *, pictures: Mapping[str, bytes]) -> str:
     """
     cases = sorted(report.cases, key=_badness)
     anchors = {case.case: f"case-{number}" for number, case in enumerate(cases, start=1)}
-    shown = {case.case: pictures[case.case] for case in cases if case.case in pictures}
+    worst = [case.case for case in cases if case.case in pictures][:MOST_PICTURES]
+    shown = {case: pictures[case] for case in worst}
+    left_out = (
+        f"<p>The {len(shown)} worst of {len(pictures)} cases are shown.</p>" if len(shown) < len(pictures) else ""
+    )
     body = [
         _render_head(report),
         "<h2>Summary</h2>",
@@ -82,6 +90,7 @@ def render_report(report: Report, *, pictures: Mapping[str, bytes]) -> str:
         "<h2>Cases, worst first</h2>",
         _render_cases(cases, {case: anchors[case] for case in shown}),
         "<h2>Pictures</h2>" if shown else "",
+        left_out,
         *(_render_picture(case, png, anchor=anchors[case]) for case, png in shown.items()),
         _render_foot(report),
     ]

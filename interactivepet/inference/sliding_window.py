@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from torch.nn import functional
 from interactivepet.core.geometry import Shape
 
 __all__ = ["TILE_STEP", "find_tiles", "make_weights", "predict_volume"]
+
+logger = logging.getLogger(__name__)
 
 TILE_STEP = 0.5
 """Neighbouring tiles overlap by half, so that each voxel is near the centre of one (nnU-Net)."""
@@ -63,8 +66,37 @@ def predict_volume(
         precision: of autocast; None computes in float32.
 
     Returns:
-        (n_outputs, I, J, K) float32 probabilities on the network's device.
+        (n_outputs, I, J, K) float32 probabilities, on the network's device or, where they do not fit, on the CPU.
     """
+    tiles = partial(
+        _predict_tiles,
+        network,
+        patch=patch,
+        n_outputs=n_outputs,
+        mirror_axes=mirror_axes,
+        precision=precision,
+        device=volume.device,
+    )
+    try:
+        return tiles(volume)
+    except torch.OutOfMemoryError:
+        logger.info("a volume of %s voxels does not fit on the device; its tiles are sent there", tuple(volume.shape))
+    if volume.device.type == "cuda":
+        torch.cuda.empty_cache()
+    return tiles(volume.cpu())
+
+
+def _predict_tiles(
+    network: nn.Module,
+    volume: Tensor,
+    *,
+    patch: Shape,
+    n_outputs: int,
+    mirror_axes: Sequence[int],
+    precision: torch.dtype | None,
+    device: torch.device,
+) -> Tensor:
+    """Predict tile by tile on a device, and join the tiles where the volume is."""
     padding = [max(0, edge - n) for n, edge in zip(volume.shape[1:], patch, strict=True)]
     before = [p // 2 for p in padding]
     widths = [w for b, p in zip(reversed(before), reversed(padding), strict=True) for w in (b, p - b)]
@@ -73,11 +105,11 @@ def predict_volume(
     logits = torch.zeros((n_outputs, i, j, k), device=volume.device)
     weight_sum = torch.zeros((i, j, k), device=volume.device)
     weights = make_weights(patch).to(volume.device)
-    with torch.inference_mode(), torch.autocast(volume.device.type, precision, enabled=precision is not None):
+    with torch.inference_mode(), torch.autocast(device.type, precision, enabled=precision is not None):
         for start in find_tiles((i, j, k), patch):
             box = tuple(slice(a, a + n) for a, n in zip(start, patch, strict=True))
-            tile = _predict_mirrored(network, padded[(slice(None), *box)][None], mirror_axes)
-            logits[(slice(None), *box)] += tile[0].float() * weights
+            tile = _predict_mirrored(network, padded[(slice(None), *box)][None].to(device), mirror_axes)
+            logits[(slice(None), *box)] += tile[0].float().to(volume.device) * weights
             weight_sum[box] += weights
     logits /= weight_sum
     inner = tuple(slice(b, b + n) for b, n in zip(before, volume.shape[1:], strict=True))

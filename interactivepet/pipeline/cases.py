@@ -39,6 +39,9 @@ logger = logging.getLogger(__name__)
 
 COMMAND = "interactivepet_plan_and_process"
 
+FORMAT = "cases 2"
+"""Raised when the same plan leads to other voxels, so that cases are preprocessed again."""
+
 WORKER_GB = 0.2
 """What a worker takes before it has read a case: the interpreter and its libraries."""
 
@@ -104,7 +107,7 @@ def _list_jobs(workspace: Workspace, plan: Plan) -> list[CaseJob]:
         clicks = find_clicks_file(workspace.clicks_folder(), entry.id)
         names = (*entry.images, *([entry.label] if entry.label else []))
         files = [workspace.raw / name for name in names] + ([clicks] if clicks else [])
-        jobs.append(CaseJob(entry, clicks, stamp_files(files, salt=plan.preprocessing_hash()), seed))
+        jobs.append(CaseJob(entry, clicks, stamp_files(files, salt=f"{FORMAT}|{plan.preprocessing_hash()}"), seed))
     return jobs
 
 

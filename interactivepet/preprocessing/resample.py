@@ -13,6 +13,7 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from interactivepet.core.components import find_components
 from interactivepet.core.geometry import Shape, Spacing
 
 __all__ = ["CUBIC", "LINEAR", "SPACING_TOLERANCE", "find_target_shape", "resample", "resample_label"]
@@ -80,7 +81,9 @@ def resample(volume: FloatVolume, shape: Shape, *, order: SplineOrder, out: Floa
 def resample_label(label: npt.NDArray[np.uint8], shape: Shape) -> npt.NDArray[np.uint8]:
     """Resample a label (I, J, K): each value's indicator linearly, then the likeliest value a voxel.
 
-    Nearest-neighbour sampling would shift borders by up to half a voxel and drop thin structures.
+    Nearest-neighbour sampling would shift borders by up to half a voxel and drop thin structures. An object that is
+    too small for the new grid keeps the voxel in which most of it lies: a lesion that vanished would make its case one
+    without lesions, and its clicks would point at nothing.
     """
     if label.shape == shape:
         return label
@@ -95,7 +98,22 @@ def resample_label(label: npt.NDArray[np.uint8], shape: Shape) -> npt.NDArray[np
             wins = share >= best - TIE_TOLERANCE
             out[slab.target][wins] = value
             np.maximum(best, share, out=best)
+    _keep_small(label, out)
     return out
+
+
+def _keep_small(label: npt.NDArray[np.uint8], resampled: npt.NDArray[np.uint8]) -> None:
+    """Mark a voxel of `resampled` for every object of `label` that is nowhere in it."""
+    components, n = find_components(label)
+    old = np.argwhere(components)
+    new = ((old + 0.5) * (np.asarray(resampled.shape) / label.shape)).astype(np.intp)
+    numbers = components[tuple(old.T)]
+    is_there = resampled[tuple(new.T)] == label[tuple(old.T)]
+    for number in np.flatnonzero(np.bincount(numbers, weights=is_there, minlength=n + 1)[1:] == 0) + 1:
+        places, counts = np.unique(new[numbers == number], axis=0, return_counts=True)
+        voxel = tuple(places[counts.argmax()])
+        if resampled[voxel] == 0:
+            resampled[voxel] = label[tuple(old[numbers == number][0])]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from interactivepet.core.geometry import Shape
+from interactivepet.core.geometry import Shape, Spacing
 
 __all__ = ["Augmentation", "Patch", "defer_augmentation", "find_source_shape", "make_augmentation"]
 
 ROTATION_RAD = np.pi / 6
 """Patients lie within 30 degrees of one another about every axis (nnU-Net)."""
+
+MOST_ANISOTROPY = 2.0
+"""Ratio of two axes' spacing up to which they are turned into each other: voxels are turned as if they were cubes,
+which stretches what is in them by as much."""
 
 SCALING = (0.7, 1.4)
 """Objects appear at 1 / 1.4 to 1 / 0.7 of their size (nnU-Net)."""
@@ -86,7 +90,9 @@ def find_source_shape(patch: Shape) -> Shape:
     return (edges[0], edges[1], edges[2])
 
 
-def make_augmentation(patch: Shape, *, mirror_axes: Sequence[int] = (0, 1, 2)) -> Augmentation:
+def make_augmentation(
+    patch: Shape, *, mirror_axes: Sequence[int] = (0, 1, 2), spacing_mm: Spacing = (1.0, 1.0, 1.0)
+) -> Augmentation:
     """Make the transforms: rotation, scaling, mirroring; noise, blur, brightness, contrast, low resolution, gamma.
 
     Probabilities and ranges are nnU-Net's. An axis of one voxel (2D) is neither rotated into nor mirrored.
@@ -94,10 +100,12 @@ def make_augmentation(patch: Shape, *, mirror_axes: Sequence[int] = (0, 1, 2)) -
     Args:
         patch: voxels along (i, j, k).
         mirror_axes: that may be mirrored, of the plan.
+        spacing_mm: of the grid that patches are cut from.
     """
     from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 
-    return Augmentation(ComposeTransforms(_make_spatial(patch, mirror_axes)), ComposeTransforms(_make_intensity(patch)))
+    spatial = _make_spatial(patch, mirror_axes, spacing_mm)
+    return Augmentation(ComposeTransforms(spatial), ComposeTransforms(_make_intensity(patch)))
 
 
 def defer_augmentation() -> Augmentation:
@@ -109,7 +117,7 @@ def _keep(**data: Any) -> dict[str, Any]:
     return data
 
 
-def _make_spatial(patch: Shape, mirror_axes: Sequence[int]) -> list[Any]:
+def _make_spatial(patch: Shape, mirror_axes: Sequence[int], spacing_mm: Spacing) -> list[Any]:
     from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
     from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 
@@ -118,7 +126,7 @@ def _make_spatial(patch: Shape, mirror_axes: Sequence[int]) -> list[Any]:
         patch_center_dist_from_border=0,
         random_crop=False,
         p_rotation=SPATIAL_PROBABILITY,
-        rotation=_Angle(tuple(ROTATION_RAD if _turns_in(patch, axis) else 0.0 for axis in range(3))),
+        rotation=_Angle(tuple(ROTATION_RAD if _turns_in(patch, spacing_mm, axis) else 0.0 for axis in range(3))),
         p_scaling=SPATIAL_PROBABILITY,
         scaling=SCALING,
         p_synchronize_scaling_across_axes=1,
@@ -143,9 +151,11 @@ def _draw_blur(shape: Any, dim: int) -> float:
     return float(np.random.uniform(*BLUR_VOXELS)) if shape[dim] > 1 else NO_BLUR_VOXELS
 
 
-def _turns_in(patch: Shape, axis: int) -> bool:
-    """Whether rotating about `axis` keeps a single-voxel axis where it is."""
-    return all(patch[other] > 1 for other in range(3) if other != axis)
+def _turns_in(patch: Shape, spacing_mm: Spacing, axis: int) -> bool:
+    """Whether rotating about `axis` keeps a single-voxel axis where it is and exchanges axes of like spacing."""
+    a, b = (other for other in range(3) if other != axis)
+    ratio = max(spacing_mm[a], spacing_mm[b]) / min(spacing_mm[a], spacing_mm[b])
+    return min(patch[a], patch[b]) > 1 and ratio <= MOST_ANISOTROPY
 
 
 def _make_intensity(patch: Shape) -> list[Any]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from interactivepet.core.checkpoint import EpochRecord
+from interactivepet.core.plan import Plan
 from interactivepet.training.augment import Augmentation, defer_augmentation, make_augmentation
 from interactivepet.training.data import FoldData
 from interactivepet.training.feed import VALIDATION_SEED, EpochBatches, Feed, open_feed
@@ -143,7 +144,9 @@ def make_batches(run: Run) -> EpochBatches:
 def _choose_augmentation(run: Run) -> Augmentation:
     if augments_on_device(run.engine.device, run.plan):
         return defer_augmentation()
-    return make_augmentation(run.plan.patch_size, mirror_axes=run.plan.training.mirror_axes)
+    # a promptable model sees each case in its own voxels
+    spacing_mm = run.plan.spacing_mm if isinstance(run.plan, Plan) else (1.0, 1.0, 1.0)
+    return make_augmentation(run.plan.patch_size, mirror_axes=run.plan.training.mirror_axes, spacing_mm=spacing_mm)
 
 
 def _run_epoch(

@@ -4,7 +4,10 @@ import re
 from base64 import b64decode
 from html.parser import HTMLParser
 
+import pytest
+
 from interactivepet.core.report import CaseScores, LabelScores, Report
+from interactivepet.evaluation import html
 from interactivepet.evaluation.html import NOTICE, render_report
 from interactivepet.evaluation.summarise import make_report
 
@@ -100,3 +103,12 @@ def test_report_without_cases_is_a_page() -> None:
     outline = Outline(render_report(make_test_report(), pictures={}))
     assert outline.open == []
     assert "Mean Dice not defined" in outline.text
+
+
+def test_a_page_shows_the_worst_of_many_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(html, "MOST_PICTURES", 2)
+    pictures = {name: name.encode() for name in "abc"}
+    page = render_report(make_test_report(a=0.9, b=0.1, c=0.3), pictures=pictures)
+    assert "The 2 worst of 3 cases are shown" in page
+    assert page.count("<figure") == 2
+    assert 'id="case-3"' not in page

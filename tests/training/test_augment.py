@@ -123,3 +123,18 @@ def test_without_rotation_the_patch_is_the_centre_of_its_source(monkeypatch: pyt
     centre = source.label[2:18, 3:27]
     mirrored = [np.flip(centre, axes) for axes in ((), (0,), (1,), (0, 1))]
     assert any(np.array_equal(out.label, candidate) for candidate in mirrored)
+
+
+def test_axes_of_unlike_spacing_are_not_turned_into_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    patch = (24, 24, 16)
+    source = find_source_shape(patch)
+    planes = np.broadcast_to(np.arange(source[2]) % 4 < 2, source)
+    turned = {}
+    for spacing_mm in ((1.0, 1.0, 1.0), (1.0, 1.0, 5.0)):
+        monkeypatch.setattr(augment, "SPATIAL_PROBABILITY", 1.0)
+        made = make_augmentation(patch, mirror_axes=(), spacing_mm=spacing_mm)
+        spatial = Augmentation(made.spatial, lambda **data: data)
+        given = Patch(planes[None].astype(np.float32), np.zeros((2, *source), np.float32), planes.astype(np.uint8))
+        out = spatial.apply(given, np.random.default_rng(0)).label
+        turned[spacing_mm] = bool((out != out[12:13, 12:13]).any())
+    assert list(turned.values()) == [True, False]
