@@ -7,11 +7,12 @@
 | `channels`, `grid`, `shear` | number of channels; grids that differ; axes that are not at right angles |
 | `nan`, `constant` | NaN or infinite voxels; a channel without any contrast |
 | `swapped`, `negative-suv` | PET and CT exchanged or in other units; uptake below 0 |
+| `patient` | a patient with both training and test cases |
 | `label-value`, `label-noninteger`, `label-empty` | undeclared values, fractions, or nothing in a mask |
 | `click-outside-image`, `click-outside-mask` | a click outside the image, or on the wrong side of a margin |
 
-`label-empty`, `swapped` when only a CT without air speaks for it, and a lack of training cases where there are test
-cases, are notes: they do not stop the walk.
+`label-empty`, `patient`, `swapped` when only a CT without air speaks for it, and a lack of training cases where there
+are test cases, are notes: they do not stop the walk.
 """
 
 from __future__ import annotations
@@ -83,6 +84,7 @@ def find_task_issues(task_dir: Path, manifest: DatasetManifest) -> tuple[Issue, 
         if count > 1:
             found, remedy = f"{count} cases named {case}", "rename the files of all but one"
             findings.add("duplicate", found, expected="a name a case", remedy=remedy)
+    _check_patients(findings, manifest)
     names = Counter(name for entry in entries for name in (*entry.images, *([entry.label] if entry.label else [])))
     for name, count in names.items():
         if count > 1:
@@ -93,6 +95,19 @@ def find_task_issues(task_dir: Path, manifest: DatasetManifest) -> tuple[Issue, 
     for folder, cases in ((CLICKS_TRAINING, manifest.training), (CLICKS_TEST, manifest.test)):
         _check_clicks(findings, folder, task_dir=task_dir, cases={entry.id for entry in cases})
     return (*findings.issues, *_find_turned_cases(task_dir, entries))
+
+
+def _check_patients(findings: Findings, manifest: DatasetManifest) -> None:
+    known = {entry.patient for entry in manifest.training if entry.patient is not None}
+    both = sorted({entry.patient for entry in manifest.test if entry.patient in known and entry.patient is not None})
+    if both:
+        findings.add(
+            "patient",
+            f"{len(both)} patients, such as {both[0]}, have training and test cases",
+            expected="test cases of patients that training never sees",
+            remedy="move all cases of these patients to one side, or take the test scores for what they are",
+            severity="note",
+        )
 
 
 def _find_turned_cases(task_dir: Path, entries: Sequence[CaseEntry]) -> tuple[Issue, ...]:

@@ -359,3 +359,14 @@ def test_a_sagittal_volume_among_axial_ones_is_found(tmp_path: Path) -> None:
     (issue,) = find_task_issues(tmp_path, manifest)
     assert (issue.case, issue.kind) == ("C", "axes")
     assert "2 of 3" in issue.expected
+
+
+def test_a_patient_on_both_sides_is_noted(task: Path) -> None:
+    manifest = manifest_of(task)
+    assert not [issue for issue in find_task_issues(task, manifest) if issue.kind == "patient"]
+    training = tuple(entry.model_copy(update={"patient": f"P{n}"}) for n, entry in enumerate(manifest.training))
+    test = tuple(entry.model_copy(update={"patient": "P1"}) for entry in manifest.test)
+    changed = manifest.model_copy(update={"training": training, "test": test})
+    (found,) = [issue for issue in find_task_issues(task, changed) if issue.kind == "patient"]
+    assert found.severity == "note"
+    assert "P1" in found.found
