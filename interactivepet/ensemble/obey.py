@@ -102,7 +102,7 @@ def obey(
     """
     demands, unmet = _collect(clicks, geometry, labels=prediction.labels)
     places = np.reshape(list(demands), (-1, 3))
-    result, emptied = mask.copy(), np.zeros(mask.shape, np.bool_)
+    result, emptied = mask.copy(), np.zeros_like(mask)
     for index, click in enumerate(clicks):
         voxel = geometry.find_voxel(click.position_mm)
         if index in unmet or bool(result[voxel] == click.label) == click.is_positive:
@@ -115,11 +115,11 @@ def obey(
         changed &= _find_open(near, box.shape, result[box.slices], click=click)
         if click.is_positive:
             # what a click has emptied does not come back with another one beside it
-            changed &= ~emptied[box.slices]
+            changed &= emptied[box.slices] != click.label
             changed[_shift(voxel, box)] = True
         changed = keep_clicked(changed, np.asarray([_shift(voxel, box)]))
         result[box.slices][changed] = click.label if click.is_positive else 0
-        emptied[box.slices][changed] = not click.is_positive
+        emptied[box.slices][changed] = 0 if click.is_positive else click.label
     return result, tuple(click for index, click in enumerate(clicks) if index in unmet)
 
 

@@ -273,3 +273,16 @@ def test_what_a_negative_click_emptied_does_not_come_back_with_a_positive_one_be
     gone = (whole == 1) & (emptied == 0)
     assert gone.sum() > 100
     assert not both[gone].any()
+
+
+def test_what_was_taken_from_one_label_may_go_to_another() -> None:
+    grid = Geometry((30, 20, 20), np.diag([2.0, 2.0, 2.0, 1.0]))
+    first = np.full(grid.shape, 0.05, np.float32)
+    first[5:12, 6:13, 6:13] = 0.505
+    first[8, 9, 9] = 0.55
+    third = np.where(first > 0.5, 0.44, 0.05).astype(np.float32)
+    prediction = Prediction("A", np.stack([1 - first - third, first, third]), grid, (1, 3))
+    clicks = (click(grid, (8, 9, 9), is_positive=False), click(grid, (8, 9, 9), 3))
+    mask, unmet = make_mask(prediction, clicks, fusion=FUSION, postprocessing=PostprocessingRule())
+    assert unmet == ()
+    assert (mask == 3).sum() > 100
