@@ -13,12 +13,13 @@ import numpy as np
 from interactivepet.core.case import Case
 from interactivepet.core.dataset import CaseEntry
 from interactivepet.core.interaction import Click
+from interactivepet.core.plan import Plans
 from interactivepet.dataset.layout import channel_path, split_channel, split_ending
 from interactivepet.dataset.manifest import read_manifest
-from interactivepet.dataset.write import WRITABLE_ENDINGS
+from interactivepet.dataset.write import WRITABLE_ENDINGS, read_artefact
 from interactivepet.ensemble.session import Session
 from interactivepet.errors import CaseError, InteractionError, InteractivePetError, ManifestError
-from interactivepet.pipeline.models import PredictionOptions, open_models
+from interactivepet.pipeline.models import PredictionOptions, open_models, warn_of_size
 from interactivepet.pipeline.predict import write_case_mask
 from interactivepet.pipeline.requests import PICTURE_ENDING, PredictionRequest, is_by_channel, make_folder_request
 from interactivepet.pipeline.workspace import Workspace
@@ -191,6 +192,7 @@ def open_dialogue(
         raise ManifestError(f"{out} is the image, which the mask would replace; choose another -o")
     case = request.read(entry, channels=read_manifest(workspace.raw).channels)
     session = open_session(workspace, options, fast=fast)
+    warn_of_size(case, read_artefact(workspace.plans, Plans, command="interactivepet_plan_and_process"))
     session.set_image(case)
     return Dialogue(session, case, entry, request, out, frame)
 

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from interactivepet.core.case import Case
 from interactivepet.core.checkpoint import CheckpointCard
 from interactivepet.core.ensemble import Choice, ChoiceMode, EnsembleRule, FusionRule, PostprocessingRule
 from interactivepet.core.interaction import Click
@@ -23,9 +26,13 @@ from interactivepet.pipeline.folds import read_card, read_rule
 from interactivepet.pipeline.workspace import Workspace, stamp_files
 from interactivepet.training.checkpoint import load_weights
 
-__all__ = ["Models", "PredictionOptions", "PromptableSource", "open_models"]
+__all__ = ["Models", "PredictionOptions", "PromptableSource", "open_models", "warn_of_size"]
 
 logger = logging.getLogger(__name__)
+
+MOST_GROWTH = 3.0
+"""How much longer than the training cases an image may be along an axis before the user is warned: people and beds
+differ less, a cut-out and a whole body more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +125,24 @@ class Models:
         if chosen is None:
             return FusionRule(configurations=(self.plans.default,)), PostprocessingRule()
         return chosen.fusion, chosen.postprocessing
+
+
+def warn_of_size(case: Case, plans: Plans) -> None:
+    """Warn of an image that shows far more than those of training did, such as a whole body after cut-outs."""
+    plan = plans.plan(plans.default)
+    if plan.target_shape is not None or plan.crop.region == "clicks":
+        return
+    # in the order of their length, since an image may lie otherwise
+    found = np.sort(np.asarray(case.geometry.shape) * case.geometry.spacing_mm)
+    usual = np.sort(np.asarray(plan.median_shape) * plan.spacing_mm)
+    if (found / usual).max() > MOST_GROWTH:
+        logger.warning(
+            "%s measures %s mm, the training cases %s mm in the median: what lies outside of anything that the "
+            "networks have seen they may take for a lesion; cut the image as the training cases were",
+            case.id,
+            " x ".join(f"{mm:.0f}" for mm in found),
+            " x ".join(f"{mm:.0f}" for mm in usual),
+        )
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from interactivepet.ensemble.prompts import check_clicks
 from interactivepet.errors import ArtefactError, CaseError
 from interactivepet.pipeline.folds import hash_cards
 from interactivepet.pipeline.lock import lock_folder
-from interactivepet.pipeline.models import Models, PredictionOptions, open_models
+from interactivepet.pipeline.models import Models, PredictionOptions, open_models, warn_of_size
 from interactivepet.pipeline.requests import FILE_ENDING, PICTURE_ENDING, PredictionRequest
 from interactivepet.pipeline.workspace import Workspace, stamp_files
 
@@ -82,6 +82,7 @@ def _predict_entry(
 ) -> int:
     """Predict one case and write its files; gives the number of clicks."""
     case = request.read(entry, channels=models.plans.channels)
+    warn_of_size(case, models.plans)
     clicks: tuple[Click, ...] = ()
     if clicks_path is not None:
         clicks = read_clicks(clicks_path, geometry=case.geometry, labels=models.labels)

@@ -6,10 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from interactivepet.core.case import Case
+from interactivepet.core.geometry import Geometry
 from interactivepet.core.interaction import Click
+from interactivepet.core.plan import Plans
 from interactivepet.dataset.interactions import write_clicks
 from interactivepet.dataset.manifest import read_manifest, write_manifest
 from interactivepet.dataset.read import read_image, read_mask
+from interactivepet.dataset.write import read_artefact
 from interactivepet.errors import (
     CaseError,
     InteractionError,
@@ -19,7 +23,7 @@ from interactivepet.errors import (
     SegmenterError,
 )
 from interactivepet.pipeline.interactive import ClickFrame, Dialogue, open_dialogue, open_session
-from interactivepet.pipeline.models import PredictionOptions
+from interactivepet.pipeline.models import PredictionOptions, warn_of_size
 from interactivepet.pipeline.predict import run_prediction
 from interactivepet.pipeline.requests import make_folder_request, make_test_request
 from tests.tiny import TASK, open_tiny, write_tiny_task
@@ -195,3 +199,17 @@ def test_a_task_of_whole_files_takes_each_file_for_a_case(
     assert start(root, other).case.id == "new_0001"
     with pytest.raises(CaseError, match=r"new_0001.nii.gz is not among the 1 channels"):
         start(finished[0], other)
+
+
+def test_an_image_far_larger_than_those_of_training_is_told(
+    finished: tuple[Path, object], caplog: pytest.LogCaptureFixture
+) -> None:
+    plans = read_artefact(open_tiny(finished[0]).plans, Plans, command="")
+    plan = plans.plan(plans.default)
+    spacing = plan.spacing_mm
+    for growth, is_told in ((2.0, False), (4.0, True)):
+        caplog.clear()
+        shape = tuple(int(n) for n in np.multiply(plan.median_shape, (1, 1, growth)))
+        geometry = Geometry(shape, np.diag([*spacing, 1.0]))
+        warn_of_size(Case("X", np.zeros((1, *shape), np.float32), geometry), plans)
+        assert ("cut the image as the training cases were" in caplog.text) is is_told
