@@ -89,9 +89,11 @@ def to_segmentation(prediction: Prediction, *, threshold: float) -> Segmentation
     """
     background, foreground = prediction.probabilities[0], prediction.probabilities[1:]
     values = np.asarray(prediction.labels, dtype=np.uint8)
-    likeliest = values[np.argmax(foreground, axis=0)]
     # Compared on the background's side: 1 - float32(0.6) would fall just short of 0.4.
-    mask = np.where(background <= np.float32(1 - threshold), likeliest, np.uint8(0))
+    is_foreground = background <= np.float32(1 - threshold)
+    mask = np.zeros(background.shape, np.uint8)
+    # lesions are a small part of a body: the likeliest label is looked for in them alone
+    mask[is_foreground] = values[foreground[:, is_foreground].argmax(axis=0)]
     return Segmentation(prediction.case_id, mask, prediction.geometry)
 
 

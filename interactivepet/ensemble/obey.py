@@ -70,7 +70,7 @@ def make_mask(
     geometry, labels = prediction.geometry, prediction.labels
     mask = to_segmentation(prediction, threshold=fusion.threshold).mask
     cleaned = apply_rule(mask, postprocessing, geometry=geometry, clicks=clicks, labels=labels)
-    for label in labels:
+    for label in labels if postprocessing != PostprocessingRule() else ():
         wanted = [c for c in clicks if c.is_positive and c.label == label and geometry.contains(c.position_mm)]
         voxels = [voxel for voxel in (geometry.find_voxel(c.position_mm) for c in wanted) if mask[voxel] == label]
         if voxels:
@@ -102,7 +102,7 @@ def obey(
     """
     demands, unmet = _collect(clicks, geometry, labels=prediction.labels)
     places = np.reshape(list(demands), (-1, 3))
-    result, emptied = mask.copy(), np.zeros_like(mask)
+    result, emptied = mask.copy(), np.zeros(mask.shape, np.uint8)
     for index, click in enumerate(clicks):
         voxel = geometry.find_voxel(click.position_mm)
         if index in unmet or bool(result[voxel] == click.label) == click.is_positive:
