@@ -8,24 +8,26 @@
 | `nan`, `constant` | NaN or infinite voxels; a channel without any contrast |
 | `swapped`, `negative-suv` | PET and CT exchanged or in other units; uptake below 0 |
 | `patient` | a patient with both training and test cases |
+| `spacing` | PET or SPECT whose voxels all have 1 mm |
 | `label-value`, `label-noninteger`, `label-empty` | undeclared values, fractions, or nothing in a mask |
 | `click-outside-image`, `click-outside-mask` | a click outside the image, or on the wrong side of a margin |
 
-`label-empty`, `patient`, `swapped` when only a CT without air speaks for it, and a lack of training cases where there
-are test cases, are notes: they do not stop the walk.
+`label-empty`, `patient`, `spacing`, `swapped` when only a CT without air speaks for it, and a lack of training cases
+where there are test cases, are notes: they do not stop the walk.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from interactivepet.core.dataset import CaseEntry, DatasetManifest, Issue, Severity
-from interactivepet.dataset.checks import Findings, check_clicks, check_image_files, check_label
+from interactivepet.core.geometry import Geometry
+from interactivepet.dataset.checks import Findings, check_clicks, check_image_files, check_label, is_pet
 from interactivepet.dataset.interactions import CLICK_FILE_ENDINGS
 from interactivepet.dataset.layout import (
     CLICKS_TEST,
@@ -94,7 +96,9 @@ def find_task_issues(task_dir: Path, manifest: DatasetManifest) -> tuple[Issue, 
         _check_folder(findings, folder, task_dir=task_dir, listed=set(names))
     for folder, cases in ((CLICKS_TRAINING, manifest.training), (CLICKS_TEST, manifest.test)):
         _check_clicks(findings, folder, task_dir=task_dir, cases={entry.id for entry in cases})
-    return (*findings.issues, *_find_turned_cases(task_dir, entries))
+    grids = _read_grids(task_dir, entries)
+    _check_spacing(findings, grids, channels=manifest.channels)
+    return (*findings.issues, *_find_turned_cases(grids))
 
 
 def _check_patients(findings: Findings, manifest: DatasetManifest) -> None:
@@ -110,17 +114,38 @@ def _check_patients(findings: Findings, manifest: DatasetManifest) -> None:
         )
 
 
-def _find_turned_cases(task_dir: Path, entries: Sequence[CaseEntry]) -> tuple[Issue, ...]:
+def _read_grids(task_dir: Path, entries: Sequence[CaseEntry]) -> dict[str, Geometry]:
+    """Read the grid of each case's first image; what cannot be read is reported by `find_issues`."""
+    grids: dict[str, Geometry] = {}
+    for entry in entries:
+        with suppress(CaseError):
+            grids[entry.id] = read_geometry(task_dir / entry.images[0])
+    return grids
+
+
+def _check_spacing(findings: Findings, grids: Mapping[str, Geometry], *, channels: Sequence[str]) -> None:
+    """Note emission volumes of 1 mm in all directions: their headers have most likely never known the real spacing."""
+    is_emission = is_pet(channels[0]) or channels[0].strip().lower().startswith("spect")
+    volumes = [grid for grid in grids.values() if 1 not in grid.shape]
+    if is_emission and volumes and all(np.allclose(grid.spacing_mm, 1.0, atol=1e-4) for grid in volumes):
+        findings.add(
+            "spacing",
+            f"all {len(volumes)} volumes have voxels of 1 x 1 x 1 mm",
+            expected="2 to 7 mm, as scanners have them",
+            remedy="write the real spacing into the files: plans, clicks and distances are in mm; if it is real, go on",
+            severity="note",
+        )
+
+
+def _find_turned_cases(grids: Mapping[str, Geometry]) -> tuple[Issue, ...]:
     """Find cases whose voxel axes run along other directions of the body than those of most cases.
 
     Spacing, patch and kernels are planned axis by axis, so sagittal and axial volumes must not be mixed.
     """
     orders: dict[str, tuple[str, ...]] = {}
-    for entry in entries:
-        # what cannot be read is reported by `find_issues`
-        with suppress(CaseError):
-            axes = np.abs(read_geometry(task_dir / entry.images[0]).affine[:3, :3]).argmax(axis=0)
-            orders[entry.id] = tuple("xyz"[axis] for axis in axes)
+    for case, grid in grids.items():
+        axes = np.abs(grid.affine[:3, :3]).argmax(axis=0)
+        orders[case] = tuple("xyz"[axis] for axis in axes)
     if not orders:
         return ()
     usual, count = Counter(orders.values()).most_common(1)[0]

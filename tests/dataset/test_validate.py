@@ -370,3 +370,15 @@ def test_a_patient_on_both_sides_is_noted(task: Path) -> None:
     (found,) = [issue for issue in find_task_issues(task, changed) if issue.kind == "patient"]
     assert found.severity == "note"
     assert "P1" in found.found
+
+
+@pytest.mark.parametrize(
+    ("channel", "spacing", "is_noted"), [("SPECT", 1.0, True), ("PET", 4.0, False), ("CT", 1.0, False)]
+)
+def test_emission_of_one_millimetre_is_noted(channel: str, spacing: float, is_noted: bool, tmp_path: Path) -> None:
+    task_dir = tmp_path / "Task700"
+    save(task_dir / "imagesTr" / "a.nii.gz", make_image(), np.diag([spacing, spacing, spacing, 1.0]))
+    save(task_dir / "labelsTr" / "a.nii.gz", make_mask(), np.diag([spacing, spacing, spacing, 1.0]))
+    manifest = build_manifest(task_dir, channels=[channel], labels=["tumour", "edema"])
+    found = [issue.severity for issue in find_task_issues(task_dir, manifest) if issue.kind == "spacing"]
+    assert found == (["note"] if is_noted else [])
