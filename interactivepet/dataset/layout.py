@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -87,12 +88,12 @@ def commonest_ending(files: Iterable[FoundFile]) -> str:
 
 def find_detached(path: Path) -> tuple[Path, ...]:
     """Give the file of voxels that a header of its own (.mhd, .nhdr) names; none for any other file."""
-    key = {".mhd": "elementdatafile", ".nhdr": "data file"}.get(path.suffix.lower())
-    if key is None or not path.is_file():
+    key, separator = {".mhd": ("elementdatafile", "="), ".nhdr": ("data file", ":")}.get(path.suffix.lower(), ("", "="))
+    if not key or not path.is_file():
         return ()
     for line in path.read_text(encoding="latin-1").splitlines():
-        name, _, value = line.replace("=", ":", 1).partition(":")
-        if name.strip().lower() == key:
+        name, _, value = line.partition(separator)
+        if name.strip().lower() == key and os.path.isfile(path.parent / value.strip()):  # noqa: PTH113
             return (path.parent / value.strip(),)
     return ()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ from interactivepet.dataset.write import write_text
 from interactivepet.errors import ManifestError
 
 __all__ = ["CASES_CSV", "build_manifest", "read_manifest", "write_manifest"]
+
+logger = logging.getLogger(__name__)
 
 CASES_CSV = "cases.csv"
 """Optional table of a task: `case`, and any of `patient` (stays in one fold) and `subtype` (stratifies)."""
@@ -93,7 +96,7 @@ def read_manifest(task_dir: Path) -> DatasetManifest:
     if any(_has_channel_files(task_dir, name, n_channels=len(channels)) for name in named):
         training, test = ([_expand(task_dir, e, n_channels=len(channels)) for e in part] for part in (training, test))
     masks = list_labels(task_dir, LABELS_TEST)
-    groups = _read_groups(task_dir, {entry.id for entry in (*training, *test)})
+    groups = _read_groups(task_dir, {entry.id for entry in (*training, *test)}, is_strict=False)
     return DatasetManifest(
         task=task_dir.resolve().name,
         channels=channels,
@@ -153,8 +156,12 @@ def _expand(task_dir: Path, entry: CaseEntry, *, n_channels: int) -> CaseEntry:
     return entry.model_copy(update={"images": _channel_files(entry.images[0], n_channels=n_channels)})
 
 
-def _read_groups(task_dir: Path, cases: Collection[str]) -> dict[str, dict[str, str]]:
-    """Read `cases.csv`: case -> the fields of `CaseEntry` that it fills."""
+def _read_groups(task_dir: Path, cases: Collection[str], *, is_strict: bool = True) -> dict[str, dict[str, str]]:
+    """Read `cases.csv`: case -> the fields of `CaseEntry` that it fills.
+
+    Beside a `dataset.json` of somebody else's, which lists the cases, it need not be strict: it may be another table,
+    or tell of other cases as well.
+    """
     path = task_dir / CASES_CSV
     if not path.is_file():
         return {}
@@ -165,11 +172,16 @@ def _read_groups(task_dir: Path, cases: Collection[str]) -> dict[str, dict[str, 
             rows = [{key: (row[key] or "").strip() for key in columns} for row in table]
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path}: is not UTF-8 ({error}); save it as CSV UTF-8") from error
-    if "case" not in columns or not set(_GROUPS) & set(columns):
+    is_another = "case" not in columns or not set(_GROUPS) & set(columns)
+    if is_another and not is_strict:
+        logger.warning("%s is passed over: expected columns case and any of %s", path, ", ".join(_GROUPS))
+        return {}
+    if is_another:
         raise ManifestError(
             f"{path}: columns {', '.join(columns)}, expected case and any of {', '.join(_GROUPS)}, "
             "separated by commas; rename them"
         )
+    rows = rows if is_strict else [row for row in rows if row["case"] in cases]
     names = [row["case"] for row in rows]
     if strange := [name for name in names if name not in cases]:
         raise ManifestError(f"{path}: no images of {', '.join(map(repr, strange))}; correct or remove these rows")

@@ -32,8 +32,9 @@ _ERRORS: tuple[type[Exception], ...] = (
     OverflowError,
     zlib.error,
 )
-_MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001}
-"""Units of NIfTI's header; ITK reads them too."""
+_MM = {1: 1000.0, 2: 1.0, 3: 0.001}
+"""Metre, millimetre and micrometre by NIfTI's codes, which ITK heeds too; any other is taken for mm."""
+_SPACE_BITS = 7
 _CHUNK_BYTES = 1 << 20
 _LARGEST_TAIL_BYTES = 16 << 20
 """Behind the voxels there is nothing; a stream that goes on for longer is no image, whatever its header says."""
@@ -104,7 +105,7 @@ def write_volume(path: Path, values: npt.NDArray[Any], *, geometry: Geometry, li
 
 def _find_affine_mm(image: Nifti1Image) -> npt.NDArray[np.float64]:
     """Give the affine in mm, whatever unit the header has; without one it is mm."""
-    scale = _MM.get(image.header.get_xyzt_units()[0], 1.0)
+    scale = _MM.get(int(image.header["xyzt_units"]) & _SPACE_BITS, 1.0)
     affine: npt.NDArray[np.float64] = np.diag([scale, scale, scale, 1.0]) @ image.affine
     return affine
 

@@ -27,7 +27,7 @@ from interactivepet.ensemble.obey import make_mask
 from interactivepet.ensemble.prompts import check_clicks
 from interactivepet.errors import ArtefactError, CaseError
 from interactivepet.pipeline.folds import hash_cards
-from interactivepet.pipeline.lock import lock_folder
+from interactivepet.pipeline.lock import PATIENCE_S, lock_folder
 from interactivepet.pipeline.models import Models, PredictionOptions, open_models, warn_of_size
 from interactivepet.pipeline.requests import FILE_ENDING, PICTURE_ENDING, PredictionRequest
 from interactivepet.pipeline.workspace import Workspace, stamp_files
@@ -45,12 +45,11 @@ def run_prediction(workspace: Workspace, request: PredictionRequest, *, options:
     Raises:
         MissingArtefactError: no fold is trained.
         InteractionError: clicks of a case lie outside of its image.
-        TrainingError: another process predicts into the same folder.
     """
     import torch
 
     torch.set_num_threads(options.n_threads)
-    with lock_folder(request.out), open_models(workspace, options) as models:
+    with open_models(workspace, options) as models:
         if request.file_ending == PICTURE_ENDING and not models.plans.is_flat:
             raise CaseError(f"{workspace.task} has volumes, which are no pictures: choose --format .nii.gz")
         logger.info("predicting with %s", models.description)
@@ -62,13 +61,16 @@ def run_prediction(workspace: Workspace, request: PredictionRequest, *, options:
             if log.cases.get(entry.id) == stamp and target.is_file():
                 continue
             n_clicks = _predict_entry(models, request, entry, clicks_path=clicks_path, options=options)
-            log = log.model_copy(
-                update={
-                    "cases": {**log.cases, entry.id: stamp},
-                    "n_clicks": {**log.n_clicks, entry.id: n_clicks},
-                }
-            )
-            write_artefact(request.out / "predictions.json", log)
+            with lock_folder(request.out, timeout_s=PATIENCE_S):
+                # other processes may predict other images into the same folder
+                log = _open_log(workspace, request, models, options=options)
+                log = log.model_copy(
+                    update={
+                        "cases": {**log.cases, entry.id: stamp},
+                        "n_clicks": {**log.n_clicks, entry.id: n_clicks},
+                    }
+                )
+                write_artefact(request.out / "predictions.json", log)
     return log
 
 

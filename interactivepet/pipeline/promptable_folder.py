@@ -112,7 +112,7 @@ def find_own_folds(
         Fold -> card of a model that saw none of the fold's validation cases; empty for a model that saw none at all.
 
     Raises:
-        SegmenterError: the model saw some of the cases, but as those of another task.
+        SegmenterError: the model saw some of the cases, but as those of another task; or a fold does not exist.
         MissingArtefactError: a fold's model is not trained.
         StaleArtefactError: a fold's model was trained with another plan than the exported one, or on another split.
     """
@@ -129,6 +129,8 @@ def find_own_folds(
             f"{model.task}; on cases that it has seen it cannot be judged. Leave nnInteractive out, take a model "
             f"without these cases, or train one of the task's own: {COMMAND} -t {workspace.task}"
         )
+    if strange := sorted(set(folds) - {fold.index for fold in split.folds}):
+        raise SegmenterError(f"fold {strange[0]} does not exist; {workspace.folds} has 0 to {len(split.folds) - 1}")
     asked = [fold for fold in split.folds if not folds or fold.index in folds]
     return {fold.index: _read_unseen(workspace, fold, made_from=model.made_from) for fold in asked}
 

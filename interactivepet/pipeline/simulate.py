@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -215,7 +216,7 @@ def _make_job(
         files += _list_models(workspace, fold)
     if options.kind == "command":
         # a script that is named in it; what a program loads by itself is not seen
-        files += [path for path in map(Path, shlex.split(options.command)) if path.is_file()]
+        files += [Path(word) for word in shlex.split(options.command) if os.path.isfile(word)]  # noqa: PTH113
     return _Job(entry, fold, clicks, stamp_files(files, salt=f"{salt}|{entry.id}|{fold}"))
 
 

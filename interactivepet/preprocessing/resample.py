@@ -104,16 +104,27 @@ def resample_label(label: npt.NDArray[np.uint8], shape: Shape) -> npt.NDArray[np
 
 def _keep_small(label: npt.NDArray[np.uint8], resampled: npt.NDArray[np.uint8]) -> None:
     """Mark a voxel of `resampled` for every object of `label` that is nowhere in it."""
+    scale = np.asarray(resampled.shape) / label.shape
+    if (scale >= 1).all():
+        return
     components, n = find_components(label)
-    old = np.argwhere(components)
-    new = ((old + 0.5) * (np.asarray(resampled.shape) / label.shape)).astype(np.intp)
-    numbers = components[tuple(old.T)]
-    is_there = resampled[tuple(new.T)] == label[tuple(old.T)]
-    for number in np.flatnonzero(np.bincount(numbers, weights=is_there, minlength=n + 1)[1:] == 0) + 1:
-        places, counts = np.unique(new[numbers == number], axis=0, return_counts=True)
-        voxel = tuple(places[counts.argmax()])
-        if resampled[voxel] == 0:
-            resampled[voxel] = label[tuple(old[numbers == number][0])]
+    n_found = np.zeros(n + 1)
+    # plane by plane: organs have many voxels
+    for i, plane in enumerate(components):
+        j, k = np.nonzero(plane)
+        to_j, to_k = (((old + 0.5) * share).astype(np.intp) for old, share in ((j, scale[1]), (k, scale[2])))
+        is_there = resampled[int((i + 0.5) * scale[0])][to_j, to_k] == label[i][j, k]
+        n_found += np.bincount(plane[j, k], weights=is_there, minlength=n + 1)
+    is_lost = n_found == 0
+    is_lost[0] = False
+    old = np.argwhere(is_lost[components]) if is_lost.any() else np.empty((0, 3), np.intp)
+    order = np.argsort(components[tuple(old.T)], kind="stable")
+    old, numbers = old[order], components[tuple(old[order].T)]
+    for own in np.split(old, np.flatnonzero(np.diff(numbers)) + 1):
+        places, counts = np.unique(((own + 0.5) * scale).astype(np.intp), axis=0, return_counts=True)
+        voxel = tuple(places[counts.argmax()]) if len(own) else ()
+        if own.size and resampled[voxel] == 0:
+            resampled[voxel] = label[tuple(own[0])]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -362,3 +362,18 @@ def test_real_tasks_of_one_file_a_channel(real_data: Path) -> None:
     assert both.training[0].images == ("imagesTr/STS_001_0000.nii.gz", "imagesTr/STS_001_0001.nii.gz")
     with pytest.raises(ManifestError, match="2 channels, expected 1"):
         build_manifest(real_data / "Task502_STSPETCT", channels=["PET"], labels=["tumour"])
+
+
+@pytest.mark.parametrize(
+    ("table", "patients"),
+    [
+        ("case,patient\ncase_0000,P1\ncase_0001,P1\nother,P2\n", ["P1", "P1"]),
+        ("id,age\n1,60\n", [None, None]),
+    ],
+)
+def test_a_table_of_others_beside_their_dataset_json_is_no_hindrance(
+    table: str, patients: list[str | None], whole_task: Path
+) -> None:
+    write_manifest(whole_task, build_manifest(whole_task, channels=["a", "b"], labels=["x"]))
+    (whole_task / "cases.csv").write_text(table)
+    assert [entry.patient for entry in read_manifest(whole_task).training] == patients

@@ -397,3 +397,14 @@ def test_a_plane_keeps_its_thickness(tmp_path: Path) -> None:
     mask = tmp_path / "mask.nii.gz"
     write_mask(mask, np.zeros((7, 5, 1), np.uint8), geometry=read_image([path])[1], like=path)
     assert read_mask(mask)[1].spacing_mm == pytest.approx(read_image([path])[1].spacing_mm)
+
+
+@pytest.mark.parametrize("code", [0, 4, 66, 255])
+def test_units_that_nobody_knows_are_taken_for_mm(code: int, tmp_path: Path) -> None:
+    path = save_nifti(tmp_path / "x.nii", make_array(), np.diag([2.0, 2.0, 3.0, 1.0]))
+    content = bytearray(path.read_bytes())
+    content[123] = code
+    path.write_bytes(content)
+    expected = (2.0, 2.0, 3.0)
+    assert read_geometry(path).spacing_mm == pytest.approx(expected)
+    assert read_image([path])[1].spacing_mm == pytest.approx(expected)

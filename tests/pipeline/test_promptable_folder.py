@@ -86,6 +86,8 @@ def test_a_model_of_the_tasks_own_is_judged_by_its_folds(tmp_path: Path) -> None
         find_own_folds(workspace, source, split=SPLIT)
     write_artefact(workspace.promptable_fold(1) / "card.json", make_card(1, "AB"))
     assert set(find_own_folds(workspace, source, split=SPLIT, folds=(1,))) == {1}
+    with pytest.raises(SegmenterError, match="fold 2 does not exist"):
+        find_own_folds(workspace, source, split=SPLIT, folds=(2,))
     write_folds(workspace, SPLIT)
     assert {index: card.training for index, card in find_own_folds(workspace, source, split=SPLIT).items()} == {
         0: ("C", "D"),

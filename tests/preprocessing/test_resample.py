@@ -164,3 +164,12 @@ def test_a_neighbour_is_not_written_over_for_a_small_object() -> None:
     label[3, 3, 3] = 2
     out = resample_label(label, (4, 4, 4))
     assert (out[:2, :2, :2] == 1).all()
+
+
+def test_small_objects_beside_a_large_one_stay() -> None:
+    rng = np.random.default_rng(0)
+    label = np.zeros((120, 120, 120), np.uint8)
+    label[2::4, 2::4, 2::4] = rng.random((30, 30, 30)) < 0.3
+    label[:60, :60] = 1
+    out = resample_label(label, (60, 60, 60))
+    assert np.count_nonzero(out[32:, 32:]) > 1000
