@@ -71,8 +71,8 @@ def make_ids(names: Iterable[str]) -> dict[str, str]:
     ids = {name: _make_id(name) for name in given}
     if twice := sorted({name for name in given if given.count(name) > 1} if len(ids) < len(given) else ()):
         raise ManifestError(
-            f"several cases are named {', '.join(map(repr, twice[:5]))}, such as one to train on and one to test; rename "
-            "all but one"
+            f"several cases are named {', '.join(map(repr, twice[:5]))}, such as one to train on and one to test; "
+            "rename all but one"
         )
     made: dict[str, str] = {}
     for name, case in ids.items():
