@@ -7,7 +7,6 @@ import functools
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interactivepet.errors import InteractivePetError
@@ -149,7 +148,5 @@ def choose_promptable(argument: str | None, settings: Settings) -> PromptableSou
     source = argument or settings.nninteractive_url or (str(settings.nninteractive_model or "") or None)
     if source is None:
         return None
-    if not source.startswith(("http://", "https://")):
-        source = str(Path(source).expanduser().absolute())
     key = settings.nninteractive_api_key
     return PromptableSource(source, key.get_secret_value() if key else None)

@@ -6,6 +6,7 @@ import csv
 import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,12 @@ def _expand(task_dir: Path, entry: CaseEntry, *, n_channels: int) -> CaseEntry:
     return entry.model_copy(update={"images": _channel_files(entry.images[0], n_channels=n_channels)})
 
 
+@cache
+def _warn_once(message: str) -> None:
+    """Warn, the first time: a manifest is read many times."""
+    logger.warning(message)
+
+
 def _read_groups(task_dir: Path, cases: Collection[str], *, is_strict: bool = True) -> dict[str, dict[str, str]]:
     """Read `cases.csv`: case -> the fields of `CaseEntry` that it fills.
 
@@ -172,15 +179,14 @@ def _read_groups(task_dir: Path, cases: Collection[str], *, is_strict: bool = Tr
             rows = [{key: (row[key] or "").strip() for key in columns} for row in table]
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path}: is not UTF-8 ({error}); save it as CSV UTF-8") from error
-    is_another = "case" not in columns or not set(_GROUPS) & set(columns)
-    if is_another and not is_strict:
-        logger.warning("%s is passed over: expected columns case and any of %s", path, ", ".join(_GROUPS))
-        return {}
-    if is_another:
-        raise ManifestError(
-            f"{path}: columns {', '.join(columns)}, expected case and any of {', '.join(_GROUPS)}, "
-            "separated by commas; rename them"
+    if "case" not in columns or not set(_GROUPS) & set(columns):
+        found = (
+            f"{path}: columns {', '.join(columns)}, expected case and any of {', '.join(_GROUPS)}, separated by commas"
         )
+        if is_strict:
+            raise ManifestError(f"{found}; rename them")
+        _warn_once(f"{found}; the table is passed over")
+        return {}
     rows = rows if is_strict else [row for row in rows if row["case"] in cases]
     names = [row["case"] for row in rows]
     if strange := [name for name in names if name not in cases]:

@@ -69,13 +69,22 @@ def make_mask(
     """
     geometry, labels = prediction.geometry, prediction.labels
     mask = to_segmentation(prediction, threshold=fusion.threshold).mask
-    cleaned = apply_rule(mask, postprocessing, geometry=geometry, clicks=clicks, labels=labels)
-    for label in labels if postprocessing != PostprocessingRule() else ():
+    if postprocessing != PostprocessingRule():
+        mask = _clean_up(mask, postprocessing, geometry=geometry, clicks=clicks, labels=labels)
+    return obey(mask, prediction, clicks, threshold=fusion.threshold, geometry=geometry)
+
+
+def _clean_up(
+    mask: LabelMap, rule: PostprocessingRule, *, geometry: Geometry, clicks: Sequence[Click], labels: Sequence[int]
+) -> LabelMap:
+    """Clean a mask up, and put back the components that were clicked on and cleaned away."""
+    cleaned = apply_rule(mask, rule, geometry=geometry, clicks=clicks, labels=labels)
+    for label in labels:
         wanted = [c for c in clicks if c.is_positive and c.label == label and geometry.contains(c.position_mm)]
         voxels = [voxel for voxel in (geometry.find_voxel(c.position_mm) for c in wanted) if mask[voxel] == label]
         if voxels:
             cleaned[keep_clicked(mask == label, np.asarray(voxels)) & (cleaned == 0)] = label
-    return obey(cleaned, prediction, clicks, threshold=fusion.threshold, geometry=geometry)
+    return cleaned
 
 
 def obey(

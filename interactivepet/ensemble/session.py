@@ -170,13 +170,11 @@ class Session:
             SegmenterError: there is no image.
             InteractionError: the place is outside of the image, or the label unknown.
         """
-        self._add((Click(position_mm=position_mm, label=label, is_positive=is_positive),))
+        self._add([(Click(position_mm=position_mm, label=label, is_positive=is_positive),)])
 
     def add_clicks(self, clicks: Sequence[Click]) -> None:
         """Add clicks one by one, each of which can be undone; raises as `add_click` does, and then adds none."""
-        case, follows_mask = self.case, self._follows_mask
-        check_clicks(clicks, case_id=case.id, geometry=case.geometry, labels=self.labels)
-        self._append([(click,) for click in clicks], is_correction=follows_mask)
+        self._add([(click,) for click in clicks])
 
     def add_box(
         self, start_mm: Position, stop_mm: Position, *, label: int = 1, is_positive: bool = True
@@ -188,7 +186,8 @@ class Session:
         """
         geometry = self.case.geometry
         clicks = make_box_clicks(start_mm, stop_mm, geometry=geometry, label=label, is_positive=is_positive)
-        return self._add(clicks)
+        self._add([clicks])
+        return clicks
 
     def add_scribble(
         self, points_mm: Sequence[Position], *, label: int = 1, is_positive: bool = True
@@ -197,7 +196,9 @@ class Session:
 
         Raises as `add_click` does, and InteractionError without points.
         """
-        return self._add(make_scribble_clicks(points_mm, label=label, is_positive=is_positive))
+        clicks = make_scribble_clicks(points_mm, label=label, is_positive=is_positive)
+        self._add([clicks])
+        return clicks
 
     def undo(self) -> bool:
         """Take back the last click, box or scribble; False when there is none."""
@@ -248,7 +249,7 @@ class Session:
             check_clicks(clicks, case_id=case.id, geometry=case.geometry, labels=self.labels)
             self.set_image(case)
             if clicks:
-                self._add(tuple(clicks))
+                self._add([tuple(clicks)])
             return self.probabilities
         prediction = self.probabilities
         fusion, postprocessing = self._choose()
@@ -288,20 +289,13 @@ class Session:
             raise SegmenterError("the session has no image; call set_image first")
         return self._case
 
-    def _add(self, clicks: tuple[Click, ...]) -> tuple[Click, ...]:
-        case = self.case
-        check_clicks(clicks, case_id=case.id, geometry=case.geometry, labels=self.labels)
-        self._append([clicks], is_correction=self._follows_mask)
-        return clicks
-
-    @property
-    def _follows_mask(self) -> bool:
-        """Whether what is added now corrects a mask that was made with clicks."""
-        key = self._key
-        return any(key[:n] in self._answered for n in range(1, len(key) + 1))
-
-    def _append(self, added: Sequence[tuple[Click, ...]], *, is_correction: bool) -> None:
-        self._actions.extend(_Action(next(self._numbers), clicks, is_correction) for clicks in added)
+    def _add(self, added: Sequence[tuple[Click, ...]]) -> None:
+        """Take note of what the user added, each part of it an action, or refuse all of it."""
+        case, key = self.case, self._key
+        every = [click for clicks in added for click in clicks]
+        check_clicks(every, case_id=case.id, geometry=case.geometry, labels=self.labels)
+        follows_mask = any(key[:n] in self._answered for n in range(1, len(key) + 1))
+        self._actions.extend(_Action(next(self._numbers), clicks, follows_mask) for clicks in added)
         if added:
             self._undone.clear()
 

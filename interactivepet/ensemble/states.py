@@ -17,7 +17,7 @@ from interactivepet.core.prediction import Prediction
 from interactivepet.ensemble.folds import FoldEnsemble, add_first_steps
 from interactivepet.ensemble.layers import Layer
 from interactivepet.ensemble.views import View, correct_view, make_view
-from interactivepet.inference.region import find_scanner_box, restore_box
+from interactivepet.inference.region import find_scanner_box, make_background, restore_box
 from interactivepet.preprocessing.crop import find_crop
 from interactivepet.preprocessing.pipeline import preprocess
 
@@ -114,5 +114,5 @@ class CaseModel:
 
     def _make_background(self, n_classes: int) -> Layer:
         """Give certain background everywhere, in next to no memory."""
-        values = np.eye(n_classes, 1, dtype=np.float32)[:, :, None, None]
-        return Layer.of(np.broadcast_to(values, (n_classes, *self._case.geometry.shape)))
+        voxel = make_background(n_classes, (1, 1, 1))
+        return Layer.of(np.broadcast_to(voxel, (n_classes, *self._case.geometry.shape)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,12 +19,15 @@ from interactivepet.core.prediction import Prediction
 from interactivepet.errors import PlanError
 from interactivepet.guidance.encode import encode_clicks, encode_mask
 from interactivepet.guidance.region import find_guided_box
+from interactivepet.inference.region import make_background
 from interactivepet.inference.sliding_window import predict_volume
 from interactivepet.networks.build import build_network
 from interactivepet.networks.precision import choose_precision
 from interactivepet.preprocessing.restore import restore
 
 __all__ = ["NetworkSegmenter", "open_network", "return_to_scanner"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,10 +97,17 @@ class NetworkSegmenter:
         guidance = encode_clicks(clicks, grid.cropped(box), labels=labels, scale_mm=self.plan.guidance.scale_mm)
         inside = (slice(None), *box.slices)
         channels = np.concatenate((case.image[inside], guidance, encode_mask(previous, labels=labels)))
-        return self._run(torch.from_numpy(channels).to(self.device)).cpu().numpy()
+        volume = torch.from_numpy(channels)
+        try:
+            return self._run(volume.to(self.device)).cpu().numpy()
+        except torch.OutOfMemoryError:
+            logger.info("%s: %s voxels do not fit on the device; tiles are sent there", case.id, box.shape)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return self._run(volume).numpy()
 
     def _run(self, volume: Tensor) -> Tensor:
-        """Predict class probabilities of (C + 3 L, I, J, K)."""
+        """Predict class probabilities of (C + 3 L, I, J, K), where it is."""
         axes = [a for a in self.plan.training.mirror_axes if self.plan.patch_size[a] > 1] if self.tta else []
         return predict_volume(
             self.network,
@@ -105,13 +116,13 @@ class NetworkSegmenter:
             n_outputs=self.plan.network.output_channels,
             mirror_axes=axes,
             precision=choose_precision(self.device),
+            device=self.device,
         )
 
 
 def _make_empty(case: PreprocessedCase, plan: Plan) -> Prediction:
     """Give a prediction that is all background."""
-    probabilities = np.zeros((1 + len(plan.labels), *case.trace.resampled.shape), np.float32)
-    probabilities[0] = 1.0
+    probabilities = make_background(1 + len(plan.labels), case.trace.resampled.shape)
     return Prediction(case.id, probabilities, case.trace.resampled, plan.label_values)
 
 

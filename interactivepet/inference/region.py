@@ -11,7 +11,7 @@ import numpy.typing as npt
 from interactivepet.core.geometry import BoundingBox, Geometry, Shape, SpatialTrace
 from interactivepet.core.interaction import Click
 
-__all__ = ["Window", "find_scanner_box", "find_windows", "make_shares", "restore_box"]
+__all__ = ["Window", "find_scanner_box", "find_windows", "make_background", "make_shares", "restore_box"]
 
 BORDER_SIGMAS = 4.0
 """Standard deviations of the Gaussian weight from a window's core to its border, as in a tile of the sliding window."""
@@ -100,7 +100,7 @@ def restore_box(read: Callable[[BoundingBox], FloatVolume], trace: SpatialTrace,
     stop = np.minimum(box.stop, trace.crop.stop)
     if (stop <= start).any():
         n_classes = len(read(BoundingBox((0, 0, 0), (1, 1, 1))))
-        return _fill_background(n_classes, box.shape)
+        return make_background(n_classes, box.shape)
     lines = []
     for axis in range(3):
         places = np.arange(start[axis], stop[axis]) - trace.crop.start[axis]
@@ -109,7 +109,7 @@ def restore_box(read: Callable[[BoundingBox], FloatVolume], trace: SpatialTrace,
     (_, along_i), (_, along_j), (_, along_k) = lines
     values = np.matmul(np.matmul(along_j, read(source)), along_k.T)
     values = np.tensordot(along_i, values, axes=(1, 1)).swapaxes(0, 1)
-    result = _fill_background(len(values), box.shape)
+    result = make_background(len(values), box.shape)
     inside = (slice(a - s, b - s) for a, b, s in zip(start, stop, box.start, strict=True))
     result[(slice(None), *inside)] = values
     return result
@@ -145,7 +145,8 @@ def _interpolate(places: npt.NDArray[np.intp], *, old: int, new: int) -> tuple[i
     return first, weights[:, first:last]
 
 
-def _fill_background(n_classes: int, shape: Shape) -> FloatVolume:
+def make_background(n_classes: int, shape: Shape) -> FloatVolume:
+    """Make probabilities (n_classes, I, J, K) that are certain of background."""
     values = np.zeros((n_classes, *shape), np.float32)
     values[0] = 1.0
     return values

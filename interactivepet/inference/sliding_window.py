@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -15,8 +14,6 @@ from torch.nn import functional
 from interactivepet.core.geometry import Shape
 
 __all__ = ["TILE_STEP", "find_tiles", "make_weights", "predict_volume"]
-
-logger = logging.getLogger(__name__)
 
 TILE_STEP = 0.5
 """Neighbouring tiles overlap by half, so that each voxel is near the centre of one (nnU-Net)."""
@@ -54,49 +51,23 @@ def predict_volume(
     n_outputs: int,
     mirror_axes: Sequence[int],
     precision: torch.dtype | None,
+    device: torch.device | None = None,
 ) -> Tensor:
     """Predict class probabilities of a whole volume.
 
     Args:
         network: in any mode; gives logits, or a list of them with the finest first.
-        volume: (C, I, J, K) float32 on the network's device.
+        volume: (C, I, J, K) float32.
         patch: the network's patch size; smaller volumes are padded with 0.
         n_outputs: classes with background.
         mirror_axes: spatial axes (0, 1, 2) mirrored in every combination and averaged; none to skip.
         precision: of autocast; None computes in float32.
+        device: of the network, to which tiles are sent; None is the volume's.
 
     Returns:
-        (n_outputs, I, J, K) float32 probabilities, on the network's device or, where they do not fit, on the CPU.
+        (n_outputs, I, J, K) float32 probabilities, where the volume is.
     """
-    tiles = partial(
-        _predict_tiles,
-        network,
-        patch=patch,
-        n_outputs=n_outputs,
-        mirror_axes=mirror_axes,
-        precision=precision,
-        device=volume.device,
-    )
-    try:
-        return tiles(volume)
-    except torch.OutOfMemoryError:
-        logger.info("a volume of %s voxels does not fit on the device; its tiles are sent there", tuple(volume.shape))
-    if volume.device.type == "cuda":
-        torch.cuda.empty_cache()
-    return tiles(volume.cpu())
-
-
-def _predict_tiles(
-    network: nn.Module,
-    volume: Tensor,
-    *,
-    patch: Shape,
-    n_outputs: int,
-    mirror_axes: Sequence[int],
-    precision: torch.dtype | None,
-    device: torch.device,
-) -> Tensor:
-    """Predict tile by tile on a device, and join the tiles where the volume is."""
+    device = device or volume.device
     padding = [max(0, edge - n) for n, edge in zip(volume.shape[1:], patch, strict=True)]
     before = [p // 2 for p in padding]
     widths = [w for b, p in zip(reversed(before), reversed(padding), strict=True) for w in (b, p - b)]

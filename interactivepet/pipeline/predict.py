@@ -53,7 +53,8 @@ def run_prediction(workspace: Workspace, request: PredictionRequest, *, options:
         if request.file_ending == PICTURE_ENDING and not models.plans.is_flat:
             raise CaseError(f"{workspace.task} has volumes, which are no pictures: choose --format .nii.gz")
         logger.info("predicting with %s", models.description)
-        log = _open_log(workspace, request, models, options=options)
+        made_from = _hash_inputs(request, models, options=options)
+        log = _open_log(workspace, request, models, made_from=made_from)
         for entry in tqdm(request.entries, desc="predict", unit="case", dynamic_ncols=True):
             clicks_path = find_clicks_file(request.clicks_folder, entry.id) if request.clicks_folder else None
             stamp = stamp_files([*request.list_files(entry), *([clicks_path] if clicks_path else [])])
@@ -63,7 +64,7 @@ def run_prediction(workspace: Workspace, request: PredictionRequest, *, options:
             n_clicks = _predict_entry(models, request, entry, clicks_path=clicks_path, options=options)
             with lock_folder(request.out, timeout_s=PATIENCE_S):
                 # other processes may predict other images into the same folder
-                log = _open_log(workspace, request, models, options=options)
+                log = _open_log(workspace, request, models, made_from=made_from)
                 log = log.model_copy(
                     update={
                         "cases": {**log.cases, entry.id: stamp},
@@ -139,10 +140,8 @@ def _fuse(case: Case, clicks: Sequence[Click], models: Models, *, fusion: Fusion
     return folds if promptable is None else blend(folds, promptable, clicks, weight=weight)
 
 
-def _open_log(
-    workspace: Workspace, request: PredictionRequest, models: Models, *, options: PredictionOptions
-) -> PredictionLog:
-    """Read the log of an interrupted prediction with the same models and options, or start one."""
+def _hash_inputs(request: PredictionRequest, models: Models, *, options: PredictionOptions) -> str:
+    """Hash models and options: a log of others does not vouch for masks."""
     parts = [
         models.plans.content_hash(),
         models.rule.content_hash() if models.rule else "",
@@ -150,7 +149,11 @@ def _open_log(
         options.promptable.stamp(tuple(models.labels.values())) if options.promptable and models.promptable else "",
         str((options.tta, options.save_probabilities, request.file_ending)),
     ]
-    made_from = hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+
+
+def _open_log(workspace: Workspace, request: PredictionRequest, models: Models, *, made_from: str) -> PredictionLog:
+    """Read the log of an interrupted prediction with the same models and options, or start one."""
     try:
         return read_artefact(request.out / "predictions.json", PredictionLog, command=COMMAND, made_from=made_from)
     except ArtefactError:

@@ -68,10 +68,8 @@ def fill_holes(mask: Mask) -> Mask:
 
     An axis of length 1 has no border: in a 2D image, with K = 1, the holes of the plane are filled.
     """
-    import cc3d
-
     margin = [(1, 1) if n > 1 else (0, 0) for n in mask.shape]
-    background = cc3d.connected_components(~np.pad(mask, margin), connectivity=BACKGROUND_CONNECTIVITY)
+    background, _ = find_components(~np.pad(mask, margin), connectivity=BACKGROUND_CONNECTIVITY)
     # in a plane or a volume the margin is one piece; along a single line it is two
     outside = np.unique([background[0, 0, 0], background[-1, -1, -1]])
     holes = (background != 0) & ~np.isin(background, outside)

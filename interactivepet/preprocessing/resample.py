@@ -117,13 +117,15 @@ def _keep_small(label: npt.NDArray[np.uint8], resampled: npt.NDArray[np.uint8]) 
         n_found += np.bincount(plane[j, k], weights=is_there, minlength=n + 1)
     is_lost = n_found == 0
     is_lost[0] = False
-    old = np.argwhere(is_lost[components]) if is_lost.any() else np.empty((0, 3), np.intp)
+    if not is_lost.any():
+        return
+    old = np.argwhere(is_lost[components])
     order = np.argsort(components[tuple(old.T)], kind="stable")
     old, numbers = old[order], components[tuple(old[order].T)]
     for own in np.split(old, np.flatnonzero(np.diff(numbers)) + 1):
         places, counts = np.unique(((own + 0.5) * scale).astype(np.intp), axis=0, return_counts=True)
-        voxel = tuple(places[counts.argmax()]) if len(own) else ()
-        if own.size and resampled[voxel] == 0:
+        voxel = tuple(places[counts.argmax()])
+        if resampled[voxel] == 0:
             resampled[voxel] = label[tuple(own[0])]
 
 

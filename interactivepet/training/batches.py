@@ -64,13 +64,11 @@ class StoredCase:
 
     def load_coarse(self, mode: ClickMode) -> CoarseMask | None:
         """Load the first step's mask (I, J, K) of label values on the resampled grid; None without a first step."""
-        return self._coarse[mode][0] if self.coarse_paths else None
+        return self._open_coarse(mode)[0] if self.coarse_paths else None
 
-    @property
-    def _coarse(self) -> Mapping[ClickMode, Any]:
-        """The masks (1, I, J, K) of the first step, read by box."""
-        command = "interactivepet_train -c 3d_cascade"
-        return {mode: open_array(path, command=command) for mode, path in self.coarse_paths.items()}
+    def _open_coarse(self, mode: ClickMode) -> Any:
+        """Open the first step's mask (1, I, J, K), which is read by box."""
+        return open_array(self.coarse_paths[mode], command="interactivepet_train -c 3d_cascade")
 
     @property
     def region(self) -> BoundingBox:
@@ -83,7 +81,7 @@ class StoredCase:
 
     def read_coarse(self, start: Shape, shape: Shape, *, mode: ClickMode) -> CoarseMask:
         """Read a region (I, J, K) of the first step's mask."""
-        region: CoarseMask = _read_padded(self._coarse[mode], start, shape=shape)[0]
+        region: CoarseMask = _read_padded(self._open_coarse(mode), start, shape=shape)[0]
         return region
 
 

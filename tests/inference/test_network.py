@@ -238,3 +238,27 @@ def test_the_second_step_alone_is_refused() -> None:
     plan = make_plan().model_copy(update={"configuration": "3d_cascade"})
     with pytest.raises(PlanError, match="A: 3d_cascade refines the mask of 3d_lowres"):
         make_segmenter(plan).predict(make_ready((16, 16, 16)), ())
+
+
+class Crowded(Copy):
+    """Runs out of memory once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n_calls = 0
+
+    def forward(self, tile: torch.Tensor) -> torch.Tensor:
+        self.n_calls += 1
+        if self.n_calls == 2:
+            raise torch.OutOfMemoryError
+        return super().forward(tile)
+
+
+def test_a_volume_that_does_not_fit_is_predicted_tile_by_tile() -> None:
+    previous = np.zeros((20, 18, 17), np.uint8)
+    previous[4:7, 5:9, 6:8] = 1
+    found, expected = (
+        make_segmenter(make_plan(), network).predict(make_ready(previous.shape), (), previous=previous).probabilities
+        for network in (Crowded(), Copy())
+    )
+    assert np.array_equal(found, expected)

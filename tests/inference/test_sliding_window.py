@@ -160,23 +160,3 @@ def test_half_precision_stays_close() -> None:
     assert rounded.dtype == torch.float32
     assert torch.allclose(exact, rounded, atol=0.02)
     assert not torch.equal(exact, rounded)
-
-
-class Crowded(Echo):
-    """Runs out of memory once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.n_calls = 0
-
-    def forward(self, tile: torch.Tensor) -> torch.Tensor:
-        self.n_calls += 1
-        if self.n_calls == 2:
-            raise torch.OutOfMemoryError
-        return super().forward(tile)
-
-
-def test_a_volume_that_does_not_fit_is_predicted_tile_by_tile() -> None:
-    volume = torch.randn(1, 20, 9, 8, generator=torch.Generator().manual_seed(0))
-    found = predict(Crowded(), volume, (8, 8, 8), axes=(0,))
-    assert torch.equal(found, predict(Echo(), volume, (8, 8, 8), axes=(0,)))

@@ -75,8 +75,7 @@ def read_mask_files(series: Iterable[FoundSeries]) -> tuple[MaskFile, ...]:
         if one.modality == "SEG":
             regions, referenced, frame = seg.list_segments(path), seg.find_referenced_series(path), None
         else:
-            regions, referenced = rtstruct.list_rois(path), rtstruct.find_referenced_series(path)
-            frame = rtstruct.find_frame_of_reference(path)
+            regions, (referenced, frame) = rtstruct.list_rois(path), rtstruct.find_references(path)
         masks.append(MaskFile(path, one, regions, referenced, frame or one.frame_of_reference))
     return tuple(masks)
 

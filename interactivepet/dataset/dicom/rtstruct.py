@@ -19,7 +19,7 @@ from interactivepet.dataset.volume import naming_file
 from interactivepet.dataset.write import atomic_path
 from interactivepet.errors import CaseError
 
-__all__ = ["find_frame_of_reference", "find_referenced_series", "list_rois", "read_rtstruct", "write_rtstruct"]
+__all__ = ["find_references", "list_rois", "read_rtstruct", "write_rtstruct"]
 
 logger = logging.getLogger(__name__)
 
@@ -79,28 +79,23 @@ def list_rois(path: Path) -> tuple[str, ...]:
     return _list_names(_read(path))
 
 
-def find_frame_of_reference(path: Path) -> str | None:
-    """Give the FrameOfReferenceUID that the contours lie in; None when none is named.
+def find_references(path: Path) -> tuple[str | None, str | None]:
+    """Find what the contours refer to first.
+
+    Returns:
+        SeriesInstanceUID and FrameOfReferenceUID; None for one that is not named.
 
     Raises:
         CaseError: the file is no structure set.
     """
-    for frame in _read(path).get("ReferencedFrameOfReferenceSequence") or ():
-        return str(frame.get("FrameOfReferenceUID") or "") or None
-    return None
-
-
-def find_referenced_series(path: Path) -> str | None:
-    """Give the SeriesInstanceUID of the first series that the contours refer to; None when none is named.
-
-    Raises:
-        CaseError: the file is no structure set.
-    """
-    for frame in _read(path).get("ReferencedFrameOfReferenceSequence") or ():
-        for study in frame.get("RTReferencedStudySequence") or ():
-            for series in study.get("RTReferencedSeriesSequence") or ():
-                return str(series.SeriesInstanceUID)
-    return None
+    frames = _read(path).get("ReferencedFrameOfReferenceSequence") or ()
+    series = (
+        str(series.SeriesInstanceUID)
+        for frame in frames
+        for study in frame.get("RTReferencedStudySequence") or ()
+        for series in study.get("RTReferencedSeriesSequence") or ()
+    )
+    return next(series, None), next((str(frame.get("FrameOfReferenceUID") or "") for frame in frames), "") or None
 
 
 def write_rtstruct(

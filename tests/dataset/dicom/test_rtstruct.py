@@ -15,7 +15,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
 from interactivepet.core.geometry import BoundingBox, Geometry
-from interactivepet.dataset.dicom.rtstruct import find_referenced_series, list_rois, read_rtstruct, write_rtstruct
+from interactivepet.dataset.dicom.rtstruct import find_references, list_rois, read_rtstruct, write_rtstruct
 from interactivepet.errors import CaseError
 from tests.dicom_series import LPS_TO_RAS, OBLIQUE, UPRIGHT, dice, draw_masks, turn_by, write_grid
 
@@ -75,7 +75,7 @@ def test_contours_of_a_scanner_agree_with_the_published_mask(real_data: Path) ->
     geometry = Geometry(shape, LPS_TO_RAS @ affine)
     (path,) = (folder / "RTSTRUCT").iterdir()
     assert list_rois(path) == ("GTV_Mass", "GTV_Edema")
-    assert find_referenced_series(path) == headers[0].SeriesInstanceUID
+    assert find_references(path)[0] == headers[0].SeriesInstanceUID
     mask = read_rtstruct(path, geometry=geometry, rois=["gtv_mass"])
 
     published = nib.load(real_data / "Task501_STSPET" / "labelsTr" / "STS_001.nii.gz")
@@ -125,7 +125,7 @@ def test_a_written_set_refers_to_its_images(tmp_path: Path) -> None:
     headers = {str(h.SOPInstanceUID): h for h in (pydicom.dcmread(path) for path in series)}
     first = next(iter(headers.values()))
     assert list_rois(tmp_path / "a.dcm") == ("Läsion 腫瘍", "node")
-    assert find_referenced_series(tmp_path / "a.dcm") == first.SeriesInstanceUID
+    assert find_references(tmp_path / "a.dcm")[0] == first.SeriesInstanceUID
     assert (dataset.PatientName, dataset.PatientID) == ("Müller^Anna", "P_07")
     assert dataset.StudyInstanceUID == first.StudyInstanceUID
     assert dataset.SeriesInstanceUID != first.SeriesInstanceUID
@@ -301,8 +301,8 @@ def test_files_that_are_no_structure_set_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.dcm").write_text("ROI")
     for name in ("empty.dcm", "text.dcm", "gone.dcm"):
         with pytest.raises(CaseError, match=f"{name}: cannot be read as an RT structure set"):
-            find_referenced_series(tmp_path / name)
+            find_references(tmp_path / name)
     nameless = save(tmp_path / "none.dcm", [])
     with pytest.raises(CaseError, match=r"none\.dcm: ROI: none in the file"):
         read_rtstruct(nameless, geometry=GRID)
-    assert find_referenced_series(nameless) is None
+    assert find_references(nameless)[0] is None
