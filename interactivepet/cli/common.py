@@ -13,6 +13,7 @@ from interactivepet.errors import InteractivePetError
 from interactivepet.version import __version__
 
 if TYPE_CHECKING:
+    from interactivepet.core.time_frame import TimeFrame
     from interactivepet.pipeline.models import PromptableSource
     from interactivepet.pipeline.runs import TrackerSpec
     from interactivepet.pipeline.workspace import Workspace
@@ -30,6 +31,7 @@ __all__ = [
     "open_workspace",
     "positive",
     "report_errors",
+    "time_frame",
 ]
 
 
@@ -94,6 +96,16 @@ def length_mm(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a length of at least 0 mm")
     return value
+
+
+def time_frame(text: str) -> TimeFrame:
+    """Parse `--time-frame`: a frame's number from 1, `mean` or `last`."""
+    from interactivepet.core.time_frame import parse_time_frame
+
+    try:
+        return parse_time_frame(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text} is not a frame's number from 1, mean or last") from error
 
 
 def report_errors(run: Callable[[Sequence[str] | None], int]) -> Callable[[Sequence[str] | None], int]:
