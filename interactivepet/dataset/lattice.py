@@ -79,7 +79,8 @@ def find_placement(geometry: Geometry, target: Geometry) -> Placement | None:
         target: the grid to place it on.
 
     Returns:
-        None when the voxels do not coincide within `GRID_TOLERANCE_MM`, or when the grids have no voxel in common.
+        None when the voxels do not coincide within `GRID_TOLERANCE_MM`, when the grids have no voxel in common, or when
+        they have the same length along an axis but are shifted along it: that is a header without its origin.
     """
     if geometry.matches(target):
         return Placement((0, 1, 2), (False, False, False), (0, 0, 0), target.shape, target.shape)
@@ -95,8 +96,9 @@ def find_placement(geometry: Geometry, target: Geometry) -> Placement | None:
     flips = [bool(steps[axis, order[axis]] < 0) for axis in range(3)]
     shape = tuple(geometry.shape[axis] for axis in order)
     start = tuple(int(first[axis]) - (shape[axis] - 1 if flips[axis] else 0) for axis in range(3))
-    if any(a + n <= 0 or a >= m for a, n, m in zip(start, shape, target.shape, strict=True)):
-        return None
+    for a, n, m in zip(start, shape, target.shape, strict=True):
+        if a + n <= 0 or a >= m or (n == m and a != 0):
+            return None
     return Placement(
         order,
         (flips[0], flips[1], flips[2]),

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from interactivepet.core.case import Case
 from interactivepet.core.dataset import CaseEntry
 from interactivepet.core.geometry import GRID_TOLERANCE_MM, Geometry
+from interactivepet.dataset.lattice import find_placement
 from interactivepet.dataset.layout import ITK_ENDINGS, NIFTI_ENDINGS, split_ending
 from interactivepet.dataset.volume import describe_mismatch, round_labels
 from interactivepet.errors import CaseError
@@ -126,8 +127,10 @@ def read_case(task_dir: Path, entry: CaseEntry, *, with_label: bool = True) -> C
     label, label_geometry = read_mask(task_dir / entry.label)
     if not label_geometry.matches(geometry):
         found = describe_mismatch("label", label_geometry, other_name="image", other=geometry)
+        is_placeable = find_placement(label_geometry, geometry) is not None
+        remedy = "place it with interactivepet_import folder" if is_placeable else "resample the label"
         raise CaseError(
-            f"{entry.id}: {found} (tolerance {GRID_TOLERANCE_MM} mm); resample the label or export both from one series"
+            f"{entry.id}: {found} (tolerance {GRID_TOLERANCE_MM} mm); {remedy} or export both from one series"
         )
     return Case(entry.id, image, geometry, label)
 

@@ -17,7 +17,7 @@ from interactivepet.core.plan import Architecture, Budget, FoldList, Plans
 from interactivepet.dataset.interactions import find_clicks_file, write_clicks
 from interactivepet.dataset.manifest import build_manifest, read_manifest, write_manifest
 from interactivepet.dataset.read import read_case
-from interactivepet.dataset.validate import find_issues, find_task_issues
+from interactivepet.dataset.validate import find_empty_task, find_issues, find_task_issues
 from interactivepet.dataset.write import read_artefact, write_artefact
 from interactivepet.errors import ArtefactError, ManifestError
 from interactivepet.guidance.simulate import ClickOptions, simulate_clicks
@@ -73,7 +73,8 @@ def run_verification(workspace: Workspace, executor: Executor) -> IssueList:
         names=[entry.id for entry in entries],
         description="verify",
     )
-    issues = (*find_task_issues(workspace.raw, manifest), *(issue for case in found for issue in case))
+    cases = tuple(issue for case in found for issue in case)
+    issues = (*find_task_issues(workspace.raw, manifest), *find_empty_task(manifest, cases), *cases)
     result = IssueList(
         made_from=_stamp_task(workspace, manifest), task=workspace.task, n_cases=len(entries), issues=issues
     )

@@ -132,6 +132,8 @@ def test_projections_become_a_task_of_one_slice(tmp_path: Path, raw: Path) -> No
     assert {e.id: e.subtype for e in manifest.training} == {"patient_1": "patient", "c_2": "control"}
     image = nibabel.load(raw / TASK / "imagesTr" / "patient_1_0000.nii.gz")
     assert image.shape[:2] == (30, 40)
+    label = nibabel.load(raw / TASK / "labelsTr" / "patient_1.nii.gz")
+    assert np.asarray(label.dataobj).sum() == 16
     assert json.loads((raw / TASK / "dataset.json").read_text())["labels"] == {"0": "background", "1": "tumour"}
 
 

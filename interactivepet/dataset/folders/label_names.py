@@ -43,15 +43,15 @@ def name_labels(files: Iterable[MaskFile], *, names: Sequence[str]) -> tuple[str
     values: dict[float, Path] = {}
     for path in paths[::step]:
         values |= {value: path for value in _find_values(path) if value not in values}
-    found = sorted(values)
-    if len(found) < 2:
+    used = sorted(values)
+    if len(used) < 2:
         return (DEFAULT_LABEL,)
-    if found != list(range(1, len(found) + 1)):
+    if used != list(range(1, len(used) + 1)):
         raise ManifestError(
-            f"{values[found[-1]]}: the masks hold {', '.join(f'{value:g}' for value in found)}, expected 1, 2, ... "
+            f"{values[used[-1]]}: the masks hold {', '.join(f'{value:g}' for value in used)}, expected 1, 2, ... "
             "without a gap; renumber them, or name every label up to the largest value with -l"
         )
-    return tuple(f"label_{value:g}" for value in found)
+    return tuple(f"label_{value:g}" for value in used)
 
 
 def _name_by_segments(paths: Sequence[Path], segments: dict[Path, tuple[Segment, ...]]) -> tuple[str, ...]:
@@ -89,6 +89,6 @@ def _find_values(path: Path) -> list[float]:
     except CaseError as error:
         logger.debug("no label values: %s", error)
         found = np.unique(volume.values)
-        if np.count_nonzero(found) > 1:
+        if np.count_nonzero(found) > 1 or (found % 1).any():
             return []
     return [float(value) for value in found if value]

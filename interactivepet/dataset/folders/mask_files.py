@@ -206,14 +206,15 @@ def _take_values(path: Path, volume: Volume, *, labels: Sequence[str], remarks: 
 
 
 def _find_inside(values: npt.NDArray[np.generic]) -> tuple[npt.NDArray[np.bool_] | None, list[float]]:
-    """Find the voxels (I, J, K) of a mask of 0 and one other value; None when there are more.
+    """Find the voxels (I, J, K) of a mask of 0 and one other whole number; None when it holds anything else.
 
     Returns:
         Where the other value is, and the values but 0, at most five.
     """
     inside = values != 0
     found = np.unique(values[inside])
-    usable = len(found) < 2 and bool(np.isfinite(found.astype(np.float64)).all())
+    with np.errstate(invalid="ignore"):
+        usable = len(found) < 2 and bool((np.abs(found - np.rint(found)) <= _ROUNDING).all())
     return (inside if usable else None), [float(value) for value in found[:5]]
 
 

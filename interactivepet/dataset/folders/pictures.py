@@ -37,14 +37,20 @@ def read_luminance(path: Path, *, behind: int) -> tuple[npt.NDArray[np.float32],
     Raises:
         CaseError: the file cannot be read, or has other numbers than bytes.
     """
-    values = _read_pixels(path)
+    luminance = _find_luminance(_read_pixels(path), behind=behind)
+    i, j, k = luminance.shape
+    return luminance, Geometry((i, j, k), np.diag([-1.0, -1.0, 1.0, 1.0]))
+
+
+def _find_luminance(values: npt.NDArray[np.uint8], *, behind: int) -> npt.NDArray[np.float32]:
+    """Find the luminance (I, J, K) of samples (C, I, J, K)."""
     colours = values[: 3 if len(values) > 2 else 1].astype(np.float32)
     luminance = np.tensordot(np.asarray(_LUMINANCE), colours, axes=1).round(3) if len(colours) == 3 else colours[0]
     if len(values) in (2, 4):
         opacity = values[-1] / np.float32(WHITE)
         luminance = behind + opacity * (luminance - behind)
-    i, j, k = values.shape[1:]
-    return luminance.astype(np.float32), Geometry((i, j, k), np.diag([-1.0, -1.0, 1.0, 1.0]))
+    in_bytes: npt.NDArray[np.float32] = luminance.astype(np.float32)
+    return in_bytes
 
 
 def read_mask_picture(path: Path, *, above: int | None = None) -> npt.NDArray[np.uint8]:
@@ -52,7 +58,7 @@ def read_mask_picture(path: Path, *, above: int | None = None) -> npt.NDArray[np
 
     The background is the transparent value, else black, else the value that fills more of the picture and of its
     border. A picture of one value is a mask without lesion when that value could be a background. A picture in which
-    these signs contradict each other is refused.
+    these signs contradict each other is refused. An opacity that is the same everywhere says nothing and is ignored.
 
     Args:
         path: PNG of 8 bits per sample, grey or colours, with or without opacity.
@@ -64,10 +70,12 @@ def read_mask_picture(path: Path, *, above: int | None = None) -> npt.NDArray[np
     Raises:
         CaseError: the file cannot be read, or it is open which pixels are lesion; the message says how to answer.
     """
+    pixels = _read_pixels(path)
+    if len(pixels) in (2, 4) and (pixels[-1] == pixels[-1].flat[0]).all():
+        pixels = pixels[:-1]
     if above is not None:
-        luminance, _ = read_luminance(path, behind=BLACK)
-        return (luminance > above).astype(np.uint8)
-    values, index, counts = _find_values(_read_pixels(path))
+        return np.asarray(_find_luminance(pixels, behind=BLACK) > above, np.uint8)
+    values, index, counts = _find_values(pixels)
     if len(values) > 2:
         shown = ", ".join(map(_name, values[:_SHOWN])) + (", ..." if len(values) > _SHOWN else "")
         raise CaseError(
@@ -82,7 +90,7 @@ def read_mask_picture(path: Path, *, above: int | None = None) -> npt.NDArray[np
             )
         return np.zeros(index.shape, np.uint8)
     background = _choose_background(path, values, index, counts=counts)
-    return (index != background).astype(np.uint8)
+    return np.asarray(index != background, np.uint8)
 
 
 def _choose_background(

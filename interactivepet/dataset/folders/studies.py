@@ -47,7 +47,7 @@ def find_studies(folder: Path, files: Sequence[Path], *, options: FolderOptions)
     jobs = [
         VolumeJob(
             id=case,
-            images=tuple(path for channel in channels if (path := _pick(found, channel))),
+            images=tuple(image for channel in channels if (image := _pick(found, channel))),
             channels=channels,
             labels=labels,
             masks=(MaskFile(found[_MASK]),) if _MASK in found else (),
