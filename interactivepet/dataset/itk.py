@@ -143,6 +143,9 @@ def _read_grey_with_alpha(path: Path) -> npt.NDArray[np.uint8]:
 
     try:
         with Image.open(path) as picture:
+            # The checksums; nothing can be read from this object afterwards.
+            picture.verify()
+        with Image.open(path) as picture:
             refuse_size(picture.size, item_bytes=2, file_bytes=path.stat().st_size, ratio=DEFLATE_RATIO)
             if picture.mode != "LA":
                 raise ValueError("grey with alpha in more than 8 bits per sample, expected 8")
