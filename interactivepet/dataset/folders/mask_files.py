@@ -12,7 +12,7 @@ import numpy.typing as npt
 from interactivepet.core.geometry import Geometry
 from interactivepet.dataset.folders.segments import Segment, match_segments, read_segments
 from interactivepet.dataset.lattice import Placement, find_placement
-from interactivepet.dataset.read import read_volume, refuse_shear, to_labels
+from interactivepet.dataset.read import LARGEST_LABEL, read_volume, refuse_shear, to_labels
 from interactivepet.dataset.volume import Volume, describe_mismatch
 from interactivepet.errors import CaseError
 
@@ -54,7 +54,7 @@ class ReadMask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
-    """Label values (I, J, K) of one file, volume or segment."""
+    """Label values (I, J, K) of one file, volume or layer of segments."""
 
     name: str
     label: npt.NDArray[np.uint8]
@@ -136,7 +136,7 @@ def _read_parts(file: MaskFile, *, labels: Sequence[str], remarks: list[str]) ->
 def _split_segments(
     file: MaskFile, volume: Volume, *, segments: Sequence[Segment], labels: Sequence[str], remarks: list[str]
 ) -> list[_Part]:
-    """Make one part per segment of a segmentation of 3D Slicer."""
+    """Make one part per layer of a segmentation of 3D Slicer."""
     layers = [to_labels(file.path, volume, channel=number) for number in range(len(volume.values))]
     for number, layer in enumerate(layers):
         known = [segment.value for segment in segments if segment.layer == number]
@@ -155,14 +155,14 @@ def _split_segments(
     else:
         pairs, found = match_segments(file.path, segments, labels=labels)
         remarks.extend(found)
-    return [
-        _Part(
-            f"{file.path.name} segment {segment.name}",
-            (layers[segment.layer] == segment.value).astype(np.uint8) * np.uint8(value),
-            volume.geometry,
-        )
-        for segment, value in pairs
-    ]
+    parts = []
+    for number, layer in enumerate(layers):
+        new_values = np.zeros(LARGEST_LABEL + 1, np.uint8)
+        for segment, value in pairs:
+            if segment.layer == number:
+                new_values[segment.value] = value
+        parts.append(_Part(f"{file.path.name} layer {number}", new_values[layer], volume.geometry))
+    return parts
 
 
 def _split_channels(file: MaskFile, volume: Volume, *, labels: Sequence[str]) -> list[_Part]:

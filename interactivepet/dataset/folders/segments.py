@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from interactivepet.dataset.read import LARGEST_LABEL
 from interactivepet.errors import CaseError
 
 __all__ = ["Segment", "match_segments", "name_segments", "read_segments"]
@@ -65,6 +66,8 @@ def _make_segment(path: Path, fields: Mapping[str, str], *, number: int, layer: 
         raise CaseError(
             f"{path}: value or layer of segment {name} is no number ({error}); save it again with Slicer"
         ) from error
+    if not 0 < value <= LARGEST_LABEL:
+        raise CaseError(f"{path}: value {value} of segment {name}, expected 1 to {LARGEST_LABEL}; save it with fewer")
     is_automatic = _AUTOMATIC.fullmatch(name) is not None
     return Segment(re.sub(r"[^\w-]+", "_", name).strip("_") or "segment", value, layer, is_automatic)
 
