@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-WHOLE_TASK = "-"
-"""Case of a remark that concerns the folder as a whole."""
 SHOWN = 20
 """Files passed over, and cases without mask, that are named; of more only the number is told."""
 
@@ -257,6 +255,8 @@ def _print_source(source: ImportSource) -> None:
 
 def _print_record(record: ImportRecord) -> None:
     """Show what is worth knowing of the cases, one line per remark, and which were left out."""
+    from interactivepet.dataset.validate import WHOLE_TASK
+
     cases: dict[str, list[str]] = defaultdict(list)
     for case, remarks in record.remarks.items():
         for remark in remarks:

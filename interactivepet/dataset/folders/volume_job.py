@@ -135,7 +135,7 @@ class VolumeJob:
                 "image, choose with --time-frame N, mean or last; if they are channels of a single file, name every "
                 "one with -m, in their order"
             )
-        remarks.append(f"frame {self.time_frame} of {len(image)} was taken")
+        remarks.append(f"a dynamic image of {len(image)} frames, of which --time-frame {self.time_frame} was taken")
         return pick_time_frame(image, self.time_frame, name=str(path))[None]
 
     def _read_label(

@@ -126,9 +126,18 @@ def test_segments_become_labels(
         ),
         (np.stack([FIRST, FIRST]), [("a", 1, 0), ("b", 1, 1)], {}, "27 voxels belong to b and to a"),
         (SHARED, [("a", 1, 0), ("b", 2, 4)], {}, "holds? 2|segment b lies in another"),
+        (FIRST[None], [("tumour", 300, 0)], {}, "value 300 of segment tumour, expected 1 to 255"),
         (FIRST[None], [("liver", 1, 0)], {"labels": ("tumour",)}, "segments liver, expected tumour"),
     ],
-    ids=["value without segment", "other names", "two for one label", "overlap", "no such layer", "another organ"],
+    ids=[
+        "value without segment",
+        "other names",
+        "two for one label",
+        "overlap",
+        "no such layer",
+        "large value",
+        "another organ",
+    ],
 )
 def test_segments_that_cannot_be_labels(
     folder: Path, layers: np.ndarray, segments: list[tuple[str, int, int]], options: dict[str, Any], message: str

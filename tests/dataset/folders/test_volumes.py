@@ -188,7 +188,7 @@ class TestFrames:
         case = load(tmp_path, time_frame=frame)
         expected = {2: make_image(1), "last": make_image(2), "mean": self.FRAMES.mean(axis=-1)}[frame]
         np.testing.assert_allclose(case.case.image[0], expected, rtol=1e-6)
-        assert f"frame {frame} of 3 was taken" in case.remarks
+        assert f"a dynamic image of 3 frames, of which --time-frame {frame} was taken" in case.remarks
 
     def test_a_frame_that_is_not_there(self, tmp_path: Path) -> None:
         self.write(tmp_path, "pairs")
