@@ -319,3 +319,18 @@ class TestRegions:
         self.write(tmp_path, {"background": 0, "whole": [1, 2], "ignore": 3})
         with pytest.raises(ManifestError, match="label 'ignore' marks what was not annotated, which is not supported"):
             find(tmp_path)
+
+
+@pytest.mark.real_data
+def test_what_the_documentation_says_of_mpi_spect(real_data: Path) -> None:
+    """The last slice is the first one mirrored, so that the third axis is an angle over 180 degrees."""
+    source = find(real_data / "MPI_SPECT", channels=("SPECT",), spacing_mm=(6.4, 6.4, 6.4))
+    cases = [job.load().case for job in source.training]
+    assert cases[0].geometry.spacing_mm == pytest.approx((6.4, 6.4, 6.4))
+    ends = [(case.image[0, :, ::-1, 0].ravel(), case.image[0, :, :, -1].ravel()) for case in cases]
+    correlations = [np.corrcoef(first, last)[0, 1] for first, last in ends]
+    assert len(cases) == 48
+    assert np.median(correlations) == pytest.approx(0.96, abs=0.005)
+    inside = [case.label[:, :, 16] > 0 for case in cases if case.label is not None]
+    assert np.median([mask.any(axis=1).sum() for mask in inside]) == 30
+    assert 24 <= np.median([mask.any(axis=0).sum() for mask in inside]) <= 25
