@@ -63,7 +63,7 @@ class Placement:
         """Say how the source differs: `flipped, cropped`; empty when the grids are the same."""
         sides = list(zip(self.start, self.shape, self.target, strict=True))
         words = {
-            "with its axes in another order": self.order != (0, 1, 2),
+            "axes in another order": self.order != (0, 1, 2),
             "flipped": any(self.is_flipped),
             "cropped": any(start > 0 or start + length < n for start, length, n in sides),
             "padded": any(start < 0 or start + length > n for start, length, n in sides),

@@ -240,7 +240,7 @@ def test_remarks_are_shown_once_for_all_their_cases(
         nibabel.save(nibabel.Nifti1Image(flipped, affine), source / f"{name}_mask.nii.gz")
     assert import_task.main(["folder", str(source), "-t", TASK, "-l", "tumour", "--no-verify"]) == 0
     shown = capsys.readouterr().out
-    assert "note: a, b: the mask is flipped against the image; it was placed voxel by voxel\n" in shown
+    assert "note: a, b: the mask was placed on the voxels of the image without loss: flipped\n" in shown
     assert "note: a: the mask holds 0 and 200; 200 was taken for tumour\n" in shown
     assert "note: b: the mask holds no labelled voxel\n" in shown
     assert json.loads((raw / TASK / "import.json").read_text())["remarks"].keys() == {"a", "b"}

@@ -22,7 +22,7 @@ def make_mask() -> np.ndarray:
 
 
 def turn(mask: np.ndarray, *, order: tuple[int, ...], flipped: tuple[int, ...]) -> tuple[np.ndarray, Geometry]:
-    """Give the same mask with its axes in another order and direction, and its grid."""
+    """Give the same mask axes in another order and direction, and its grid."""
     matrix = np.eye(4)[:, [*order, 3]]
     turned = mask.transpose(order)
     for axis in flipped:
@@ -38,8 +38,8 @@ def turn(mask: np.ndarray, *, order: tuple[int, ...], flipped: tuple[int, ...]) 
         ((0, 1, 2), (), ""),
         ((0, 1, 2), (2,), "flipped"),
         ((0, 1, 2), (0, 1), "flipped"),
-        ((2, 1, 0), (), "with its axes in another order"),
-        ((1, 2, 0), (0, 2), "with its axes in another order, flipped"),
+        ((2, 1, 0), (), "axes in another order"),
+        ((1, 2, 0), (0, 2), "axes in another order, flipped"),
     ],
 )
 def test_every_order_and_direction_of_axes(order: tuple[int, ...], flipped: tuple[int, ...], words: str) -> None:

@@ -80,7 +80,7 @@ def read_masks(files: Sequence[MaskFile], *, labels: Sequence[str], grids: Seque
     grid, placements = _choose_grid(parts, grids)
     for words in dict.fromkeys(placement.describe() for placement in placements):
         if words:
-            remarks.append(f"the mask is {words} against the image; it was placed voxel by voxel")
+            remarks.append(f"the mask was placed on the voxels of the image without loss: {words}")
     label = _merge(parts, placements, labels=labels)
     if not label.any():
         remarks.append("the mask holds no labelled voxel")

@@ -105,7 +105,7 @@ def test_segments_become_labels(
     source, imported = load(folder, **options)
     assert source.labels == labels
     np.testing.assert_array_equal(imported.case.label, expected)
-    assert "the mask is cropped against the image; it was placed voxel by voxel" in imported.remarks
+    assert "the mask was placed on the voxels of the image without loss: cropped" in imported.remarks
 
 
 @pytest.mark.parametrize(

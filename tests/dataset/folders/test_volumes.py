@@ -58,7 +58,7 @@ class TestPlaces:
         [
             (lambda mask: mask[:, :, ::-1], AFFINE @ flip(2), "flipped"),
             (lambda mask: mask[::-1, ::-1], AFFINE @ flip(0) @ flip(1), "flipped"),
-            (lambda mask: mask.transpose(2, 0, 1), AFFINE[:, [2, 0, 1, 3]], "with its axes in another order"),
+            (lambda mask: mask.transpose(2, 0, 1), AFFINE[:, [2, 0, 1, 3]], "axes in another order"),
             (lambda mask: mask[:, 1:6], AFFINE + np.outer(AFFINE[:, 1], [0, 0, 0, 1]), "cropped"),
             (
                 lambda mask: np.pad(mask, ((0, 0), (0, 0), (2, 0))),
@@ -73,7 +73,7 @@ class TestPlaces:
         save(tmp_path / "A_mask.nii.gz", turn(make_mask(1, 2)), affine)
         case = load(tmp_path)
         np.testing.assert_array_equal(case.case.label, make_mask(1, 2))
-        assert case.remarks == (f"the mask is {words} against the image; it was placed voxel by voxel",)
+        assert case.remarks == (f"the mask was placed on the voxels of the image without loss: {words}",)
 
     def test_one_file_per_label_each_cropped_to_it(self, tmp_path: Path) -> None:
         save(tmp_path / "A.nii.gz", make_image())
