@@ -86,7 +86,7 @@ def write_volume(path: Path, values: npt.NDArray[Any], *, geometry: Geometry, li
         geometry: their grid in RAS+ mm, used without `like`.
         like: a file read with SimpleITK whose origin, spacing and direction are copied bit by bit.
     """
-    information = None if like is None else _information(like)
+    information = None if like is None or _is_grey_with_alpha(like) else _information(like)
     if information is not None and information.GetDimension() == 2:
         values = values[:, :, 0]
     spatial = tuple(range(min(values.ndim, 3)))[::-1]

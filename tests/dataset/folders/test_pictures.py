@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from interactivepet.dataset.folders.pictures import BLACK, WHITE, read_luminance, read_mask_picture
+from interactivepet.dataset.read import read_geometry, read_mask
+from interactivepet.dataset.write import write_mask
 from interactivepet.errors import CaseError
 from tests.files import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, write_png
 
@@ -135,3 +137,12 @@ def test_grey_with_alpha_that_cannot_be_read(tmp_path: Path, depth: int, n_bytes
     path.write_bytes(path.read_bytes()[:n_bytes])
     with pytest.raises(CaseError, match=message):
         read_mask_picture(path)
+
+
+def test_a_mask_is_written_beside_a_picture_of_grey_with_alpha(tmp_path: Path) -> None:
+    path = write_png(tmp_path / "image.png", paint((255, 255), (55, 255)), colour_type=GREY_ALPHA)
+    label = LESION.T[:, :, None].astype(np.uint8)
+    write_mask(tmp_path / "mask.nrrd", label, geometry=read_geometry(path), like=path)
+    mask, geometry = read_mask(tmp_path / "mask.nrrd")
+    np.testing.assert_array_equal(mask, label)
+    assert geometry.matches(read_geometry(path))
