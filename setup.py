@@ -49,6 +49,7 @@ REQUIREMENTS = [
     "nibabel>=5.2",
     "nnInteractive>=2.6,<3",
     "numpy>=1.26",
+    "pillow>=10",
     "pydantic>=2.7",
     "python-dotenv>=1.0",
     "rich>=13",

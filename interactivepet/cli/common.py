@@ -24,6 +24,7 @@ __all__ = [
     "add_device",
     "add_processes",
     "add_task",
+    "brightness",
     "choose_promptable",
     "length_mm",
     "make_parser",
@@ -32,6 +33,7 @@ __all__ = [
     "open_workspace",
     "positive",
     "report_errors",
+    "spacing_mm",
     "time_frame",
 ]
 
@@ -96,6 +98,22 @@ def length_mm(text: str) -> float:
     value = float(text)
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a length of at least 0 mm")
+    return value
+
+
+def spacing_mm(text: str) -> float:
+    """Parse a spacing, which is longer than 0 mm."""
+    value = length_mm(text)
+    if value == 0:
+        raise argparse.ArgumentTypeError("a spacing of 0 mm, expected more")
+    return value
+
+
+def brightness(text: str) -> int:
+    """Parse a luminance that bytes can exceed, 0 to 254."""
+    value = not_negative(text)
+    if value > 254:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to 254")
     return value
 
 

@@ -85,6 +85,16 @@ def test_an_image_that_no_network_can_use_is_refused_by_name(workspace: Workspac
         request.read(request.entries[0], channels=("PET",))
 
 
+def test_a_dynamic_image_is_refused_with_the_way_to_one_frame(workspace: Workspace, tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).gamma(2.0, size=(3, *GRID.shape)).astype(np.float32)
+    write_image(tmp_path / "in" / "DYNAMIC_0000.nii.gz", frames, geometry=GRID)
+    request = make_folder_request(workspace, tmp_path / "in", clicks_folder=None, out=tmp_path / "out")
+    with pytest.raises(
+        CaseError, match=r"DYNAMIC: 3 in the image; expected 1;.*interactivepet_import folder --time-frame"
+    ):
+        request.read(request.entries[0], channels=("PET",))
+
+
 def test_a_superfluous_channel_is_not_another_patient(workspace: Workspace, tmp_path: Path) -> None:
     image = np.random.default_rng(0).gamma(2.0, size=(1, *GRID.shape)).astype(np.float32)
     for number in range(2):
