@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from interactivepet.core.geometry import Geometry
 from interactivepet.dataset.dicom.planes import check_inside
 from interactivepet.dataset.dicom.reference import draw_on_series, read_dicom
 from interactivepet.dataset.dicom.seg_frames import read_frames
+from interactivepet.dataset.dicom.seg_spacing import find_slice_spacing_mm
 from interactivepet.dataset.dicom.selection import join_labels, select_regions
 from interactivepet.dataset.dicom.structure_set import COLOURS, MANUFACTURER, SERIES_NUMBER
 from interactivepet.dataset.volume import naming_file
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SEG_CLASSES", "find_referenced_series", "list_segments", "read_seg", "write_seg"]
 
+logger = logging.getLogger(__name__)
+
 SEG_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """Segmentation Storage and Label Map Segmentation Storage."""
 TUMOUR_WORDS = (
@@ -37,13 +41,13 @@ TUMOUR_WORDS = (
 
 
 def read_seg(
-    path: Path, *, geometry: Geometry, segments: Sequence[str] = (), union: bool = False
+    path: Path, *, geometry: Geometry, segments: Sequence[str] = (), union: bool = False, slices: Sequence[Path] = ()
 ) -> npt.NDArray[np.uint8]:
     """Bring segments onto a grid.
 
     A voxel belongs to a segment when its centre lies in a marked pixel of the nearest frame within half a slice;
-    on the grid that the segments were drawn on this gives them back exactly. Binary segments, label maps, and
-    fractional segments from one half upwards.
+    on the grid that the segments were drawn on this gives them back exactly. How thick a slice is says
+    `find_slice_spacing_mm`. Binary segments, label maps, and fractional segments from one half upwards.
 
     Args:
         path: the segmentation.
@@ -52,27 +56,33 @@ def read_seg(
             label, 1 ... L in this order; where labels overlap, the one that was asked for first stays. None
             given, every segment is a label, in the order of `list_segments`.
         union: everything that was chosen is label 1.
+        slices: files of the series that was segmented, as far as they are there.
 
     Returns:
         (I, J, K).
 
     Raises:
-        CaseError: no segmentation, no segment of that name, or segments outside of the grid.
+        CaseError: no segmentation, no segment of that name, segments outside of the grid, slices of unknown depth, or
+            pixels that cannot be decoded.
     """
     dataset = _read(path)
     listed = _list_segments(dataset)
     groups = select_regions([name for _, name in listed], segments, union=union, source=f"{path}: segment")
     with naming_file(path, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
-        frames = read_frames(dataset)
+        frames = read_frames(dataset, source=str(path))
+    spacing_mm = find_slice_spacing_mm(frames, geometry, slices=slices, source=str(path))
     masks = []
     for group in groups:
-        stack = frames.stack([listed[index][0] for index in group])
+        stack = frames.stack([listed[index][0] for index in group], spacing_mm=spacing_mm)
         if stack is None:
             masks.append(np.zeros(geometry.shape, dtype=bool))
             continue
         names = ", ".join(listed[index][1] for index in group)
         check_inside(f"{path}: segment {names}", stack.find_marked_mm(), geometry=geometry)
-        masks.append(stack.sample(geometry))
+        mask = stack.sample(geometry)
+        if not mask.any():
+            logger.warning("%s: segment %s holds no voxel's centre of the image, so it is lost", path, names)
+        masks.append(mask)
     return join_labels(masks, geometry.shape)
 
 
