@@ -104,7 +104,7 @@ def _without_log() -> Iterator[None]:
 
 
 def _refuse_undecodable(syntax: Any, name: str, *, source: str) -> None:
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
 
     if syntax.is_private or not syntax.is_encapsulated:
         return
