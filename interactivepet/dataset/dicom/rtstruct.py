@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,22 @@ from interactivepet.dataset.volume import naming_file
 from interactivepet.dataset.write import atomic_path
 from interactivepet.errors import CaseError
 
-__all__ = ["find_references", "list_rois", "read_rtstruct", "write_rtstruct"]
+__all__ = [
+    "find_references",
+    "list_drawn_rois",
+    "list_references",
+    "list_rois",
+    "read_rtstruct",
+    "write_rtstruct",
+]
 
 logger = logging.getLogger(__name__)
 
 RTSTRUCT_CLASSES = ("1.2.840.10008.5.1.4.1.1.481.3",)
 """RT Structure Set Storage."""
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+_NO_AREA = (0, 3, 6)
+"""Coordinates of fewer than three corners."""
 _TO_RAS = np.array([-1.0, -1.0, 1.0])
 """DICOM's x and y grow to the patient's left and back."""
 
@@ -65,7 +75,10 @@ def read_rtstruct(
         for roi in (found[index] for index in group):
             _log_passed_over(roi, path)
             if roi.contours:
-                mask |= rasterise_roi(roi, geometry, contour_spacing_mm=spacing_mm, source=str(path))
+                region = rasterise_roi(roi, geometry, contour_spacing_mm=spacing_mm, source=str(path))
+                if not region.any():
+                    logger.warning("%s: ROI %s holds no voxel's centre of the image, so it is lost", path, roi.name)
+                mask |= region
         masks.append(mask)
     return join_labels(masks, geometry.shape)
 
@@ -79,6 +92,31 @@ def list_rois(path: Path) -> tuple[str, ...]:
     return _list_names(_read(path))
 
 
+def list_drawn_rois(path: Path) -> tuple[str, ...]:
+    """Give the names of the regions that have a closed contour with an area, in the file's order.
+
+    Raises:
+        CaseError: the file is no structure set.
+    """
+    dataset = _read(path)
+    with naming_file(path, AttributeError, KeyError, TypeError, ValueError):
+        drawn = _find_contours(dataset)
+        return tuple(
+            name
+            for item, name in zip(dataset.get("StructureSetROISequence") or (), _list_names(dataset), strict=True)
+            if any(_find_kind(contour) in _CLOSED for contour in drawn[int(item.ROINumber)])
+        )
+
+
+def list_references(path: Path) -> tuple[str, ...]:
+    """Give the SeriesInstanceUID of every series that the contours refer to, without repetition.
+
+    Raises:
+        CaseError: the file is no structure set.
+    """
+    return tuple(dict.fromkeys(_list_series(_read(path))))
+
+
 def find_references(path: Path) -> tuple[str | None, str | None]:
     """Find what the contours refer to first.
 
@@ -88,14 +126,10 @@ def find_references(path: Path) -> tuple[str | None, str | None]:
     Raises:
         CaseError: the file is no structure set.
     """
-    frames = _read(path).get("ReferencedFrameOfReferenceSequence") or ()
-    series = (
-        str(series.SeriesInstanceUID)
-        for frame in frames
-        for study in frame.get("RTReferencedStudySequence") or ()
-        for series in study.get("RTReferencedSeriesSequence") or ()
-    )
-    return next(series, None), next((str(frame.get("FrameOfReferenceUID") or "") for frame in frames), "") or None
+    dataset = _read(path)
+    frames = dataset.get("ReferencedFrameOfReferenceSequence") or ()
+    frame = next((str(frame.get("FrameOfReferenceUID") or "") for frame in frames), "")
+    return next(_list_series(dataset), None), frame or None
 
 
 def write_rtstruct(
@@ -135,13 +169,39 @@ def _list_names(dataset: Dataset) -> tuple[str, ...]:
     return tuple(str(item.get("ROIName") or "") for item in dataset.get("StructureSetROISequence") or ())
 
 
+def _list_series(dataset: Dataset) -> Iterator[str]:
+    for frame in dataset.get("ReferencedFrameOfReferenceSequence") or ():
+        for study in frame.get("RTReferencedStudySequence") or ():
+            for series in study.get("RTReferencedSeriesSequence") or ():
+                yield str(series.SeriesInstanceUID)
+
+
+def _find_contours(dataset: Dataset) -> dict[int, list[Dataset]]:
+    """Give the contours of every ROINumber; items of one number, as some writers make, are joined."""
+    drawn: dict[int, list[Dataset]] = defaultdict(list)
+    for item in dataset.get("ROIContourSequence") or ():
+        drawn[int(item.ReferencedROINumber)] += item.get("ContourSequence") or ()
+    return drawn
+
+
+def _find_kind(contour: Dataset) -> str:
+    """Give a contour's type, `of fewer than three corners` when it has no area."""
+    kind = str(contour.get("ContourGeometricType") or "of no type")
+    text = getattr(contour.get_item("ContourData"), "value", None)
+    if isinstance(text, bytes):
+        n_values = text.count(b"\\") + 1 if text.strip(b"\0 ") else 0
+    else:
+        n_values = np.size(text) if text is not None else 0
+    return "closed, of fewer than three corners" if kind in _CLOSED and n_values in _NO_AREA else kind
+
+
 def _list_regions(dataset: Dataset, path: Path) -> tuple[Roi, ...]:
     """Read the closed contours of every region, in the order of their names."""
-    drawn = {int(item.ReferencedROINumber): item for item in dataset.get("ROIContourSequence") or ()}
+    drawn = _find_contours(dataset)
     rois = []
     for item, name in zip(dataset.StructureSetROISequence, _list_names(dataset), strict=True):
-        contours = drawn.get(int(item.ROINumber), Dataset()).get("ContourSequence") or ()
-        kinds = [str(contour.get("ContourGeometricType") or "of no type") for contour in contours]
+        contours = drawn[int(item.ROINumber)]
+        kinds = [_find_kind(contour) for contour in contours]
         closed = [contour for contour, kind in zip(contours, kinds, strict=True) if kind in _CLOSED]
         polygons = tuple(_read_points(contour, name=f"{path}: ROI {name}") for contour in closed)
         rois.append(Roi(name, polygons, tuple(kind for kind in kinds if kind not in _CLOSED)))
