@@ -16,7 +16,7 @@ from pydicom.uid import generate_uid
 from interactivepet.core.geometry import Geometry
 from interactivepet.dataset.dicom.planes import check_inside
 from interactivepet.dataset.dicom.reference import draw_on_series, read_dicom
-from interactivepet.dataset.dicom.seg_frames import read_frames
+from interactivepet.dataset.dicom.seg_frames import SegFrames, find_segments, is_label_map, read_frames
 from interactivepet.dataset.dicom.seg_spacing import find_slice_spacing_mm
 from interactivepet.dataset.dicom.selection import join_labels, select_regions
 from interactivepet.dataset.dicom.structure_set import COLOURS, MANUFACTURER, SERIES_NUMBER
@@ -27,7 +27,16 @@ from interactivepet.version import __version__
 if TYPE_CHECKING:
     from highdicom.seg import SegmentDescription
 
-__all__ = ["SEG_CLASSES", "find_referenced_series", "list_segments", "read_seg", "write_seg"]
+__all__ = [
+    "SEG_CLASSES",
+    "find_referenced_series",
+    "has_marked_pixel",
+    "list_framed_segments",
+    "list_references",
+    "list_segments",
+    "read_seg",
+    "write_seg",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +77,7 @@ def read_seg(
     dataset = _read(path)
     listed = _list_segments(dataset)
     groups = select_regions([name for _, name in listed], segments, union=union, source=f"{path}: segment")
-    with naming_file(path, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
-        frames = read_frames(dataset, source=str(path))
+    frames = _read_frames(dataset, path)
     spacing_mm = find_slice_spacing_mm(frames, geometry, slices=slices, source=str(path))
     masks = []
     for group in groups:
@@ -95,15 +103,46 @@ def list_segments(path: Path) -> tuple[str, ...]:
     return tuple(name for _, name in _list_segments(_read(path)))
 
 
+def list_framed_segments(path: Path) -> tuple[str, ...]:
+    """Give the labels of the segments that have a frame; in a label map, whose frames hold all, every one.
+
+    Raises:
+        CaseError: the file is no segmentation.
+    """
+    dataset = _read(path)
+    listed = _list_segments(dataset)
+    with naming_file(path, AttributeError, IndexError, KeyError, TypeError, ValueError):
+        numbers = {number for number, _ in listed} if is_label_map(dataset) else set(find_segments(dataset).tolist())
+    return tuple(name for number, name in listed if number in numbers)
+
+
+def has_marked_pixel(path: Path) -> bool:
+    """Whether any segment has a pixel.
+
+    Raises:
+        CaseError: the file is no segmentation, or cannot be decoded.
+    """
+    return bool(_read_frames(_read(path), path).values.any())
+
+
+def list_references(path: Path) -> tuple[str, ...]:
+    """Give the SeriesInstanceUID of every series that was segmented, without repetition.
+
+    Raises:
+        CaseError: the file is no segmentation.
+    """
+    return tuple(
+        dict.fromkeys(str(item.SeriesInstanceUID) for item in _read(path).get("ReferencedSeriesSequence") or ())
+    )
+
+
 def find_referenced_series(path: Path) -> str | None:
     """Give the SeriesInstanceUID of the series that was segmented; None when none is named.
 
     Raises:
         CaseError: the file is no segmentation.
     """
-    for series in _read(path).get("ReferencedSeriesSequence") or ():
-        return str(series.SeriesInstanceUID)
-    return None
+    return next(iter(list_references(path)), None)
 
 
 def write_seg(
@@ -139,6 +178,11 @@ def write_seg(
 
 def _read(path: Path) -> Dataset:
     return read_dicom(path, classes=SEG_CLASSES, kind="a DICOM segmentation")
+
+
+def _read_frames(dataset: Dataset, path: Path) -> SegFrames:
+    with naming_file(path, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
+        return read_frames(dataset, source=str(path))
 
 
 def _list_segments(dataset: Dataset) -> list[tuple[int, str]]:

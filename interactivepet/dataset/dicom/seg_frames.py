@@ -14,14 +14,13 @@ from interactivepet.dataset.dicom.files import decode_pixels
 from interactivepet.dataset.dicom.planes import PlaneStack, group_positions
 from interactivepet.errors import CaseError
 
-__all__ = ["SegFrames", "read_frames"]
+__all__ = ["SegFrames", "find_segments", "is_label_map", "read_frames"]
 
 _ORIENTATION_TOLERANCE = 1e-4
 """Largest difference between direction cosines, or in mm between pixel spacings, of frames that are parallel."""
 _DRIFT_PIXELS = 0.25
 """Frames may be shifted sideways against each other by this part of a pixel: positions are stored with few digits."""
 _TO_RAS = np.array([-1.0, -1.0, 1.0])
-_SEGMENT = ("SegmentIdentificationSequence", "ReferencedSegmentNumber")
 _MEASURES = "PixelMeasuresSequence"
 
 
@@ -74,20 +73,14 @@ def read_frames(dataset: Dataset, *, source: str) -> SegFrames:
             decoded.
         Exception: of pydicom, where the object is incomplete.
     """
-    shared = dataset.SharedFunctionalGroupsSequence[0]
-    items = dataset.PerFrameFunctionalGroupsSequence
-
-    def collect(sequence: str, keyword: str) -> npt.NDArray[np.float64]:
-        return np.array([(item.get(sequence) or shared.get(sequence))[0][keyword].value for item in items], dtype=float)
-
-    orientation = collect("PlaneOrientationSequence", "ImageOrientationPatient")
-    spacing = collect(_MEASURES, "PixelSpacing")
+    orientation = _collect(dataset, "PlaneOrientationSequence", "ImageOrientationPatient")
+    spacing = _collect(dataset, _MEASURES, "PixelSpacing")
     if max(np.ptp(orientation, axis=0).max(), np.ptp(spacing, axis=0).max()) > _ORIENTATION_TOLERANCE:
         raise CaseError(
             f"{source}: its frames have several orientations or pixel spacings, expected parallel slices of one grid; "
             "export each part as a segmentation of its own"
         )
-    corners = collect("PlanePositionSequence", "ImagePositionPatient") * _TO_RAS
+    corners = _collect(dataset, "PlanePositionSequence", "ImagePositionPatient") * _TO_RAS
     affine = _find_affine(orientation[0], spacing[0], corners[0])
     placed = (corners - corners[0]) @ np.linalg.inv(affine[:3, :3]).T
     if np.abs(placed[:, :2]).max() > _DRIFT_PIXELS:
@@ -95,16 +88,35 @@ def read_frames(dataset: Dataset, *, source: str) -> SegFrames:
             f"{source}: its frames are shifted sideways by up to {np.abs(placed[:, :2]).max():.1f} pixels, expected "
             "one straight stack; resample the segmentation to slices at right angles to their normal"
         )
-    measures = (items[0].get(_MEASURES) or shared.get(_MEASURES))[0]
-    is_label_map = dataset.SegmentationType == "LABELMAP"
+    measures = _get_groups(dataset, _MEASURES)[0]
     return SegFrames(
         affine=affine,
         positions_mm=placed[:, 2],
         values=_read_values(dataset, source=source),
-        segments=None if is_label_map else collect(*_SEGMENT).astype(np.int64),
+        segments=None if is_label_map(dataset) else find_segments(dataset),
         stated_spacing_mm=abs(float(measures.get("SpacingBetweenSlices") or 0)) or None,
         thickness_mm=abs(float(measures.get("SliceThickness") or 0)) or None,
     )
+
+
+def is_label_map(dataset: Dataset) -> bool:
+    """Whether pixels hold segment numbers, and frames belong to no segment."""
+    return str(dataset.SegmentationType) == "LABELMAP"
+
+
+def find_segments(dataset: Dataset) -> npt.NDArray[np.int64]:
+    """Give the segment number of every frame, (F,); not for label maps."""
+    return _collect(dataset, "SegmentIdentificationSequence", "ReferencedSegmentNumber").astype(np.int64)
+
+
+def _get_groups(dataset: Dataset, sequence: str) -> list[Dataset]:
+    """Give every frame's own item of a functional group, or the one that all share."""
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    return [(item.get(sequence) or shared.get(sequence))[0] for item in dataset.PerFrameFunctionalGroupsSequence]
+
+
+def _collect(dataset: Dataset, sequence: str, keyword: str) -> npt.NDArray[np.float64]:
+    return np.array([item[keyword].value for item in _get_groups(dataset, sequence)], dtype=np.float64)
 
 
 def _find_affine(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from pydicom import Dataset
 
 from interactivepet.core.geometry import Geometry
+from interactivepet.dataset.dicom.files import read_file
 from interactivepet.dataset.dicom.planes import group_positions
 from interactivepet.dataset.dicom.seg_frames import SegFrames
-from interactivepet.dataset.dicom.series import RAS_FROM_LPS, read_headers
+from interactivepet.dataset.dicom.series import RAS_FROM_LPS
 from interactivepet.errors import CaseError
 
 __all__ = ["find_slice_spacing_mm"]
@@ -79,16 +81,29 @@ def _find_on_grid(frames: SegFrames, geometry: Geometry) -> float | None:
 
 
 def _find_on_series(frames: SegFrames, slices: Sequence[Path]) -> float | None:
-    """Give the usual distance between the slices of a series when frames are parallel to them."""
-    headers = [header for header in read_headers(slices) if header.get("ImagePositionPatient")]
+    """Give the usual distance between the slices of a series that are parallel to the frames."""
     normal = frames.affine[:3, 2]
-    for header in headers[:1]:
-        across, down = np.asarray(header.get("ImageOrientationPatient") or [0.0] * 6, dtype=np.float64).reshape(2, 3)
-        if abs(np.cross(across, down) @ RAS_FROM_LPS[:3, :3] @ normal) < 1 - _PARALLEL:
-            return None
-    corners = np.array([[float(x) for x in header.ImagePositionPatient] for header in headers]).reshape(-1, 3)
-    gaps = np.diff(group_positions(corners @ RAS_FROM_LPS[:3, :3] @ normal)[0]) if headers else np.empty(0)
+    positions = [
+        float(corner @ normal)
+        for path in slices
+        for corner, slice_normal in _list_slices(read_file(path, stop_before_pixels=True))
+        if abs(slice_normal @ normal) > 1 - _PARALLEL
+    ]
+    gaps = np.diff(group_positions(positions)[0]) if positions else np.empty(0)
     return float(np.median(gaps)) if gaps.size else None
+
+
+def _list_slices(header: Dataset) -> Iterator[tuple[FloatArray, FloatArray]]:
+    """Give corner and normal of every slice in a file, (3,) each in RAS+ mm; none where they are not stated."""
+    shared: Dataset = next(iter(header.get("SharedFunctionalGroupsSequence") or ()), Dataset())
+    for item in header.get("PerFrameFunctionalGroupsSequence") or [header]:
+        place = (item.get("PlanePositionSequence") or shared.get("PlanePositionSequence") or [item])[0]
+        turn = (item.get("PlaneOrientationSequence") or shared.get("PlaneOrientationSequence") or [item])[0]
+        corner, directions = place.get("ImagePositionPatient"), turn.get("ImageOrientationPatient")
+        if corner and directions:
+            across, down = np.asarray(directions, dtype=np.float64).reshape(2, 3)
+            to_ras = RAS_FROM_LPS[:3, :3]
+            yield to_ras @ np.asarray(corner, dtype=np.float64), to_ras @ np.cross(across, down)
 
 
 def _find_stated(frames: SegFrames, *, source: str) -> float:
