@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
+from pydicom.config import disable_value_validation
 
 from interactivepet.core.geometry import Geometry
 from interactivepet.dataset.dicom.reference import draw_on_series, read_dicom
@@ -155,10 +156,11 @@ def write_rtstruct(
     Raises:
         CaseError: the mask does not fit the series, or holds values without a name.
     """
-    drawn = draw_on_series(mask, geometry, labels=labels, series=series, name=str(path))
-    dataset = build_structure_set(drawn.mask, drawn.regions, series=drawn.source)
-    with atomic_path(path) as partial:
-        dataset.save_as(partial, enforce_file_format=True)
+    with disable_value_validation():
+        drawn = draw_on_series(mask, geometry, labels=labels, series=series, name=str(path))
+        dataset = build_structure_set(drawn.mask, drawn.regions, series=drawn.source)
+        with atomic_path(path) as partial:
+            dataset.save_as(partial, enforce_file_format=True)
 
 
 def _read(path: Path) -> Dataset:

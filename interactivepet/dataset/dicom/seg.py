@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
+from pydicom.config import disable_value_validation
 from pydicom.uid import generate_uid
 
 from interactivepet.core.geometry import Geometry
+from interactivepet.dataset.dicom.identity import copy_identity, hide_identity
 from interactivepet.dataset.dicom.planes import check_inside
-from interactivepet.dataset.dicom.reference import draw_on_series, read_dicom
+from interactivepet.dataset.dicom.reference import SourceSeries, draw_on_series, read_dicom
 from interactivepet.dataset.dicom.seg_frames import SegFrames, find_segments, is_label_map, read_frames
 from interactivepet.dataset.dicom.seg_spacing import find_slice_spacing_mm
 from interactivepet.dataset.dicom.selection import join_labels, select_regions
@@ -165,15 +167,16 @@ def write_seg(
     Raises:
         CaseError: the mask does not fit the series, or holds values without a name.
     """
-    drawn = draw_on_series(mask, geometry, labels=labels, series=series, name=str(path))
-    numbers = np.zeros(256, dtype=np.uint8)
-    numbers[[value for _, value in drawn.regions]] = np.arange(1, len(drawn.regions) + 1)
-    frames = numbers[drawn.mask].transpose(2, 1, 0)
-    dataset = _build(frames, [name for name, _ in drawn.regions], headers=drawn.source.headers)
-    # The source's character set may not have the labels' letters.
-    dataset.SpecificCharacterSet = "ISO_IR 192"
-    with atomic_path(path) as partial:
-        dataset.save_as(partial)
+    with disable_value_validation():
+        drawn = draw_on_series(mask, geometry, labels=labels, series=series, name=str(path))
+        numbers = np.zeros(256, dtype=np.uint8)
+        numbers[[value for _, value in drawn.regions]] = np.arange(1, len(drawn.regions) + 1)
+        frames = numbers[drawn.mask].transpose(2, 1, 0)
+        names = [name for name, _ in drawn.regions]
+        dataset = _build(frames, names, series=drawn.source)
+        copy_identity(dataset, drawn.source.headers[0], texts=names)
+        with atomic_path(path) as partial:
+            dataset.save_as(partial)
 
 
 def _read(path: Path) -> Dataset:
@@ -191,10 +194,19 @@ def _list_segments(dataset: Dataset) -> list[tuple[int, str]]:
     return [(int(item.SegmentNumber), str(item.get("SegmentLabel") or "")) for item in items if item.SegmentNumber > 0]
 
 
-def _build(frames: npt.NDArray[np.uint8], names: Sequence[str], *, headers: Sequence[Dataset]) -> Dataset:
-    """Build the object from segment numbers (slice, row, column), one header a slice."""
+def _build(frames: npt.NDArray[np.uint8], names: Sequence[str], *, series: SourceSeries) -> Dataset:
+    """Build the object from segment numbers (slice, row, column), without patient and study."""
+    from highdicom import PixelMeasuresSequence
     from highdicom.seg import Segmentation, SegmentationTypeValues
 
+    headers, distance_mm = [hide_identity(header) for header in series.headers], series.geometry.spacing_mm[2]
+    for header in headers:
+        header.SliceThickness = header.get("SliceThickness") or distance_mm
+    measures = PixelMeasuresSequence(
+        pixel_spacing=headers[0].PixelSpacing,
+        slice_thickness=float(headers[0].SliceThickness),
+        spacing_between_slices=distance_mm,
+    )
     with warnings.catch_warnings():
         # Pseudonyms are no person names in the form that the standard asks for.
         warnings.filterwarnings("ignore", message=".*person name")
@@ -212,6 +224,8 @@ def _build(frames: npt.NDArray[np.uint8], names: Sequence[str], *, headers: Sequ
             software_versions=__version__,
             device_serial_number="0",
             series_description=MANUFACTURER,
+            specific_character_set=None,
+            pixel_measures=measures,
             # An object without any frame is not allowed, so a mask without a lesion keeps its empty ones.
             omit_empty_frames=bool(frames.any()),
         )
