@@ -171,4 +171,4 @@ def _read(mask: MaskFile, entries: Sequence[str], *, geometry: Geometry) -> npt.
 
     if mask.series.modality == "SEG":
         return seg.read_seg(mask.path, geometry=geometry, segments=entries, union=True, slices=mask.slices) > 0
-    return rtstruct.read_rtstruct(mask.path, geometry=geometry, rois=entries, union=True) > 0
+    return rtstruct.read_rtstruct(mask.path, geometry=geometry, rois=entries, union=True, frame=mask.frame) > 0

@@ -6,10 +6,10 @@ import logging
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from interactivepet.dataset.dicom.selection import find_regions
+from interactivepet.dataset.dicom.selection import MaskSummary, find_regions
 from interactivepet.dataset.dicom.tree import FoundSeries
 
 __all__ = [
@@ -33,20 +33,26 @@ class MaskFile:
     Attributes:
         path: the file.
         series: it is part of.
-        regions: names of its ROIs or segments.
-        drawn: names of those that have a closed contour or a frame.
-        references: SeriesInstanceUID of the images that it was drawn on; empty when the file does not say.
-        frame: FrameOfReferenceUID that its regions lie in; None when the file does not say.
+        summary: names of its regions, and what they refer to.
         slices: files of the images that it was drawn on, as far as they were found.
+        frame: FrameOfReferenceUID of the PET that it was assigned to, where the file refers to that one.
     """
 
     path: Path
     series: FoundSeries
-    regions: tuple[str, ...]
-    drawn: tuple[str, ...]
-    references: tuple[str, ...]
-    frame: str | None = None
+    summary: MaskSummary
     slices: tuple[Path, ...] = ()
+    frame: str | None = None
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Names of its ROIs or segments."""
+        return self.summary.regions
+
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """Names of those that have a closed contour or a frame."""
+        return self.summary.drawn
 
     def find(self, entry: str) -> tuple[str, ...]:
         """Give the regions that a name or pattern means, without regard to case."""
@@ -58,39 +64,28 @@ class MaskFile:
         return any(name in drawn for name in names)
 
 
-def read_mask_files(series: Iterable[FoundSeries]) -> tuple[MaskFile, ...]:
+def read_mask_files(series: Sequence[FoundSeries]) -> tuple[MaskFile, ...]:
     """Read the names of the regions of every RTSTRUCT and SEG among all series of a tree.
 
     Raises:
         CaseError: a file is damaged.
     """
     by_uid = {one.uid: one for one in series}
-    return tuple(
-        _read_mask_file(path, one, by_uid=by_uid)
-        for one in series
-        if one.modality in MASK_MODALITIES
-        for path in one.paths
-    )
+    found = [(path, one) for one in series if one.modality in MASK_MODALITIES for path in one.paths]
+    return tuple(_read_mask_file(path, one, by_uid=by_uid) for path, one in found)
 
 
 def _read_mask_file(path: Path, series: FoundSeries, *, by_uid: Mapping[str, FoundSeries]) -> MaskFile:
-    from interactivepet.dataset.dicom import rtstruct, seg
+    from interactivepet.dataset.dicom.rtstruct import summarise_rtstruct
+    from interactivepet.dataset.dicom.seg import summarise_seg
 
-    if series.modality == "SEG":
-        regions, drawn, frame = seg.list_segments(path), seg.list_framed_segments(path), None
-        references = seg.list_references(path)
-    else:
-        regions, drawn, (_, frame) = (
-            rtstruct.list_rois(path),
-            rtstruct.list_drawn_rois(path),
-            rtstruct.find_references(path),
-        )
-        references = rtstruct.list_references(path)
-    if empty := sorted({name.strip() for name in regions} - {name.strip() for name in drawn}):
-        kind = "segments without a frame" if series.modality == "SEG" else "ROIs without a closed contour"
+    is_seg = series.modality == "SEG"
+    summary = summarise_seg(path) if is_seg else summarise_rtstruct(path)
+    if empty := sorted({name.strip() for name in summary.regions} - {name.strip() for name in summary.drawn}):
+        kind = "segments without a frame" if is_seg else "ROIs without a closed contour"
         logger.warning("%s: %s are left out: %s", path, kind, ", ".join(empty))
-    slices = next((by_uid[uid].paths for uid in references if uid in by_uid), ())
-    return MaskFile(path, series, regions, drawn, references, frame or series.frame_of_reference, slices)
+    slices = next((by_uid[uid].paths for uid in summary.references if uid in by_uid), ())
+    return MaskFile(path, series, summary, slices)
 
 
 def assign_masks(
@@ -109,31 +104,39 @@ def assign_masks(
     Returns:
         SeriesInstanceUID of the PET -> its masks; and files that belong to none -> why.
     """
-    frames = {series.uid: series.frame_of_reference for series in others}
+    spaces = {series.uid: series.frame_of_reference for series in others}
     assigned: dict[str, list[MaskFile]] = defaultdict(list)
     by_uid = {pet.uid: pet for pet in pets}
-    own = {mask: uid for mask in masks if (uid := next((uid for uid in mask.references if uid in by_uid), None))}
-    for mask, uid in own.items():
-        assigned[uid].append(mask)
-        if mask.frame and by_uid[uid].frame_of_reference not in ("", mask.frame):
-            logger.warning(
-                "%s: it refers to the PET series %s, but lies in another frame of reference; check the regions' place",
-                *(mask.path, uid),
-            )
+    own = {mask: by_uid[uid] for mask in masks for uid in reversed(mask.summary.references) if uid in by_uid}
+    for mask, pet in own.items():
+        assigned[pet.uid].append(_bind(mask, pet))
     with_own = set(assigned)
     passed_over: dict[Path, str] = {}
     for mask in (mask for mask in masks if mask not in own):
-        frame = next((frames[uid] for uid in mask.references if frames.get(uid)), None) or mask.frame
-        near = [pet for pet in pets if frame and pet.frame_of_reference == frame and pet.patient == mask.series.patient]
+        named = [spaces[uid] for uid in mask.summary.references if spaces.get(uid)]
+        frames = {*named, *mask.summary.frames} or {mask.series.frame_of_reference} - {""}
+        near = [pet for pet in pets if pet.frame_of_reference in frames and pet.patient == mask.series.patient]
         for pet in near:
             if pet.uid not in with_own:
-                assigned[pet.uid].append(mask)
+                assigned[pet.uid].append(_bind(mask, pet))
         if not near:
-            named = ", ".join(mask.references) or "that it does not name"
-            passed_over[mask.path] = f"{mask.series.modality} of series {named}, which is no PET found here"
+            missing = ", ".join(mask.summary.references) or "that it does not name"
+            passed_over[mask.path] = f"{mask.series.modality} of series {missing}, which is no PET found here"
         elif all(pet.uid in with_own for pet in near):
             passed_over[mask.path] = f"{mask.series.modality} of another series; the PET has masks drawn on itself"
     return {uid: tuple(found) for uid, found in assigned.items()}, passed_over
+
+
+def _bind(mask: MaskFile, pet: FoundSeries) -> MaskFile:
+    """Note the PET's frame of reference where the mask refers to it, and log where it refers to others only."""
+    if pet.frame_of_reference in mask.summary.frames:
+        return replace(mask, frame=pet.frame_of_reference)
+    if pet.frame_of_reference and mask.summary.frames:
+        logger.warning(
+            "%s: its regions lie in another frame of reference than the PET series %s; check their place",
+            *(mask.path, pet.uid),
+        )
+    return mask
 
 
 def list_entries(masks: Iterable[MaskFile], rois: Sequence[str]) -> tuple[str, ...]:

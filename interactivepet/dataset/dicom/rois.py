@@ -42,11 +42,13 @@ class Roi:
         name: as it is stored; names need not be unique.
         contours: closed polygons (N, 3), RAS+ mm, the first corner not repeated.
         passed_over: kinds of its other contours, one entry each, such as `POINT`.
+        frame: FrameOfReferenceUID that they lie in; empty when it is not named.
     """
 
     name: str
     contours: tuple[FloatArray, ...]
     passed_over: tuple[str, ...] = ()
+    frame: str = ""
 
 
 def rasterise_roi(roi: Roi, geometry: Geometry, *, contour_spacing_mm: float, source: str) -> npt.NDArray[np.bool_]:

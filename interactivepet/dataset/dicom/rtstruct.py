@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from pydicom.config import disable_value_validation
 from interactivepet.core.geometry import Geometry
 from interactivepet.dataset.dicom.reference import draw_on_series, read_dicom
 from interactivepet.dataset.dicom.rois import Roi, find_contour_spacing_mm, rasterise_roi
-from interactivepet.dataset.dicom.selection import join_labels, select_regions
+from interactivepet.dataset.dicom.selection import MaskSummary, join_labels, select_regions
 from interactivepet.dataset.dicom.structure_set import build_structure_set
 from interactivepet.dataset.volume import naming_file
 from interactivepet.dataset.write import atomic_path
@@ -23,10 +23,9 @@ from interactivepet.errors import CaseError
 
 __all__ = [
     "find_references",
-    "list_drawn_rois",
-    "list_references",
     "list_rois",
     "read_rtstruct",
+    "summarise_rtstruct",
     "write_rtstruct",
 ]
 
@@ -42,7 +41,7 @@ _TO_RAS = np.array([-1.0, -1.0, 1.0])
 
 
 def read_rtstruct(
-    path: Path, *, geometry: Geometry, rois: Sequence[str] = (), union: bool = False
+    path: Path, *, geometry: Geometry, rois: Sequence[str] = (), union: bool = False, frame: str | None = None
 ) -> npt.NDArray[np.uint8]:
     """Rasterise regions on a grid.
 
@@ -57,6 +56,8 @@ def read_rtstruct(
             1 ... L in this order; where labels overlap, the one that was asked for first stays. None given, every
             region is a label, in the order of `list_rois`.
         union: everything that was chosen is label 1.
+        frame: FrameOfReferenceUID of the grid. Regions that lie in another one have no voxel, and are logged; None
+            takes all of them as they are.
 
     Returns:
         (I, J, K).
@@ -75,7 +76,9 @@ def read_rtstruct(
         mask = np.zeros(geometry.shape, dtype=bool)
         for roi in (found[index] for index in group):
             _log_passed_over(roi, path)
-            if roi.contours:
+            if frame and roi.frame not in ("", frame):
+                logger.warning("%s: ROI %s lies in another frame of reference, so it is left out", path, roi.name)
+            elif roi.contours:
                 region = rasterise_roi(roi, geometry, contour_spacing_mm=spacing_mm, source=str(path))
                 if not region.any():
                     logger.warning("%s: ROI %s holds no voxel's centre of the image, so it is lost", path, roi.name)
@@ -93,31 +96,6 @@ def list_rois(path: Path) -> tuple[str, ...]:
     return _list_names(_read(path))
 
 
-def list_drawn_rois(path: Path) -> tuple[str, ...]:
-    """Give the names of the regions that have a closed contour with an area, in the file's order.
-
-    Raises:
-        CaseError: the file is no structure set.
-    """
-    dataset = _read(path)
-    with naming_file(path, AttributeError, KeyError, TypeError, ValueError):
-        drawn = _find_contours(dataset)
-        return tuple(
-            name
-            for item, name in zip(dataset.get("StructureSetROISequence") or (), _list_names(dataset), strict=True)
-            if any(_find_kind(contour) in _CLOSED for contour in drawn[int(item.ROINumber)])
-        )
-
-
-def list_references(path: Path) -> tuple[str, ...]:
-    """Give the SeriesInstanceUID of every series that the contours refer to, without repetition.
-
-    Raises:
-        CaseError: the file is no structure set.
-    """
-    return tuple(dict.fromkeys(_list_series(_read(path))))
-
-
 def find_references(path: Path) -> tuple[str | None, str | None]:
     """Find what the contours refer to first.
 
@@ -127,10 +105,33 @@ def find_references(path: Path) -> tuple[str | None, str | None]:
     Raises:
         CaseError: the file is no structure set.
     """
+    summary = summarise_rtstruct(path)
+    return next(iter(summary.references), None), next(iter(summary.frames), None)
+
+
+def summarise_rtstruct(path: Path) -> MaskSummary:
+    """Give the names of the regions and what they refer to; coordinates are not read.
+
+    Raises:
+        CaseError: the file is no structure set.
+    """
     dataset = _read(path)
-    frames = dataset.get("ReferencedFrameOfReferenceSequence") or ()
-    frame = next((str(frame.get("FrameOfReferenceUID") or "") for frame in frames), "")
-    return next(_list_series(dataset), None), frame or None
+    names = _list_names(dataset)
+    items = dataset.get("StructureSetROISequence") or ()
+    spaces = dataset.get("ReferencedFrameOfReferenceSequence") or ()
+    with naming_file(path, AttributeError, KeyError, TypeError, ValueError):
+        contours = _find_contours(dataset)
+        frames = [*(str(space.get("FrameOfReferenceUID") or "") for space in spaces), *map(_find_frame, items)]
+        return MaskSummary(
+            regions=names,
+            drawn=tuple(
+                name
+                for item, name in zip(items, names, strict=True)
+                if any(_find_kind(contour) in _CLOSED for contour in contours[int(item.ROINumber)])
+            ),
+            references=tuple(dict.fromkeys(_list_series(spaces))),
+            frames=tuple(dict.fromkeys(frame for frame in frames if frame)),
+        )
 
 
 def write_rtstruct(
@@ -171,9 +172,14 @@ def _list_names(dataset: Dataset) -> tuple[str, ...]:
     return tuple(str(item.get("ROIName") or "") for item in dataset.get("StructureSetROISequence") or ())
 
 
-def _list_series(dataset: Dataset) -> Iterator[str]:
-    for frame in dataset.get("ReferencedFrameOfReferenceSequence") or ():
-        for study in frame.get("RTReferencedStudySequence") or ():
+def _find_frame(item: Dataset) -> str:
+    """Give the FrameOfReferenceUID of a region, empty when it is not named."""
+    return str(item.get("ReferencedFrameOfReferenceUID") or "")
+
+
+def _list_series(spaces: Iterable[Dataset]) -> Iterator[str]:
+    for space in spaces:
+        for study in space.get("RTReferencedStudySequence") or ():
             for series in study.get("RTReferencedSeriesSequence") or ():
                 yield str(series.SeriesInstanceUID)
 
@@ -206,7 +212,8 @@ def _list_regions(dataset: Dataset, path: Path) -> tuple[Roi, ...]:
         kinds = [_find_kind(contour) for contour in contours]
         closed = [contour for contour, kind in zip(contours, kinds, strict=True) if kind in _CLOSED]
         polygons = tuple(_read_points(contour, name=f"{path}: ROI {name}") for contour in closed)
-        rois.append(Roi(name, polygons, tuple(kind for kind in kinds if kind not in _CLOSED)))
+        others = tuple(kind for kind in kinds if kind not in _CLOSED)
+        rois.append(Roi(name, polygons, others, _find_frame(item)))
     return tuple(rois)
 
 

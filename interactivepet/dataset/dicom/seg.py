@@ -20,7 +20,7 @@ from interactivepet.dataset.dicom.planes import check_inside
 from interactivepet.dataset.dicom.reference import SourceSeries, draw_on_series, read_dicom
 from interactivepet.dataset.dicom.seg_frames import SegFrames, find_segments, is_label_map, read_frames
 from interactivepet.dataset.dicom.seg_spacing import find_slice_spacing_mm
-from interactivepet.dataset.dicom.selection import join_labels, select_regions
+from interactivepet.dataset.dicom.selection import MaskSummary, join_labels, select_regions
 from interactivepet.dataset.dicom.structure_set import COLOURS, MANUFACTURER, SERIES_NUMBER
 from interactivepet.dataset.volume import naming_file
 from interactivepet.dataset.write import atomic_path
@@ -33,10 +33,9 @@ __all__ = [
     "SEG_CLASSES",
     "find_referenced_series",
     "has_marked_pixel",
-    "list_framed_segments",
-    "list_references",
     "list_segments",
     "read_seg",
+    "summarise_seg",
     "write_seg",
 ]
 
@@ -105,8 +104,8 @@ def list_segments(path: Path) -> tuple[str, ...]:
     return tuple(name for _, name in _list_segments(_read(path)))
 
 
-def list_framed_segments(path: Path) -> tuple[str, ...]:
-    """Give the labels of the segments that have a frame; in a label map, whose frames hold all, every one.
+def summarise_seg(path: Path) -> MaskSummary:
+    """Give the labels of the segments and what they refer to; pixels are not read, so a label map has all of them.
 
     Raises:
         CaseError: the file is no segmentation.
@@ -115,7 +114,14 @@ def list_framed_segments(path: Path) -> tuple[str, ...]:
     listed = _list_segments(dataset)
     with naming_file(path, AttributeError, IndexError, KeyError, TypeError, ValueError):
         numbers = {number for number, _ in listed} if is_label_map(dataset) else set(find_segments(dataset).tolist())
-    return tuple(name for number, name in listed if number in numbers)
+        series = [str(item.SeriesInstanceUID) for item in dataset.get("ReferencedSeriesSequence") or ()]
+    frame = str(dataset.get("FrameOfReferenceUID") or "")
+    return MaskSummary(
+        regions=tuple(name for _, name in listed),
+        drawn=tuple(name for number, name in listed if number in numbers),
+        references=tuple(dict.fromkeys(series)),
+        frames=(frame,) if frame else (),
+    )
 
 
 def has_marked_pixel(path: Path) -> bool:
@@ -127,24 +133,13 @@ def has_marked_pixel(path: Path) -> bool:
     return bool(_read_frames(_read(path), path).values.any())
 
 
-def list_references(path: Path) -> tuple[str, ...]:
-    """Give the SeriesInstanceUID of every series that was segmented, without repetition.
-
-    Raises:
-        CaseError: the file is no segmentation.
-    """
-    return tuple(
-        dict.fromkeys(str(item.SeriesInstanceUID) for item in _read(path).get("ReferencedSeriesSequence") or ())
-    )
-
-
 def find_referenced_series(path: Path) -> str | None:
     """Give the SeriesInstanceUID of the series that was segmented; None when none is named.
 
     Raises:
         CaseError: the file is no segmentation.
     """
-    return next(iter(list_references(path)), None)
+    return next(iter(summarise_seg(path).references), None)
 
 
 def write_seg(

@@ -217,13 +217,28 @@ def test_a_mask_that_refers_to_several_series_belongs_to_the_pet(tmp_path: Path,
 def test_a_mask_in_another_frame_of_reference_is_told(
     tmp_path: Path, series: Series, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = write_rois(tmp_path / "a.dcm", {"GTV": box(series[1], (3, 9), (5, 9), (3, 8))}, series)
+    gtv = box(series[1], (3, 9), (5, 9), (3, 8))
+    path = write_rois(tmp_path / "a.dcm", {"GTV": gtv}, series)
     dataset = pydicom.dcmread(path)
-    dataset.ReferencedFrameOfReferenceSequence[0].FrameOfReferenceUID = generate_uid()
+    other = generate_uid()
+    dataset.ReferencedFrameOfReferenceSequence[0].FrameOfReferenceUID = other
+    dataset.StructureSetROISequence[0].ReferencedFrameOfReferenceUID = other
     dataset.save_as(path)
-    load_label(tmp_path)
-    assert "a.dcm: it refers to the PET series" in caplog.text
-    assert "but lies in another frame of reference" in caplog.text
+    assert np.array_equal(load_label(tmp_path), gtv)
+    assert "a.dcm: its regions lie in another frame of reference than the PET series" in caplog.text
+
+
+def test_only_regions_in_the_frame_of_the_pet_are_taken(
+    tmp_path: Path, series: Series, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, grid = series
+    regions = {name: box(grid, (x, x + 6), (5, 9), (3, 8)) for name, x in (("GTV", 3), ("Other", 12))}
+    path = write_rois(tmp_path / "a.dcm", regions, series)
+    dataset = pydicom.dcmread(path)
+    dataset.StructureSetROISequence[1].ReferencedFrameOfReferenceUID = generate_uid()
+    dataset.save_as(path)
+    assert np.array_equal(load_label(tmp_path), regions["GTV"])
+    assert "ROI Other lies in another frame of reference, so it is left out" in caplog.text
 
 
 @pytest.mark.parametrize("is_there", [True, False], ids=["with CT", "without CT"])

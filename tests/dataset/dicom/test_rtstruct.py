@@ -17,9 +17,9 @@ from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_
 from interactivepet.core.geometry import BoundingBox, Geometry
 from interactivepet.dataset.dicom.rtstruct import (
     find_references,
-    list_drawn_rois,
     list_rois,
     read_rtstruct,
+    summarise_rtstruct,
     write_rtstruct,
 )
 from interactivepet.errors import CaseError
@@ -301,7 +301,7 @@ def test_contours_without_area_are_passed_over(tmp_path: Path, caplog: pytest.Lo
     assert marked_slices(read_rtstruct(path, geometry=GRID)) == [5]
     assert "ROI a: passed over 2 contours without area: closed, of fewer than three corners" in caplog.text
     assert list_rois(path) == ("a", "b")
-    assert list_drawn_rois(path) == ("a",)
+    assert summarise_rtstruct(path).drawn == ("a",)
 
 
 def test_regions_of_one_name_and_contours_in_two_items_are_joined(tmp_path: Path) -> None:
