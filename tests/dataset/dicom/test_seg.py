@@ -12,6 +12,7 @@ import pytest
 from interactivepet.core.geometry import Geometry
 from interactivepet.dataset.dicom.seg import find_referenced_series, list_segments, read_seg, write_seg
 from interactivepet.errors import CaseError
+from tests.dicom_codecs import SYNTAXES, encode_file
 from tests.dicom_series import OBLIQUE, UPRIGHT, dice, draw_masks, write_grid
 
 LABELS = {"tumour": 1, "spleen": 2, "core": 3}
@@ -353,3 +354,23 @@ def test_a_segment_between_the_voxels_is_named(tmp_path: Path, caplog: pytest.Lo
     write_seg(tmp_path / "a.dcm", mask, geometry=geometry, labels={"crumb": 1}, series=series)
     assert not read_seg(tmp_path / "a.dcm", geometry=geometry.resampled((8, 7, 3))).any()
     assert "segment crumb holds no voxel's centre of the image, so it is lost" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "syntax"),
+    [
+        ("LABELMAP", "RLE"),
+        ("FRACTIONAL", "JPEG-LS"),
+        ("FRACTIONAL", "JPEG 2000"),
+        ("BINARY", "deflated"),
+        ("BINARY", "implicit"),
+    ],
+)
+def test_compressed_segmentations_are_read(tmp_path: Path, kind: str, syntax: str) -> None:
+    series, geometry = write_grid(tmp_path / "PT", shape=(40, 36, 12))
+    mask = draw_sparse(geometry.shape)
+    pixels = mask.transpose(2, 1, 0).astype(np.float64 if kind == "FRACTIONAL" else np.uint8)
+    path = write_other(tmp_path / "a.dcm", pixels, series, kind=kind, names=["lesion"])
+    encode_file(path, SYNTAXES[syntax])
+    assert pydicom.dcmread(path).file_meta.TransferSyntaxUID == SYNTAXES[syntax]
+    assert np.array_equal(read_seg(path, geometry=geometry), mask)
