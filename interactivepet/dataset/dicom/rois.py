@@ -43,12 +43,14 @@ class Roi:
         contours: closed polygons (N, 3), RAS+ mm, the first corner not repeated.
         passed_over: kinds of its other contours, one entry each, such as `POINT`.
         frame: FrameOfReferenceUID that they lie in; empty when it is not named.
+        spacing_mm: distance of the slices that they were drawn on; None when it is not stated.
     """
 
     name: str
     contours: tuple[FloatArray, ...]
     passed_over: tuple[str, ...] = ()
     frame: str = ""
+    spacing_mm: float | None = None
 
 
 def rasterise_roi(roi: Roi, geometry: Geometry, *, contour_spacing_mm: float, source: str) -> npt.NDArray[np.bool_]:
@@ -67,7 +69,8 @@ def rasterise_roi(roi: Roi, geometry: Geometry, *, contour_spacing_mm: float, so
         roi: with at least one contour.
         geometry: an orthogonal grid.
         contour_spacing_mm: usual distance between planes of contours of the whole file; 0 when there is only one
-            plane. It counts where the region's own contours have no regular distance.
+            plane. It counts where the region does not state the distance of its slices
+            (SourcePixelPlanesCharacteristicsSequence), and its own contours have no regular one.
         source: file, for messages.
 
     Raises:
@@ -76,7 +79,7 @@ def rasterise_roi(roi: Roi, geometry: Geometry, *, contour_spacing_mm: float, so
     name = f"{source}: ROI {roi.name}"
     check_inside(name, np.concatenate(roi.contours), geometry=geometry)
     frame, slice_spacing_mm = _find_frame(roi, geometry, name=name)
-    spacing_mm = _find_own_spacing_mm(roi) or contour_spacing_mm
+    spacing_mm = roi.spacing_mm or _find_own_spacing_mm(roi) or contour_spacing_mm
     stack = _draw_planes(roi, frame, geometry, reach_mm=max(slice_spacing_mm, spacing_mm) / 2)
     if spacing_mm > (1 + _SAME_SPACING) * slice_spacing_mm:
         logger.info(

@@ -192,6 +192,16 @@ def _find_contours(dataset: Dataset) -> dict[int, list[Dataset]]:
     return drawn
 
 
+def _find_spacings_mm(dataset: Dataset) -> dict[int, float]:
+    """Give the distance of the slices that a ROINumber was drawn on, where it is stated (PS3.3 C.8.8.6)."""
+    return {
+        int(item.ReferencedROINumber): float(planes.SpacingBetweenSlices)
+        for item in dataset.get("ROIContourSequence") or ()
+        for planes in item.get("SourcePixelPlanesCharacteristicsSequence") or ()
+        if planes.get("SpacingBetweenSlices")
+    }
+
+
 def _find_kind(contour: Dataset) -> str:
     """Give a contour's type, `of fewer than three corners` when it has no area."""
     kind = str(contour.get("ContourGeometricType") or "of no type")
@@ -205,7 +215,7 @@ def _find_kind(contour: Dataset) -> str:
 
 def _list_regions(dataset: Dataset, path: Path) -> tuple[Roi, ...]:
     """Read the closed contours of every region, in the order of their names."""
-    drawn = _find_contours(dataset)
+    drawn, spacings = _find_contours(dataset), _find_spacings_mm(dataset)
     rois = []
     for item, name in zip(dataset.StructureSetROISequence, _list_names(dataset), strict=True):
         contours = drawn[int(item.ROINumber)]
@@ -213,7 +223,7 @@ def _list_regions(dataset: Dataset, path: Path) -> tuple[Roi, ...]:
         closed = [contour for contour, kind in zip(contours, kinds, strict=True) if kind in _CLOSED]
         polygons = tuple(_read_points(contour, name=f"{path}: ROI {name}") for contour in closed)
         others = tuple(kind for kind in kinds if kind not in _CLOSED)
-        rois.append(Roi(name, polygons, others, _find_frame(item)))
+        rois.append(Roi(name, polygons, others, _find_frame(item), spacings.get(int(item.ROINumber))))
     return tuple(rois)
 
 

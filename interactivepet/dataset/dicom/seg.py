@@ -170,6 +170,9 @@ def write_seg(
         names = [name for name, _ in drawn.regions]
         dataset = _build(frames, names, series=drawn.source)
         copy_identity(dataset, drawn.source.headers[0], texts=names)
+        # The library leaves it out where slices without a marked pixel have no frame.
+        measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+        measures.SpacingBetweenSlices = f"{drawn.source.geometry.spacing_mm[2]:.6g}"
         with atomic_path(path) as partial:
             dataset.save_as(partial)
 
@@ -194,19 +197,18 @@ def _build(frames: npt.NDArray[np.uint8], names: Sequence[str], *, series: Sourc
     from highdicom import PixelMeasuresSequence
     from highdicom.seg import Segmentation, SegmentationTypeValues
 
-    headers, distance_mm = [hide_identity(header) for header in series.headers], series.geometry.spacing_mm[2]
-    for header in headers:
-        header.SliceThickness = header.get("SliceThickness") or distance_mm
+    first, distance_mm = hide_identity(series.headers[0]), series.geometry.spacing_mm[2]
+    first.SliceThickness = first.get("SliceThickness") or distance_mm
     measures = PixelMeasuresSequence(
-        pixel_spacing=headers[0].PixelSpacing,
-        slice_thickness=float(headers[0].SliceThickness),
+        pixel_spacing=first.PixelSpacing,
+        slice_thickness=float(first.SliceThickness),
         spacing_between_slices=distance_mm,
     )
     with warnings.catch_warnings():
         # Pseudonyms are no person names in the form that the standard asks for.
         warnings.filterwarnings("ignore", message=".*person name")
         return Segmentation(
-            source_images=headers,
+            source_images=[first, *series.headers[1:]],
             pixel_array=frames,
             segmentation_type=SegmentationTypeValues.BINARY,
             segment_descriptions=_describe(names),

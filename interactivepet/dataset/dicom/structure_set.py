@@ -48,6 +48,7 @@ def build_structure_set(
         dataset.StructureSetROISequence.append(_name_region(number, name, frame=dataset.FrameOfReferenceUID))
         contours = Dataset()
         contours.ReferencedROINumber = number
+        contours.SourcePixelPlanesCharacteristicsSequence = [_describe_planes(series)]
         contours.ROIDisplayColor = list(COLOURS[(number - 1) % len(COLOURS)])
         if outlines := _draw(mask == value, series):
             contours.ContourSequence = outlines
@@ -63,6 +64,18 @@ def _name_region(number: int, name: str, *, frame: str) -> Dataset:
     roi.ROIName = name
     roi.ROIGenerationAlgorithm = "SEMIAUTOMATIC"
     return roi
+
+
+def _describe_planes(series: SourceSeries) -> Dataset:
+    """Describe the slices that were drawn on, so that readers tell a slice without a contour from one left out."""
+    planes, first = Dataset(), series.headers[0]
+    planes.PixelSpacing = first.PixelSpacing
+    planes.SpacingBetweenSlices = f"{series.geometry.spacing_mm[2]:.6g}"
+    planes.ImageOrientationPatient = first.ImageOrientationPatient
+    planes.ImagePositionPatient = first.ImagePositionPatient
+    planes.NumberOfFrames = len(series.headers)
+    planes.Rows, planes.Columns = first.Rows, first.Columns
+    return planes
 
 
 def _observe_region(number: int) -> Dataset:

@@ -136,3 +136,18 @@ def test_written_objects_pass_dciodvfy(tmp_path: Path, country: str, kind: str) 
     result = subprocess.run(["dciodvfy", tmp_path / "a.dcm"], capture_output=True, text=True, check=False)
     errors = [line for line in (result.stdout + result.stderr).splitlines() if line.startswith("Error")]
     assert errors == []
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("step", [2, 3])
+def test_masks_on_every_few_slices_survive(tmp_path: Path, step: int, kind: str) -> None:
+    series, geometry = write_grid(tmp_path / "PT", tilt=OBLIQUE)
+    mask = draw_masks(geometry.shape)["blob"]
+    mask[:, :, ::step] = 0
+    to_file, from_file, _ = WRITERS[kind]
+    to_file(tmp_path / "a.dcm", mask, geometry=geometry, labels={"a": 1}, series=series)
+    assert np.array_equal(from_file(tmp_path / "a.dcm", geometry=geometry), mask)
+    mask[:] = 0
+    mask[5:9, 6:9, 1::step] = 1
+    to_file(tmp_path / "a.dcm", mask, geometry=geometry, labels={"a": 1}, series=series)
+    assert np.array_equal(from_file(tmp_path / "a.dcm", geometry=geometry), mask)
