@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -65,7 +66,6 @@ def read_label(
             one disappears in others.
     """
     used = {mask: {entry: names for entry in rule.entries if (names := mask.find(entry))} for mask in masks}
-    is_drawn = any(mask.is_drawn(names) for mask, chosen in used.items() for names in chosen.values())
     if not any(used.values()) and any(mask.drawn for mask in masks):
         there = ", ".join(region for mask in masks for region in mask.regions)
         raise CaseError(f"no region is named {' or '.join(rule.entries)}, found {there}; choose of these")
@@ -76,7 +76,7 @@ def read_label(
     }
     label = _join(regions, rule, shape=geometry.shape)
     if not label.any():
-        _refuse_empty(masks, rule, is_drawn=is_drawn)
+        _refuse_empty(used, rule)
     return label, {str(mask.path): chosen for mask, chosen in used.items() if chosen}
 
 
@@ -84,34 +84,41 @@ def _read_region(
     used: Mapping[MaskFile, Mapping[str, tuple[str, ...]]], entry: str, *, geometry: Geometry
 ) -> npt.NDArray[np.bool_] | None:
     """Read what a name or pattern means in all files as one region, (I, J, K); None where it is in none."""
-    parts = {mask: _read(mask, (entry,), geometry=geometry) for mask, chosen in used.items() if entry in chosen}
-    for (first, one), (second, other) in combinations(parts.items(), 2):
-        _refuse_versions(
-            first, second, entry=entry, shared=int((one & other).sum()), n=int(min(one.sum(), other.sum()))
-        )
-    return np.logical_or.reduce(list(parts.values())) if parts else None
+    files = [mask for mask, chosen in used.items() if entry in chosen]
+    region = np.zeros(geometry.shape, dtype=bool)
+    of_name: dict[str, list[MaskFile]] = defaultdict(list)
+    for mask in files:
+        part = _read(mask, (entry,), geometry=geometry)
+        for name in sorted({name.casefold() for name in mask.find(entry) if mask.is_drawn([name])}):
+            if of_name[name]:
+                _refuse_versions([*of_name[name], mask], name, part=part, others=region)
+            of_name[name].append(mask)
+        region |= part
+    for name, several in of_name.items():
+        if len(several) > 1:
+            paths = ", ".join(str(mask.path) for mask in several)
+            logger.warning("region %s is in %d files, taken as separate lesions: %s", name, len(several), paths)
+    return region if files else None
 
 
-def _refuse_versions(first: MaskFile, second: MaskFile, *, entry: str, shared: int, n: int) -> None:
-    """Two files with the same region are versions of it, unless they are segments of separate lesions.
+def _refuse_versions(
+    files: Sequence[MaskFile], name: str, *, part: npt.NDArray[np.bool_], others: npt.NDArray[np.bool_]
+) -> None:
+    """Files with the same region hold versions of it, unless they are segmentations of separate lesions.
 
     Args:
-        first: one file.
-        second: another file.
-        entry: name or pattern of the region.
-        shared: voxels of the region in both.
-        n: voxels of the region in the file that has fewer.
+        files: with a region of this name.
+        name: of the region.
+        part: (I, J, K), the region in the last file.
+        others: (I, J, K), what the files before it gave.
     """
-    names = [{name.casefold() for name in mask.find(entry) if mask.is_drawn([name])} for mask in (first, second)]
-    if not (same := sorted(names[0] & names[1])):
+    shared, n = int((part & others).sum()), int(min(part.sum(), others.sum()))
+    if all(mask.series.modality == "SEG" for mask in files) and shared <= SHARED_BY_LESIONS * n:
         return
-    is_seg = first.series.modality == second.series.modality == "SEG"
-    if not is_seg or shared > SHARED_BY_LESIONS * n:
-        raise CaseError(
-            f"region {same[0]} is in {first.path} and in {second.path}, which share {shared} of {n} voxels, expected "
-            "one of them; remove the outdated"
-        )
-    logger.warning("region %s is in %s and in %s, taken as separate lesions", same[0], first.path, second.path)
+    paths = " and in ".join(str(mask.path) for mask in files)
+    raise CaseError(
+        f"region {name} is in {paths}, which share {shared} of {n} voxels, expected one of them; remove the outdated"
+    )
 
 
 def _join(regions: Mapping[int, npt.NDArray[np.bool_]], rule: LabelRule, *, shape: Shape) -> npt.NDArray[np.uint8]:
@@ -126,25 +133,31 @@ def _join(regions: Mapping[int, npt.NDArray[np.bool_]], rule: LabelRule, *, shap
     return label
 
 
-def _refuse_empty(masks: Sequence[MaskFile], rule: LabelRule, *, is_drawn: bool) -> None:
+def _refuse_empty(used: Mapping[MaskFile, Mapping[str, tuple[str, ...]]], rule: LabelRule) -> None:
     """Refuse a case without a lesion, unless nothing was drawn and that was said to mean so."""
-    from interactivepet.dataset.dicom import seg
-
-    paths = ", ".join(str(mask.path) for mask in masks)
-    marked = [mask for mask in masks if mask.series.modality == "SEG" and seg.has_marked_pixel(mask.path)]
-    if marked or (is_drawn and any(mask.series.modality != "SEG" and mask.drawn for mask in masks)):
+    paths = ", ".join(str(mask.path) for mask in used)
+    if any(_is_marked(mask, [*chain.from_iterable(chosen.values())]) for mask, chosen in used.items()):
         raise CaseError(
             f"{paths}: no voxel's centre of the PET lies in {', '.join(rule.entries)}; choose other regions, or remove "
             "the file, so that this is a test case"
         )
     if not rule.no_contour_is_healthy:
-        there = ", ".join(dict.fromkeys(region.strip() for mask in masks for region in mask.regions)) or "no region"
+        chosen = ", ".join(rule.entries) or "any region"
         raise CaseError(
-            f"{paths}: no closed contour and no marked pixel in {there}, which would make this a healthy case; "
+            f"{paths}: no closed contour and no marked pixel in {chosen}, which would make this a healthy case; "
             "export the regions again, remove the file, so that this is a test case, or give --no-contour-is-healthy "
             "when the patient has none"
         )
     logger.info("%s: no contour, taken as a case without a lesion", paths)
+
+
+def _is_marked(mask: MaskFile, names: Sequence[str]) -> bool:
+    """Whether any of these regions has a closed contour or a marked pixel, on the PET's grid or off it."""
+    from interactivepet.dataset.dicom.seg import has_marked_pixel
+
+    if not mask.is_drawn(names):
+        return False
+    return mask.series.modality != "SEG" or has_marked_pixel(mask.path, names)
 
 
 def _add_region(label: npt.NDArray[np.uint8], region: npt.NDArray[np.bool_], *, value: int, rule: LabelRule) -> None:

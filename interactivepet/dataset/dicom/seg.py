@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,13 +124,15 @@ def summarise_seg(path: Path) -> MaskSummary:
     )
 
 
-def has_marked_pixel(path: Path) -> bool:
-    """Whether any segment has a pixel.
+def has_marked_pixel(path: Path, segments: Collection[str]) -> bool:
+    """Whether any segment of these names, with regard to case, has a pixel.
 
     Raises:
         CaseError: the file is no segmentation, or cannot be decoded.
     """
-    return bool(_read_frames(_read(path), path).values.any())
+    dataset = _read(path)
+    numbers = [number for number, name in _list_segments(dataset) if name.strip() in segments]
+    return _read_frames(dataset, path).stack(numbers, spacing_mm=1.0) is not None
 
 
 def find_referenced_series(path: Path) -> str | None:

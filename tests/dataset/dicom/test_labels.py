@@ -124,7 +124,7 @@ def test_a_structure_set_without_any_region_is_no_healthy_patient(tmp_path: Path
     dataset = pydicom.dcmread(path)
     del dataset.StructureSetROISequence, dataset.ROIContourSequence
     dataset.save_as(path)
-    with pytest.raises(CaseError, match="no marked pixel in no region"):
+    with pytest.raises(CaseError, match="no marked pixel in any region"):
         load_label(tmp_path)
     assert not load_label(tmp_path, no_contour_is_healthy=True).any()
 
@@ -136,6 +136,16 @@ def test_an_asked_for_region_without_contours_is_no_healthy_patient(tmp_path: Pa
         load_label(tmp_path, rois=("GTV",))
     with pytest.raises(CaseError, match="no region is named Liver, found GTV, Heart"):
         load_label(tmp_path, rois=("Liver",), no_contour_is_healthy=True)
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_organs_beside_an_empty_tumour_do_not_hide_it(tmp_path: Path, series: Series, kind: str) -> None:
+    _, grid = series
+    WRITERS[kind](tmp_path / "a.dcm", {"GTV": box(grid, (0, 0))}, series)
+    WRITERS[kind](tmp_path / "b.dcm", {"Heart": box(grid, (3, 9), (5, 9), (3, 8))}, series)
+    with pytest.raises(CaseError, match=r"no closed contour and no marked pixel in GTV"):
+        load_label(tmp_path, rois=("GTV",))
+    assert not load_label(tmp_path, rois=("GTV",), no_contour_is_healthy=True).any()
 
 
 def test_regions_between_the_voxels_are_no_healthy_patient(tmp_path: Path, series: Series) -> None:
