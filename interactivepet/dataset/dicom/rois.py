@@ -43,7 +43,7 @@ class Roi:
         contours: closed polygons (N, 3), RAS+ mm, the first corner not repeated.
         passed_over: kinds of its other contours, one entry each, such as `POINT`.
         frame: FrameOfReferenceUID that they lie in; empty when it is not named.
-        spacing_mm: distance of the slices that they were drawn on; None when it is not stated.
+        spacing_mm: distance of the slices that they were computed on; None when it is not stated or they were drawn.
     """
 
     name: str

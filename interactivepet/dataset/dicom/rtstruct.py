@@ -14,7 +14,7 @@ from pydicom.config import disable_value_validation
 
 from interactivepet.core.geometry import Geometry
 from interactivepet.dataset.dicom.reference import draw_on_series, read_dicom
-from interactivepet.dataset.dicom.rois import Roi, find_contour_spacing_mm, rasterise_roi
+from interactivepet.dataset.dicom.rois import LARGEST_CONTOUR_SPACING_MM, Roi, find_contour_spacing_mm, rasterise_roi
 from interactivepet.dataset.dicom.selection import MaskSummary, join_labels, select_regions
 from interactivepet.dataset.dicom.structure_set import build_structure_set
 from interactivepet.dataset.volume import naming_file
@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 RTSTRUCT_CLASSES = ("1.2.840.10008.5.1.4.1.1.481.3",)
 """RT Structure Set Storage."""
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+_COMPUTED = ("AUTOMATIC", "SEMIAUTOMATIC")
+"""ROIGenerationAlgorithm of contours that follow every slice of a mask."""
 _NO_AREA = (0, 3, 6)
 """Coordinates of fewer than three corners."""
 _TO_RAS = np.array([-1.0, -1.0, 1.0])
@@ -193,12 +195,18 @@ def _find_contours(dataset: Dataset) -> dict[int, list[Dataset]]:
 
 
 def _find_spacings_mm(dataset: Dataset) -> dict[int, float]:
-    """Give the distance of the slices that a ROINumber was drawn on, where it is stated (PS3.3 C.8.8.6)."""
+    """Give the distance of the slices that the contours of a ROINumber were computed on (PS3.3 C.8.8.6).
+
+    Contours that were drawn by hand are left out: a user may pass over slices.
+    """
+    items = dataset.StructureSetROISequence
+    computed = {int(item.ROINumber) for item in items if item.get("ROIGenerationAlgorithm") in _COMPUTED}
     return {
         int(item.ReferencedROINumber): float(planes.SpacingBetweenSlices)
         for item in dataset.get("ROIContourSequence") or ()
         for planes in item.get("SourcePixelPlanesCharacteristicsSequence") or ()
-        if planes.get("SpacingBetweenSlices")
+        if 0 < float(planes.get("SpacingBetweenSlices") or 0) <= LARGEST_CONTOUR_SPACING_MM
+        and int(item.ReferencedROINumber) in computed
     }
 
 
@@ -222,8 +230,12 @@ def _list_regions(dataset: Dataset, path: Path) -> tuple[Roi, ...]:
         kinds = [_find_kind(contour) for contour in contours]
         closed = [contour for contour, kind in zip(contours, kinds, strict=True) if kind in _CLOSED]
         polygons = tuple(_read_points(contour, name=f"{path}: ROI {name}") for contour in closed)
+        # Even-odd filling would cancel a contour that stands there twice.
+        unique = {polygon.tobytes(): polygon for polygon in polygons}
+        if len(unique) < len(polygons):
+            logger.warning("%s: ROI %s: %d contours are copies, taken once", path, name, len(polygons) - len(unique))
         others = tuple(kind for kind in kinds if kind not in _CLOSED)
-        rois.append(Roi(name, polygons, others, _find_frame(item), spacings.get(int(item.ROINumber))))
+        rois.append(Roi(name, tuple(unique.values()), others, _find_frame(item), spacings.get(int(item.ROINumber))))
     return tuple(rois)
 
 

@@ -277,6 +277,22 @@ def test_a_region_keeps_the_distance_at_which_it_was_drawn(tmp_path: Path) -> No
     assert found == [list(range(2, 18)), list(range(4, 11)), [5, 7]]
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "spacing_mm", "expected"),
+    [("AUTOMATIC", 3, [4, 6, 8]), ("MANUAL", 3, [4, 5, 6, 7, 8]), ("AUTOMATIC", 500, [4, 5, 6, 7, 8])],
+)
+def test_computed_contours_mark_their_own_slices_alone(
+    tmp_path: Path, algorithm: str, spacing_mm: float, expected: list[int]
+) -> None:
+    path = save(tmp_path / "a.dcm", [("a", [loop(0, 0, 20, slice_z(k)) for k in (4, 6, 8)])])
+    dataset, planes = pydicom.dcmread(path), pydicom.Dataset()
+    planes.SpacingBetweenSlices = spacing_mm
+    dataset.ROIContourSequence[0].SourcePixelPlanesCharacteristicsSequence = [planes]
+    dataset.StructureSetROISequence[0].ROIGenerationAlgorithm = algorithm
+    dataset.save_as(path)
+    assert marked_slices(read_rtstruct(path, geometry=GRID)) == expected
+
+
 def test_holes_survive_keyholes_xor_and_rounding(tmp_path: Path) -> None:
     z = slice_z(5)
     outer, inner = loop(0, 0, 30, z), loop(3, 0, 12, z + 0.04)
@@ -288,6 +304,14 @@ def test_holes_survive_keyholes_xor_and_rounding(tmp_path: Path) -> None:
     assert np.array_equal(read_rtstruct(xor, geometry=GRID), expected)
     channel = read_rtstruct(save(tmp_path / "c.dcm", [("a", [keyhole])]), geometry=GRID)
     assert int((channel != expected).sum()) <= 5, "only centres on the channel may differ"
+
+
+def test_a_contour_that_stands_there_twice_counts_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    circle = loop(0, 0, 20, slice_z(5))
+    once = read_rtstruct(save(tmp_path / "a.dcm", [("a", [circle])]), geometry=GRID)
+    twice = read_rtstruct(save(tmp_path / "b.dcm", [("a", [circle, circle])]), geometry=GRID)
+    assert np.array_equal(once, twice)
+    assert "b.dcm: ROI a: 1 contours are copies, taken once" in caplog.text
 
 
 def test_contours_without_area_are_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
