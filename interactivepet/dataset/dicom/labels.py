@@ -138,7 +138,7 @@ def _refuse_empty(used: Mapping[MaskFile, Mapping[str, tuple[str, ...]]], rule: 
     paths = ", ".join(str(mask.path) for mask in used)
     if any(_is_marked(mask, [*chain.from_iterable(chosen.values())]) for mask, chosen in used.items()):
         raise CaseError(
-            f"{paths}: no voxel's centre of the PET lies in {', '.join(rule.entries)}; choose other regions, or remove "
+            f"{paths}: no voxel centre of the PET lies in {', '.join(rule.entries)}; choose other regions, or remove "
             "the file, so that this is a test case"
         )
     if not rule.no_contour_is_healthy:

@@ -83,7 +83,7 @@ def read_rtstruct(
             elif roi.contours:
                 region = rasterise_roi(roi, geometry, contour_spacing_mm=spacing_mm, source=str(path))
                 if not region.any():
-                    logger.warning("%s: ROI %s holds no voxel's centre of the image, so it is lost", path, roi.name)
+                    logger.warning("%s: ROI %s contains no voxel centre of the image, so it is lost", path, roi.name)
                 mask |= region
         masks.append(mask)
     return join_labels(masks, geometry.shape)
@@ -230,7 +230,7 @@ def _list_regions(dataset: Dataset, path: Path) -> tuple[Roi, ...]:
         kinds = [_find_kind(contour) for contour in contours]
         closed = [contour for contour, kind in zip(contours, kinds, strict=True) if kind in _CLOSED]
         polygons = tuple(_read_points(contour, name=f"{path}: ROI {name}") for contour in closed)
-        # Even-odd filling would cancel a contour that stands there twice.
+        # Even-odd filling would cancel a contour that appears twice.
         unique = {polygon.tobytes(): polygon for polygon in polygons}
         if len(unique) < len(polygons):
             logger.warning("%s: ROI %s: %d contours are copies, taken once", path, name, len(polygons) - len(unique))

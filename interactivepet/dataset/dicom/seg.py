@@ -90,7 +90,7 @@ def read_seg(
         check_inside(f"{path}: segment {names}", stack.find_marked_mm(), geometry=geometry)
         mask = stack.sample(geometry)
         if not mask.any():
-            logger.warning("%s: segment %s holds no voxel's centre of the image, so it is lost", path, names)
+            logger.warning("%s: segment %s contains no voxel centre of the image, so it is lost", path, names)
         masks.append(mask)
     return join_labels(masks, geometry.shape)
 

@@ -156,7 +156,7 @@ def test_regions_between_the_voxels_are_no_healthy_patient(tmp_path: Path, serie
     corner = points[0] + (0.9, 0, 0)
     contour.ContourData = [f"{x:.3f}" for x in (corner + 0.01 * (points - points.mean(axis=0))).ravel()]
     dataset.save_as(path)
-    with pytest.raises(CaseError, match="no voxel's centre of the PET lies in GTV"):
+    with pytest.raises(CaseError, match="no voxel centre of the PET lies in GTV"):
         load_label(tmp_path, no_contour_is_healthy=True)
 
 

@@ -306,7 +306,7 @@ def test_holes_survive_keyholes_xor_and_rounding(tmp_path: Path) -> None:
     assert int((channel != expected).sum()) <= 5, "only centres on the channel may differ"
 
 
-def test_a_contour_that_stands_there_twice_counts_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_contour_that_appears_twice_counts_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     circle = loop(0, 0, 20, slice_z(5))
     once = read_rtstruct(save(tmp_path / "a.dcm", [("a", [circle])]), geometry=GRID)
     twice = read_rtstruct(save(tmp_path / "b.dcm", [("a", [circle, circle])]), geometry=GRID)
@@ -342,7 +342,7 @@ def test_regions_of_one_name_and_contours_in_two_items_are_joined(tmp_path: Path
 def test_a_region_between_the_voxels_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = save(tmp_path / "a.dcm", [("crumb", [loop(2, 2, 0.7, slice_z(5))])])
     assert not read_rtstruct(path, geometry=GRID).any()
-    assert "ROI crumb holds no voxel's centre of the image, so it is lost" in caplog.text
+    assert "ROI crumb contains no voxel centre of the image, so it is lost" in caplog.text
 
 
 def test_contours_finer_than_the_grid_do_not_cancel_each_other(tmp_path: Path) -> None:

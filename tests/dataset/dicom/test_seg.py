@@ -353,7 +353,7 @@ def test_a_segment_between_the_voxels_is_named(tmp_path: Path, caplog: pytest.Lo
     mask[4, 5, 2] = 1
     write_seg(tmp_path / "a.dcm", mask, geometry=geometry, labels={"crumb": 1}, series=series)
     assert not read_seg(tmp_path / "a.dcm", geometry=geometry.resampled((8, 7, 3))).any()
-    assert "segment crumb holds no voxel's centre of the image, so it is lost" in caplog.text
+    assert "segment crumb contains no voxel centre of the image, so it is lost" in caplog.text
 
 
 @pytest.mark.parametrize(
