@@ -137,6 +137,11 @@ def _add_dicom(parser: argparse.ArgumentParser) -> None:
         help="names, or patterns such as 'GTV*', of the regions to take, one label each (default: all)",
     )
     parser.add_argument("--union", action="store_true", help="join the regions to one label")
+    parser.add_argument(
+        "--no-contour-is-healthy",
+        action="store_true",
+        help="a PET whose masks have no contour shows a patient without a lesion (default: it is refused)",
+    )
     parser.add_argument("--ct", action="store_true", help="add the CT as a second channel on the PET grid")
     parser.add_argument("-l", "--labels", nargs="+", default=[], help="names of the labels (default: the regions')")
 
@@ -218,6 +223,7 @@ def _find_source(arguments: argparse.Namespace) -> ImportSource:
             union=arguments.union,
             with_ct=arguments.ct,
             labels=tuple(arguments.labels),
+            no_contour_is_healthy=arguments.no_contour_is_healthy,
         )
         return find_dicom_source(arguments.source, options=regions)
     if arguments.kind == "mip":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,8 @@ from interactivepet.core.case import Case
 from interactivepet.core.geometry import Geometry
 from interactivepet.core.imported import ImportedCase
 from interactivepet.core.suv import DicomSource, SuvRecord, SuvRule, SuvVariant
-from interactivepet.dataset.dicom.masks import MaskFile, UsedRegions, read_label
+from interactivepet.dataset.dicom.labels import LabelRule, UsedRegions, read_label
+from interactivepet.dataset.dicom.masks import MaskFile
 from interactivepet.dataset.dicom.tree import FoundSeries
 from interactivepet.errors import CaseError
 
@@ -38,8 +39,7 @@ class DicomJob:
         pet: the series that becomes SUV.
         variant: of SUV.
         masks: RTSTRUCT and SEG files of the series; none for a case without a known answer.
-        entries: names or patterns of regions, in the order of the label's values.
-        union: every region becomes label 1.
+        rule: how their regions become the label.
         with_ct: a CT is wanted as second channel.
         ct: the series for it.
     """
@@ -49,8 +49,7 @@ class DicomJob:
     pet: FoundSeries
     variant: SuvVariant
     masks: tuple[MaskFile, ...] = ()
-    entries: tuple[str, ...] = ()
-    union: bool = False
+    rule: LabelRule = field(default_factory=LabelRule)
     with_ct: bool = False
     ct: FoundSeries | None = None
 
@@ -83,7 +82,7 @@ class DicomJob:
         """Give the label on the PET grid, None for a case without masks; and the regions that were used."""
         if not self.masks:
             return None, {}
-        return read_label(self.masks, self.entries, union=self.union, geometry=geometry)
+        return read_label(self.masks, self.rule, geometry=geometry)
 
     def _load_ct(self, geometry: Geometry) -> npt.NDArray[np.float32]:
         """Give the CT in HU on the PET grid, (1, I, J, K)."""

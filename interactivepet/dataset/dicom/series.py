@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.geometry import ORTHOGONALITY_TOLERANCE, Geometry
+from interactivepet.dataset.dicom.files import decode_pixels, read_file
 from interactivepet.errors import CaseError
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def read_voxels(
     volume = np.empty((n_slices, rows, columns), dtype=np.float32)
     for k, index in enumerate(order.indices):
         header = _read(paths[index])
-        stored = _decode(header, paths[index])
+        stored = decode_pixels(header, source=str(paths[index]))
         factor = factors[index] if len(factors) > 1 else factors[0]
         slope, intercept = float(header.RescaleSlope), float(header.get("RescaleIntercept") or 0.0)
         volume[k] = factor * (stored * slope + intercept)
@@ -142,29 +142,10 @@ def read_voxels(
 
 
 def _read(path: Path, *, stop_before_pixels: bool = False) -> Dataset:
-    import pydicom
-
     try:
-        with warnings.catch_warnings():
-            # Headers of the field break small rules of the standard; what matters is checked here.
-            warnings.simplefilter("ignore")
-            return pydicom.dcmread(path, stop_before_pixels=stop_before_pixels)
+        return read_file(path, stop_before_pixels=stop_before_pixels)
     except Exception as error:  # pydicom raises whatever the damage leads to
         raise CaseError(f"{path}: cannot be read as DICOM ({error}); copy or export it again") from error
-
-
-def _decode(header: Dataset, path: Path) -> npt.NDArray[Any]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            stored: npt.NDArray[Any] = header.pixel_array
-    except Exception as error:  # decoders raise whatever the damage leads to
-        syntax = getattr(header.file_meta.get("TransferSyntaxUID"), "name", "unknown")
-        raise CaseError(
-            f"{path}: its pixels cannot be decoded ({syntax}: {error}); copy it again, or decompress it, "
-            "with dcmtk's dcmdjpeg for example"
-        ) from error
-    return stored
 
 
 def _refuse_mixed(headers: Sequence[Dataset]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from interactivepet.core.imported import ImportSource
 from interactivepet.core.suv import SuvVariant
 from interactivepet.dataset.dicom.case import DicomJob
+from interactivepet.dataset.dicom.labels import LabelRule
 from interactivepet.dataset.dicom.masks import (
     MASK_MODALITIES,
     assign_masks,
@@ -40,11 +41,14 @@ class DicomOptions:
     Attributes:
         variant: SUV by body weight, lean body mass (Janmahasatian 2005) or body surface (Du Bois 1916).
         rois: names, or patterns such as `GTV*`, of ROIs or segments, without regard to case; each is a label, in
-            this order. Empty: every region is a label, in alphabetical order over all cases.
+            this order, and the first stays where they overlap. Empty: every region that is drawn in any case is a
+            label, in alphabetical order, and the smaller one stays where they overlap.
         union: every region that was chosen is part of one label.
         with_ct: the CT in the PET's frame of reference becomes a second channel on the PET grid.
         labels: names of the labels, in place of those of the regions.
         read_masks: without, masks are passed over.
+        no_contour_is_healthy: a case whose masks have no contour and no marked pixel is one without a lesion; else it
+            is refused.
     """
 
     variant: SuvVariant = "bw"
@@ -53,6 +57,7 @@ class DicomOptions:
     with_ct: bool = False
     labels: tuple[str, ...] = ()
     read_masks: bool = True
+    no_contour_is_healthy: bool = False
 
 
 def find_dicom_source(folder: Path, *, options: DicomOptions) -> ImportSource:
@@ -81,6 +86,12 @@ def find_dicom_source(folder: Path, *, options: DicomOptions) -> ImportSource:
         reasons = "".join(f"\n  {name}: {reason}" for name, reason in list(passed_over.items())[:10])
         raise CaseError(f"{folder}: no PET series to import, expected attenuation-corrected PET; passed over:{reasons}")
     entries = list_entries((mask for found in masks.values() for mask in found), options.rois)
+    rule = LabelRule(
+        entries,
+        union=options.union,
+        is_ordered=bool(options.rois),
+        no_contour_is_healthy=options.no_contour_is_healthy,
+    )
     jobs = [
         DicomJob(
             id=case_id,
@@ -88,8 +99,7 @@ def find_dicom_source(folder: Path, *, options: DicomOptions) -> ImportSource:
             pet=pet,
             variant=options.variant,
             masks=masks.get(pet.uid, ()),
-            entries=entries,
-            union=options.union,
+            rule=rule,
             with_ct=options.with_ct,
             ct=cts.get(pet),
         )

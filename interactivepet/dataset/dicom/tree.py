@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from interactivepet.dataset.dicom.files import is_bare_dicom
 from interactivepet.errors import CaseError
 
 if TYPE_CHECKING:
@@ -169,7 +170,9 @@ def _read_start(path: Path) -> Dataset:
 
     tags: list[Any] = [tag_for_keyword(keyword) for keyword in KEYWORDS]
     with path.open("rb") as file:
-        return read_partial(file, stop_when=lambda tag, *_: tag > LAST_TAG, specific_tags=tags)
+        return read_partial(
+            file, stop_when=lambda tag, *_: tag > LAST_TAG, specific_tags=tags, force=is_bare_dicom(file)
+        )
 
 
 def _describe(header: Dataset, paths: tuple[Path, ...]) -> FoundSeries:
