@@ -135,7 +135,7 @@ def test_no_dates_at_all() -> None:
 
 
 def test_an_injection_after_the_scan_is_refused() -> None:
-    with pytest.raises(CaseError, match=r"injection at 10:05:00 .* at most 10 half-lives \(18 h 18 min\) before"):
+    with pytest.raises(CaseError, match=r"injection at 10:05:00 .* at most 6 half-lives \(10 h 59 min\) before"):
         convert(RadiopharmaceuticalStartTime="100500")
 
 

@@ -1,0 +1,89 @@
+"""When the dose of a PET image was injected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from interactivepet.dataset.dicom.decay import ONE_DAY, describe_span, to_seconds
+from interactivepet.dataset.dicom.pet_tags import PetTags
+from interactivepet.errors import CaseError
+
+__all__ = ["LONGEST_UPTAKE_HALF_LIVES", "Injection", "find_injection"]
+
+LONGEST_UPTAKE_HALF_LIVES = 6
+"""Few scans start later after injection: 1.6 % of the activity is left (11 hours for fluorine-18) ..."""
+SHORTEST_LIMIT = timedelta(hours=1)
+"""... but an hour is always possible, however short the half-life is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Injection:
+    """When the dose had the activity that the file gives.
+
+    Attributes:
+        moment: in the scanner's local time.
+        warnings: what was unusual.
+    """
+
+    moment: datetime
+    warnings: tuple[str, ...] = ()
+
+
+def find_injection(tags: PetTags, reference: datetime, *, half_life_s: float, long_uptake: bool = False) -> Injection:
+    """Find when the dose was injected.
+
+    Args:
+        tags: with a date and time of injection, or a time of day.
+        reference: the earliest time that voxels refer to.
+        half_life_s: of the radionuclide, in seconds.
+        long_uptake: accept an injection up to a day before the scan, or six half-lives where these are longer.
+
+    Raises:
+        CaseError: there is no plausible moment before the scan.
+    """
+    longest = _find_longest(half_life_s, long_uptake=long_uptake)
+    dated, clock = tags.injected, tags.injected_time
+    if dated is not None and timedelta(0) <= reference - dated <= longest:
+        differs = clock is not None and abs(to_seconds(dated.time()) - to_seconds(clock)) > 60
+        note = f"RadiopharmaceuticalStartDateTime {dated} was used, although RadiopharmaceuticalStartTime is {clock}"
+        return Injection(dated, (note,) if differs else ())
+    if clock is None and dated is not None:
+        clock = dated.time()
+    if clock is None:
+        raise CaseError("RadiopharmaceuticalStartTime (0018,1072) is missing")
+    if half_life_s > ONE_DAY.total_seconds():
+        raise CaseError(
+            f"a half-life of {half_life_s / 3600:.1f} h needs the date of injection, found {dated or clock} for a scan "
+            f"at {reference}; correct RadiopharmaceuticalStartDateTime (0018,1078)"
+        )
+    moment = datetime.combine(reference.date(), clock)
+    if moment > reference:
+        moment -= ONE_DAY
+    if reference - moment > longest:
+        limit = f"{LONGEST_UPTAKE_HALF_LIVES} half-lives" if longest > SHORTEST_LIMIT else "an hour"
+        raise CaseError(
+            f"injection at {dated or clock} for a scan at {reference}, expected it at most {limit} "
+            f"({describe_span(longest)}) before; correct RadiopharmaceuticalStartTime (0018,1072) or StartDateTime "
+            "(0018,1078), or accept it with --long-uptake"
+        )
+    return Injection(moment, _notes(dated, moment, reference=reference, longest=longest))
+
+
+def _find_longest(half_life_s: float, *, long_uptake: bool) -> timedelta:
+    """Give the longest time from injection to scan that is accepted."""
+    longest = max(LONGEST_UPTAKE_HALF_LIVES * timedelta(seconds=half_life_s), SHORTEST_LIMIT)
+    return max(longest, ONE_DAY) if long_uptake else longest
+
+
+def _notes(dated: datetime | None, moment: datetime, *, reference: datetime, longest: timedelta) -> tuple[str, ...]:
+    notes: list[str] = []
+    if dated is not None:
+        notes.append(
+            f"injection dated {dated} for a scan at {reference}: dates were shifted, so its time of day was used"
+        )
+    if moment.date() != reference.date():
+        notes.append("injection was before midnight, the scan after it")
+    if dated is None and longest > ONE_DAY:
+        notes.append("injection has no date; it was taken to be within a day before the scan")
+    return tuple(notes)
