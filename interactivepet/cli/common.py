@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "add_device",
+    "add_dicom_reading",
     "add_processes",
     "add_task",
     "choose_promptable",
@@ -72,6 +73,26 @@ def add_processes(parser: argparse.ArgumentParser) -> None:
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add `--device`."""
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps (default: interactivepet_device, else auto)")
+
+
+def add_dicom_reading(parser: argparse.ArgumentParser) -> None:
+    """Add `--series`, `--time-frame` and `--long-uptake`."""
+    parser.add_argument(
+        "--series",
+        metavar="PATTERN",
+        help="PET series to take, by SeriesDescription such as '*TOF*' or by SeriesInstanceUID; '*' takes all",
+    )
+    parser.add_argument(
+        "--time-frame",
+        type=time_frame,
+        metavar="N|mean|last",
+        help="frame of a dynamic or gated image: its number from 1, the mean over time, or the last",
+    )
+    parser.add_argument(
+        "--long-uptake",
+        action="store_true",
+        help="accept an injection more than six half-lives (at least an hour) before the scan, up to a day",
+    )
 
 
 def positive(text: str) -> int:

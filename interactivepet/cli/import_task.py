@@ -8,7 +8,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interactivepet.cli.common import add_processes, add_task, make_parser, open_workspace, report_errors
+from interactivepet.cli.common import (
+    add_dicom_reading,
+    add_processes,
+    add_task,
+    make_parser,
+    open_workspace,
+    report_errors,
+)
 from interactivepet.cli.verify import print_issues
 
 if TYPE_CHECKING:
@@ -104,9 +111,9 @@ def _add_dicom(parser: argparse.ArgumentParser) -> None:
     _add_shared(parser)
     parser.add_argument(
         "--suv",
-        choices=("bw", "lbm", "bsa"),
+        choices=("bw", "lbm", "bsa", "ibw"),
         default="bw",
-        help="SUV by body weight, lean body mass or body surface area (default: bw)",
+        help="SUV by body weight, lean body mass, body surface area or ideal body weight (default: bw)",
     )
     parser.add_argument(
         "--roi",
@@ -116,6 +123,7 @@ def _add_dicom(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--union", action="store_true", help="join the regions to one label")
     parser.add_argument("--ct", action="store_true", help="add the CT as a second channel on the PET grid")
+    add_dicom_reading(parser)
     parser.add_argument("-l", "--labels", nargs="+", default=[], help="names of the labels (default: the regions')")
 
 
@@ -171,6 +179,9 @@ def _find_source(arguments: argparse.Namespace) -> ImportSource:
             union=arguments.union,
             with_ct=arguments.ct,
             labels=tuple(arguments.labels),
+            series=arguments.series,
+            time_frame=arguments.time_frame,
+            long_uptake=arguments.long_uptake,
         )
         return find_dicom_source(arguments.source, options=regions)
     if arguments.kind == "mip":

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from interactivepet.core.artefact import Artefact, Record
+from interactivepet.core.time_frame import TimeFrame
 
 __all__ = ["DicomSource", "SuvRecord", "SuvRule", "SuvVariant"]
 
@@ -61,7 +62,12 @@ class SuvRule(Record):
     factor: float
     """SUV = factor * (stored value * rescale slope + rescale intercept); of the first slice where they differ."""
     slice_factors: tuple[float, ...] = ()
-    """One factor a slice, in the order of k, when they differ; else empty."""
+    """One factor per slice, in the order of k (of all frames one after the other for their mean), when they differ;
+    else empty."""
+    n_time_frames: int = 1
+    """Frames of a dynamic or gated series."""
+    time_frame: TimeFrame | None = None
+    """The frame that stands for the series, as it was asked for; None when nothing was."""
     warnings: tuple[str, ...] = ()
     """What was unusual, and what was made of it."""
 
