@@ -172,7 +172,7 @@ def test_missing_tags_are_one_error(tmp_path: Path) -> None:
 def test_a_tree_of_mixed_files(tmp_path: Path) -> None:
     write_series(tmp_path / "a" / "deep", PatientID="B", SeriesInstanceUID="1.1")
     write_series(tmp_path / "a", PatientID="A/1", SeriesInstanceUID="1.2", SeriesTime="095000")
-    write_series(tmp_path / "a" / "b", PatientID="A/1", SeriesInstanceUID="1.3")
+    write_series(tmp_path / "a" / "b", PatientID="A/1", SeriesInstanceUID="1.3", StudyInstanceUID="1.2.3.4.66")
     write_series(tmp_path / "ct", PatientID="B", SeriesInstanceUID="1.4", Modality="CT", SOPClassUID=CT_CLASS)
     write_series(tmp_path / "nac", PatientID="B", SeriesInstanceUID="1.5", CorrectedImage=["DECY"])
     write_series(tmp_path / "shot", PatientID="B", SeriesInstanceUID="1.6", SOPClassUID="1.2.840.10008.5.1.4.1.1.7")
