@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interactivepet.core.time_frame import TimeFrame
-from interactivepet.dataset.dicom.series import SAME_POSITION_MM
+from interactivepet.dataset.dicom.series import SAME_POSITION_MM, arrange_slices
 from interactivepet.dataset.dicom.slices import Slice
 from interactivepet.errors import CaseError
 
@@ -87,6 +87,10 @@ def choose_frames(
             f"--time-frame N, mean or last:{_describe(slices, frames)}"
         )
     number = n_frames if time_frame == "last" else time_frame or 1
+    if number > n_frames == 1:
+        # Slices that cannot be divided into frames are refused as such.
+        arrange_slices([one.header for one in slices], [one.path for one in slices])
+        raise CaseError(f"--time-frame {number}, but there is one frame; leave --time-frame out")
     if number > n_frames:
         raise CaseError(
             f"--time-frame {number}, but there are {n_frames} frames; choose 1 to {n_frames}, mean or last:"
