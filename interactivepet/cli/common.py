@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import functools
-import logging
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from interactivepet.console import open_console
 from interactivepet.errors import InteractivePetError
 from interactivepet.version import __version__
 
@@ -134,27 +134,30 @@ def report_errors(run: Callable[[Sequence[str] | None], int]) -> Callable[[Seque
 
     @functools.wraps(run)
     def main(argv: Sequence[str] | None = None) -> int:
-        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-        for noisy in ("alembic", "mlflow", "httpx", "highdicom", "numexpr"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
-        try:
-            return run(argv)
-        except InteractivePetError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
-        except OSError as error:
-            print(f"error: {error}; check that the folder is there and can be written", file=sys.stderr)
-            return 1
-        except ModuleNotFoundError as error:
-            if error.name not in EXTRA_MODULES:
-                raise
-            print(f"error: {error.name} is not installed; run {EXTRA_MODULES[error.name]}", file=sys.stderr)
-            return 1
-        except KeyboardInterrupt:
-            print("stopped; the same command, without --no-continue, goes on where this one ended", file=sys.stderr)
-            return 130
+        with open_console():
+            return _answer(run, argv)
 
     return main
+
+
+def _answer(run: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None) -> int:
+    """Run a command and give its exit status."""
+    try:
+        return run(argv)
+    except InteractivePetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {error}; check that the folder is there and can be written", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRA_MODULES:
+            raise
+        print(f"error: {error.name} is not installed; run {EXTRA_MODULES[error.name]}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command, without --no-continue, goes on where this one ended", file=sys.stderr)
+        return 130
 
 
 def open_workspace(task: str | None, settings: Settings) -> Workspace:

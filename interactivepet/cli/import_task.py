@@ -60,6 +60,7 @@ def _import_cases(arguments: argparse.Namespace) -> int:
                 show_issues=print_issues,
                 overwrite=arguments.overwrite,
                 test_only=arguments.test,
+                show_warnings=_print_warnings,
             )
             print_issues(result)
         else:
@@ -70,6 +71,7 @@ def _import_cases(arguments: argparse.Namespace) -> int:
                 executor=executor,
                 overwrite=arguments.overwrite,
                 test_only=arguments.test,
+                show_warnings=_print_warnings,
             )
     manifest = read_manifest(workspace.raw)
     print(f"{workspace.raw}: {len(manifest.training)} training and {len(manifest.test)} test cases")
@@ -210,6 +212,16 @@ def _print_source(source: ImportSource) -> None:
     if source.test:
         named = ", ".join(job.id for job in source.test[:SHOWN]) + (", ..." if len(source.test) > SHOWN else "")
         print(f"without a mask, so test cases: {named}")
+
+
+def _print_warnings(warnings: Mapping[str, Sequence[str]]) -> None:
+    """Sum up by case what the log has in the order of time."""
+    if warnings:
+        print(f"warnings of {len(warnings)} cases:")
+    for case, messages in islice(warnings.items(), SHOWN):
+        print(f"  {case}: {'; '.join(messages)}")
+    if len(warnings) > SHOWN:
+        print(f"  and {len(warnings) - SHOWN} cases more: see the log above")
 
 
 def _print_passed_over(files: Mapping[str, str]) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 
 from tqdm import tqdm
 
+from interactivepet.console import is_configured, start_console
 from interactivepet.errors import InteractivePetError, WorkerError
 
 __all__ = ["InlineExecutor", "WorkerPool", "map_cases", "open_executor"]
@@ -71,7 +72,12 @@ class WorkerPool(Executor):
             process.terminate()
 
     def _open(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(self._n_workers, mp_context=get_context("spawn"), initializer=_end_with_parent)
+        return ProcessPoolExecutor(
+            self._n_workers,
+            mp_context=get_context("spawn"),
+            initializer=_start_worker,
+            initargs=(is_configured(),),
+        )
 
 
 @contextmanager
@@ -137,6 +143,13 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _start_worker(has_console: bool) -> None:
+    """Log as the parent does, and end with it."""
+    if has_console:
+        start_console()
+    _end_with_parent()
 
 
 def _end_with_parent() -> None:

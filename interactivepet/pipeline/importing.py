@@ -6,12 +6,13 @@ import csv
 import io
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from interactivepet.console import collect_warnings
 from interactivepet.core.dataset import Issue, IssueList
 from interactivepet.core.imported import ImportJob, ImportSource
 from interactivepet.dataset.interactions import write_clicks
@@ -37,8 +38,13 @@ __all__ = ["run_import", "run_verified_import"]
 logger = logging.getLogger(__name__)
 
 ENDING = ".nii.gz"
+ShowWarnings = Callable[[Mapping[str, tuple[str, ...]]], None]
 _SHOWN = 3
 """Problems that an error message repeats; the table before it has them all."""
+
+
+def _show_nothing(warnings: Mapping[str, tuple[str, ...]]) -> None:
+    """Leave warnings to the log."""
 
 
 def run_import(
@@ -50,6 +56,7 @@ def run_import(
     overwrite: bool = False,
     test_only: bool = False,
     check: Callable[[Path], None] | None = None,
+    show_warnings: ShowWarnings = _show_nothing,
 ) -> Path:
     """Import every case into `raw/task`.
 
@@ -64,6 +71,7 @@ def run_import(
         overwrite: replace a task of this name.
         test_only: every case is a test case, with its mask where it has one.
         check: is called with the complete folder before it is moved; when it raises, nothing is imported.
+        show_warnings: is called at the end with case -> its warnings, of the cases that had some.
 
     Raises:
         ManifestError: the task exists or cannot have this name, there is nothing to import, or nothing to train on.
@@ -84,7 +92,7 @@ def run_import(
     try:
         # The folder has its final name already: the manifest and the stamp of the verification depend on it.
         folder = hidden / task
-        _write_cases(folder, source, executor)
+        warnings = _write_cases(folder, source, executor)
         write_manifest(folder, build_manifest(folder, channels=source.channels, labels=source.labels))
         if check is not None:
             check(folder)
@@ -99,6 +107,7 @@ def run_import(
         # a task that could not be put back stays where it is
         if final.exists() or not replaced.exists():
             shutil.rmtree(hidden, ignore_errors=True)
+    show_warnings(warnings)
     return final
 
 
@@ -110,6 +119,7 @@ def run_verified_import(
     show_issues: Callable[[IssueList], None],
     overwrite: bool = False,
     test_only: bool = False,
+    show_warnings: ShowWarnings = _show_nothing,
 ) -> IssueList:
     """Import every case into the workspace's raw folder, if the task that comes of it is sound.
 
@@ -120,6 +130,7 @@ def run_verified_import(
         show_issues: is called with what verification found when that is more than notes.
         overwrite: replace a task of this name.
         test_only: as `run_import`.
+        show_warnings: as `run_import`.
 
     Returns:
         What verification found: notes at most.
@@ -149,6 +160,7 @@ def run_verified_import(
         overwrite=overwrite,
         test_only=test_only,
         check=check,
+        show_warnings=show_warnings,
     )
     return results[0]
 
@@ -171,25 +183,31 @@ def _describe(issue: Issue) -> str:
     return f"{issue.case}: {issue.kind}: {issue.found}; expected {issue.expected}; {issue.remedy}"
 
 
-def _write_cases(folder: Path, source: ImportSource, executor: Executor) -> None:
+def _write_cases(folder: Path, source: ImportSource, executor: Executor) -> dict[str, tuple[str, ...]]:
+    """Write every case; give the warnings of those that had some."""
+    warnings: dict[str, tuple[str, ...]] = {}
     for jobs, images, labels, clicks in (
         (source.training, IMAGES_TRAINING, LABELS_TRAINING, CLICKS_TRAINING),
         (source.test, IMAGES_TEST, LABELS_TEST, CLICKS_TEST),
     ):
         if not jobs:
             continue
-        map_cases(
+        found = map_cases(
             executor,
             partial(_write_case, folder=folder, images=images, labels=labels, clicks=clicks),
             items=jobs,
             names=[job.id for job in jobs],
             description=f"import to {images}",
         )
+        warnings |= {job.id: messages for job, messages in zip(jobs, found, strict=True) if messages}
     _write_table(folder, [*source.training, *source.test])
+    return warnings
 
 
-def _write_case(job: ImportJob, *, folder: Path, images: str, labels: str, clicks: str) -> None:
-    imported = job.load()
+def _write_case(job: ImportJob, *, folder: Path, images: str, labels: str, clicks: str) -> tuple[str, ...]:
+    """Write one case; give the warnings that came with reading it."""
+    with collect_warnings() as messages:
+        imported = job.load()
     case = imported.case
     for channel in range(len(case.image)):
         path = folder / channel_path(images, job.id, channel=channel, ending=ENDING)
@@ -200,6 +218,7 @@ def _write_case(job: ImportJob, *, folder: Path, images: str, labels: str, click
         write_clicks(folder / clicks / f"{job.id}.mrk.json", imported.clicks)
     for suffix, text in imported.notes.items():
         write_text(folder / images / f"{job.id}.{suffix}", text)
+    return tuple(message.removeprefix(f"{job.id}: ") for message in messages)
 
 
 def _write_table(folder: Path, jobs: Sequence[ImportJob]) -> None:
