@@ -75,7 +75,7 @@ class WorkerPool(Executor):
         return ProcessPoolExecutor(
             self._n_workers,
             mp_context=get_context("spawn"),
-            initializer=_start_worker,
+            initializer=_end_with_parent,
             initargs=(is_configured(),),
         )
 
@@ -145,15 +145,14 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _start_worker(has_console: bool) -> None:
-    """Log as the parent does, and end with it."""
+def _end_with_parent(has_console: bool) -> None:
+    """Let a worker end at once when its parent is killed: an orphan would go on writing beside the next run.
+
+    Args:
+        has_console: the parent logs to standard error, so the worker does too.
+    """
     if has_console:
         start_console()
-    _end_with_parent()
-
-
-def _end_with_parent() -> None:
-    """Let a worker end at once when its parent is killed: an orphan would go on writing beside the next run."""
     # Ctrl-C reaches every process of the terminal; the parent decides what becomes of the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()
