@@ -91,7 +91,7 @@ def add_dicom_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--long-uptake",
         action="store_true",
-        help="accept an injection more than six half-lives (at least an hour) before the scan, up to a day",
+        help="accept an injection more than six half-lives before the scan (up to a day), or an hour after its start",
     )
 
 

@@ -72,6 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("-i and -o belong together")
     if arguments.interactions is not None and arguments.images is None:
         parser.error("-in needs -i and -o; the task's own test cases take their clicks from interactionsTs")
+    if arguments.images is None and (arguments.series or arguments.time_frame or arguments.long_uptake):
+        parser.error("--series, --time-frame and --long-uptake need -i and -o")
     return _predict_images(arguments)
 
 

@@ -6,12 +6,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from interactivepet.core.case import Case
 from interactivepet.core.dataset import CaseEntry, DatasetManifest
 from interactivepet.dataset.checks import check_image
 from interactivepet.dataset.dicom.case import DicomJob
+from interactivepet.dataset.dicom.images import DicomReading
 from interactivepet.dataset.folders.mip import is_projection, read_projection
 from interactivepet.dataset.layout import list_files
 from interactivepet.dataset.manifest import read_manifest
@@ -19,9 +19,6 @@ from interactivepet.dataset.read import read_case
 from interactivepet.dataset.scan import scan_folder
 from interactivepet.errors import CaseError, ManifestError
 from interactivepet.pipeline.workspace import Workspace
-
-if TYPE_CHECKING:
-    from interactivepet.dataset.dicom.images import DicomReading
 
 __all__ = [
     "FILE_ENDING",
@@ -138,6 +135,8 @@ def make_folder_request(
         series = _find_series(images, manifest, raw=workspace.raw, reading=reading)
         entries = tuple(CaseEntry(id=name, images=()) for name in series)
         return PredictionRequest(entries, images, clicks_folder, out, file_ending, series=series)
+    if reading is not None and reading != DicomReading():
+        raise ManifestError(f"{images} holds no DICOM, so --series, --time-frame and --long-uptake have no effect")
     entries = scan_folder(images, n_channels=len(manifest.channels), by_channel=is_by_channel(manifest))
     return PredictionRequest(
         entries, images, clicks_folder, out, file_ending, is_projected=manifest.file_ending != PICTURE_ENDING

@@ -64,6 +64,18 @@ def test_a_series_a_frame_and_a_long_uptake_are_chosen(workspace: Workspace, tmp
         both.read(both.entries[1], channels=("PET",))
 
 
+def test_options_of_dicom_without_dicom_are_refused(workspace: Workspace, tmp_path: Path) -> None:
+    write_image(tmp_path / "in" / "A_0000.nii.gz", np.zeros((1, *GRID.shape), np.float32), geometry=GRID)
+    with pytest.raises(ManifestError, match="holds no DICOM, so --series"):
+        make_folder_request(
+            workspace,
+            tmp_path / "in",
+            clicks_folder=None,
+            out=tmp_path / "out",
+            reading=DicomReading(time_frame=2),
+        )
+
+
 def note_variant(workspace: Workspace, **variants: str) -> None:
     """Write training cases, each with the note of its import."""
     rule = SuvRule(variant="bw", units="BQML", rule="activity", factor=1.0)

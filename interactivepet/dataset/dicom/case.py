@@ -48,7 +48,7 @@ class DicomJob:
         with_ct: a CT is wanted as second channel.
         ct: the series for it.
         time_frame: what stands for a dynamic or gated series.
-        long_uptake: accept an injection up to a day before the scan.
+        long_uptake: accept an injection up to a day before the scan, or an hour after its start.
     """
 
     id: str
@@ -128,7 +128,7 @@ def read_suv_series(
         paths: of its files, in any order: one per slice, or of many frames each (enhanced PET).
         variant: relative to body weight, lean body mass, body surface or ideal body weight.
         time_frame: what stands for a dynamic or gated series.
-        long_uptake: accept an injection up to a day before the scan.
+        long_uptake: accept an injection up to a day before the scan, or an hour after its start.
 
     Returns:
         SUV (I, J, K), its grid, and what was used.

@@ -29,7 +29,7 @@ class DicomReading:
     Attributes:
         series: pattern of SeriesDescription, or a SeriesInstanceUID; None takes every series.
         time_frame: what stands for a dynamic or gated series.
-        long_uptake: accept an injection up to a day before the scan.
+        long_uptake: accept an injection up to a day before the scan, or an hour after its start.
     """
 
     series: str | None = None

@@ -15,6 +15,8 @@ LONGEST_UPTAKE_HALF_LIVES = 6
 """Few scans start later after injection: 1.6 % of the activity is left (11 hours for fluorine-18) ..."""
 SHORTEST_LIMIT = timedelta(hours=1)
 """... but an hour is always possible, however short the half-life is."""
+LATEST_INJECTION = timedelta(hours=1)
+"""On request, the dose may be injected this long after the time that voxels refer to: during a dynamic scan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +39,19 @@ def find_injection(tags: PetTags, reference: datetime, *, half_life_s: float, lo
         tags: with a date and time of injection, or a time of day.
         reference: the earliest time that voxels refer to.
         half_life_s: of the radionuclide, in seconds.
-        long_uptake: accept an injection up to a day before the scan, or six half-lives where these are longer.
+        long_uptake: accept an injection up to a day before the scan, or six half-lives where these are longer, and up
+            to an hour after the scan's start.
 
     Raises:
         CaseError: there is no plausible moment before the scan.
     """
     longest = _find_longest(half_life_s, long_uptake=long_uptake)
+    latest = reference + LATEST_INJECTION if long_uptake else reference
     dated, clock = tags.injected, tags.injected_time
-    if dated is not None and timedelta(0) <= reference - dated <= longest:
+    if dated is not None and reference - longest <= dated <= latest:
         differs = clock is not None and abs(to_seconds(dated.time()) - to_seconds(clock)) > 60
         note = f"RadiopharmaceuticalStartDateTime {dated} was used, although RadiopharmaceuticalStartTime is {clock}"
-        return Injection(dated, (note,) if differs else ())
+        return Injection(dated, ((note,) if differs else ()) + _note_late(dated, reference))
     if clock is None and dated is not None:
         clock = dated.time()
     if clock is None:
@@ -57,9 +61,8 @@ def find_injection(tags: PetTags, reference: datetime, *, half_life_s: float, lo
             f"a half-life of {half_life_s / 3600:.1f} h needs the date of injection, found {dated or clock} for a scan "
             f"at {reference}; correct RadiopharmaceuticalStartDateTime (0018,1078)"
         )
-    moment = datetime.combine(reference.date(), clock)
-    if moment > reference:
-        moment -= ONE_DAY
+    same_day = datetime.combine(reference.date(), clock)
+    moment = max(day for day in (same_day - ONE_DAY, same_day, same_day + ONE_DAY) if day <= latest)
     if reference - moment > longest:
         limit = f"{LONGEST_UPTAKE_HALF_LIVES} half-lives" if longest > SHORTEST_LIMIT else "an hour"
         raise CaseError(
@@ -82,8 +85,15 @@ def _notes(dated: datetime | None, moment: datetime, *, reference: datetime, lon
         notes.append(
             f"injection dated {dated} for a scan at {reference}: dates were shifted, so its time of day was used"
         )
-    if moment.date() != reference.date():
+    if moment.date() < reference.date():
         notes.append("injection was before midnight, the scan after it")
     if dated is None and longest > ONE_DAY:
         notes.append("injection has no date; it was taken to be within a day before the scan")
-    return tuple(notes)
+    return tuple(notes) + _note_late(moment, reference)
+
+
+def _note_late(moment: datetime, reference: datetime) -> tuple[str, ...]:
+    """Note a negative uptake."""
+    if moment <= reference:
+        return ()
+    return (f"injection is {(moment - reference).total_seconds():.0f} s after the time that the voxels refer to",)

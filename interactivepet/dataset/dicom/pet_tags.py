@@ -33,6 +33,7 @@ class PetTags:
         decay_factors: one per slice: by how much decay correction raised it.
         dose_calibrations: one per slice: Bq for a count per second.
         voxel_volumes_ml: one per slice, from PixelSpacing and SliceThickness.
+        has_intercept: a slice has a RescaleIntercept other than 0.
         decay_corrected_to: the time that decay was corrected to, where the file says so (enhanced PET).
         scan_start: GE's private start of the scan, to which it corrects decay.
         philips_suv_factor: SUV by body weight for a rescaled value of 1.
@@ -59,6 +60,7 @@ class PetTags:
     decay_factors: tuple[float | None, ...] = ()
     dose_calibrations: tuple[float | None, ...] = ()
     voxel_volumes_ml: tuple[float | None, ...] = ()
+    has_intercept: bool = False
     decay_corrected_to: datetime | None = None
     scan_start: datetime | None = None
     philips_suv_factor: float | None = None
@@ -99,6 +101,7 @@ def read_pet_tags(headers: Sequence[Dataset]) -> PetTags:
         frame_durations=_read_positive(headers, "ActualFrameDuration"),
         decay_factors=_read_positive(headers, "DecayFactor"),
         dose_calibrations=_read_positive(headers, "DoseCalibrationFactor"),
+        has_intercept=any(_number(_text(header, "RescaleIntercept")) for header in headers),
         voxel_volumes_ml=tuple(_read_voxel_volume(header) for header in headers),
     )
 

@@ -50,7 +50,7 @@ class DicomOptions:
         series: pattern of SeriesDescription, or a SeriesInstanceUID, of the PET series to take; None takes one of each
             study (`choose_series`).
         time_frame: what stands for a dynamic or gated series.
-        long_uptake: accept an injection up to a day before the scan.
+        long_uptake: accept an injection up to a day before the scan, or an hour after its start.
     """
 
     variant: SuvVariant = "bw"

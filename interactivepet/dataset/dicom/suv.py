@@ -80,7 +80,7 @@ def find_suv_factors(tags: PetTags, *, variant: SuvVariant, long_uptake: bool = 
     Args:
         tags: of one series, with nothing missing (`find_missing_tags`).
         variant: relative to body weight, lean body mass, body surface or ideal body weight.
-        long_uptake: accept an injection up to a day before the scan.
+        long_uptake: accept an injection up to a day before the scan, or an hour after its start.
 
     Returns:
         The factors, and what was used. SUV is in g/ml, relative to the body surface in cm2/ml.
@@ -287,7 +287,7 @@ def _read_dose(dose: float) -> tuple[float, tuple[str, ...]]:
 
 
 def _find_doubts(tags: PetTags) -> tuple[str, ...]:
-    """Note corrections that SUV relies on and that the header does not confirm."""
+    """Note what SUV relies on and what the header does not confirm."""
     doubts: list[str] = []
     if "ATTN" not in tags.corrections:
         doubts.append("CorrectedImage (0028,0051) does not name attenuation (ATTN): SUV is only right with it")
@@ -295,4 +295,6 @@ def _find_doubts(tags: PetTags) -> tuple[str, ...]:
         doubts.append(
             f"CorrectedImage (0028,0051) does not name decay (DECY), but DecayCorrection is {tags.decay_correction}"
         )
+    if tags.has_intercept:
+        doubts.append("RescaleIntercept (0028,1052) is not 0 as it should be in PET; it was added: check the values")
     return tuple(doubts)

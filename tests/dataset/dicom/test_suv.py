@@ -322,6 +322,8 @@ def test_units_and_corrections_without_a_rule_are_refused() -> None:
 def test_corrections_that_the_header_does_not_name_are_noted() -> None:
     assert any("ATTN" in warning for warning in convert(CorrectedImage=None).warnings)
     assert any("DECY" in warning for warning in convert(CorrectedImage=["ATTN"]).warnings)
+    assert any("RescaleIntercept" in warning for warning in convert(RescaleIntercept="-5").warnings)
+    assert convert(RescaleIntercept=None).warnings == ()
 
 
 def test_slices_that_contradict_each_other_are_refused() -> None:

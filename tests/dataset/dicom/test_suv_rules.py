@@ -409,11 +409,21 @@ def test_tags_that_a_rule_misses(header: dict[str, Any], message: str) -> None:
         ({"AcquisitionTime": "110000", "SeriesTime": "110000", "RadiopharmaceuticalStartTime": "235959"}, 39601),
         ({"RadiopharmaceuticalStartDateTime": "20200101211100", "RadiopharmaceuticalStartTime": None}, 46140),
         ({"RadionuclideHalfLife": "122", "RadiopharmaceuticalStartTime": "085900"}, 3660),
+        # during a dynamic scan
+        ({"RadiopharmaceuticalStartTime": "100030"}, -30),
+        ({"RadiopharmaceuticalStartDateTime": "20200102100030", "RadiopharmaceuticalStartTime": None}, -30),
+        (
+            {"AcquisitionTime": "235950", "SeriesTime": "235950", "RadiopharmaceuticalStartTime": "000020"},
+            -30,
+        ),
+        # later than that it was the day before
+        ({"RadiopharmaceuticalStartTime": "110001"}, -3601 + 86400),
     ],
 )
 def test_a_long_uptake_is_accepted_on_request(header: dict[str, Any], uptake_s: float) -> None:
     _, rule = convert(header, long_uptake=True)
     assert rule.uptake_s == uptake_s
+    assert any("s after the time" in warning for warning in rule.warnings) == (uptake_s < 0)
 
 
 @pytest.mark.parametrize("clock", ["090000", "093000"])
