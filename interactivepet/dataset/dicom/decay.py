@@ -19,8 +19,19 @@ from interactivepet.dataset.dicom.frame_times import (
 from interactivepet.dataset.dicom.pet_tags import PetTags
 from interactivepet.errors import CaseError
 
-__all__ = ["LONGEST_START", "LONGEST_WAIT", "ONE_DAY", "Reference", "describe_span", "find_reference", "to_seconds"]
+__all__ = [
+    "LONGEST_START",
+    "LONGEST_UPTAKE_HALF_LIVES",
+    "LONGEST_WAIT",
+    "ONE_DAY",
+    "Reference",
+    "describe_span",
+    "find_reference",
+    "to_seconds",
+]
 
+LONGEST_UPTAKE_HALF_LIVES = 6
+"""Few scans start later after injection: 1.6 % of the activity is left (11 hours for fluorine-18)."""
 LONGEST_WAIT = timedelta(minutes=30)
 """A series that starts longer before its first slice was measured is noted ..."""
 LONGEST_START = timedelta(hours=3)

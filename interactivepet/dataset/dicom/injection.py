@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from interactivepet.dataset.dicom.decay import ONE_DAY, describe_span, to_seconds
+from interactivepet.dataset.dicom.decay import LONGEST_UPTAKE_HALF_LIVES, ONE_DAY, describe_span, to_seconds
 from interactivepet.dataset.dicom.pet_tags import PetTags
 from interactivepet.errors import CaseError
 
-__all__ = ["LONGEST_UPTAKE_HALF_LIVES", "Injection", "find_injection"]
+__all__ = ["Injection", "find_injection"]
 
-LONGEST_UPTAKE_HALF_LIVES = 6
-"""Few scans start later after injection: 1.6 % of the activity is left (11 hours for fluorine-18) ..."""
 SHORTEST_LIMIT = timedelta(hours=1)
-"""... but an hour is always possible, however short the half-life is."""
+"""An hour from injection to scan is always possible, however short the half-life is."""
 LATEST_INJECTION = timedelta(hours=1)
 """On request, the dose may be injected this long after the time that voxels refer to: during a dynamic scan."""
 
