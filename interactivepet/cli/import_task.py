@@ -217,11 +217,11 @@ def _print_source(source: ImportSource) -> None:
 def _print_warnings(warnings: Mapping[str, Sequence[str]]) -> None:
     """Sum up by case what the log has in the order of time."""
     if warnings:
-        print(f"warnings of {len(warnings)} cases:")
+        print(f"cases with warnings ({len(warnings)}):")
     for case, messages in islice(warnings.items(), SHOWN):
         print(f"  {case}: {'; '.join(messages)}")
     if len(warnings) > SHOWN:
-        print(f"  and {len(warnings) - SHOWN} cases more: see the log above")
+        print(f"  and {len(warnings) - SHOWN} more: see the log above")
 
 
 def _print_passed_over(files: Mapping[str, str]) -> None:

@@ -172,7 +172,7 @@ def test_the_import_ends_with_its_warnings_by_case(
     arguments = ["dicom", str(tmp_path / "pacs"), "-t", TASK, "--test", "--no-verify", "-np", n_proc]
     assert import_task.main(arguments) == 0
     shown = capsys.readouterr().out
-    summary = shown[shown.index("warnings of 2 cases:") :]
+    summary = shown[shown.index("cases with warnings (2):") :]
     assert "  A: RadionuclideTotalDose 350 was taken as MBq\n  C: RadionuclideTotalDose 350" in summary
     assert "  B:" not in summary
     assert summary.endswith("0 training and 3 test cases\n")
@@ -181,7 +181,7 @@ def test_the_import_ends_with_its_warnings_by_case(
 def test_a_sound_import_has_no_summary(tmp_path: Path, raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_series(tmp_path / "pacs")
     assert import_task.main(["dicom", str(tmp_path / "pacs"), "-t", TASK, "--test", "--no-verify", "-np", "1"]) == 0
-    assert "warnings of" not in capsys.readouterr().out
+    assert "with warnings" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments", [[], ["folder"], ["folder", "x"], ["tape", "x", "-t", TASK]])

@@ -163,8 +163,9 @@ def _sum_frames(
 ) -> tuple[npt.NDArray[np.float32], Geometry, tuple[float, ...]]:
     """Read frames as SUV and sum them up by their weights; give the grid and the factors in the order of k too."""
     from interactivepet.dataset.dicom.series import arrange_slices
-    from interactivepet.dataset.dicom.slices import read_voxels
+    from interactivepet.dataset.dicom.slices import PixelReader, read_voxels
 
+    pixels = PixelReader()
     total: npt.NDArray[np.float32] | None = None
     used: list[float] = []
     geometry: Geometry | None = None
@@ -174,7 +175,7 @@ def _sum_frames(
         if geometry is not None and not geometry.matches(order.geometry):
             raise CaseError("frames lie on different grids, so they have no mean; choose one of them with --time-frame")
         own = [factors[index] for index in frame] if len(factors) > 1 else factors
-        values = read_voxels(members, order, factors=own)
+        values = read_voxels(members, order, factors=own, pixels=pixels)
         total = values if weight == 1 else weight * values if total is None else total + weight * values
         geometry = geometry or order.geometry
         used += [own[index] for index in order.indices] if len(own) > 1 else own

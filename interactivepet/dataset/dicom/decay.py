@@ -89,8 +89,8 @@ def find_reference(tags: PetTags, *, half_life_s: float) -> Reference:
     if frames.moment is not None:
         others = {name: found[0] for name, found in candidates.items() if name in (EXPLICIT, SERIES, GE_START)}
         warnings += tuple(
-            f"SUV by {name} ({moment}) would differ by more than 1 % from that by the frames' own times "
-            f"({frames.moment:%H:%M:%S}), which was used"
+            f"SUV by {name} ({_round(moment)}) would differ by more than 1 % from that by the frames' own times "
+            f"({_round(frames.moment)}), which was used"
             for name, moment in others.items()
             if not is_same_decay(frames.moment, moment, half_life_s=half_life_s)
         )
@@ -115,6 +115,11 @@ def describe_span(duration: timedelta) -> str:
 def to_seconds(clock: time) -> int:
     """Give the whole seconds since midnight."""
     return 3600 * clock.hour + 60 * clock.minute + clock.second
+
+
+def _round(moment: datetime) -> datetime:
+    """Round to a second, for messages."""
+    return (moment + timedelta(seconds=0.5)).replace(microsecond=0)
 
 
 def _find_frame_means(

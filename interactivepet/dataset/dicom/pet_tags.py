@@ -89,13 +89,13 @@ def read_pet_tags(headers: Sequence[Dataset]) -> PetTags:
     mixed = find_mixed_tags(values)
     if mixed:
         raise CaseError("; ".join(mixed) + "; expected one value in a series: export the series again")
-    times = tuple(parse_time(_text(header, "AcquisitionTime")) for header in headers)
+    days, times = zip(*(_read_acquisition(header) for header in headers), strict=True)
     if all(clock == time(0) for clock in times):
         # Midnight to the second in every slice is what de-identification leaves, no measurement.
         times = (None,) * len(times)
     return PetTags(
         **values[0],
-        acquisition_dates=tuple(parse_date(_text(header, "AcquisitionDate")) for header in headers),
+        acquisition_dates=days,
         acquisition_times=times,
         frame_reference_times=tuple(_number(_text(header, "FrameReferenceTime")) for header in headers),
         frame_durations=_read_positive(headers, "ActualFrameDuration"),
@@ -218,6 +218,14 @@ def _read_constant(header: Dataset) -> dict[str, Any]:
             ),
         }
     return values
+
+
+def _read_acquisition(header: Dataset) -> tuple[date | None, time | None]:
+    """Read when a slice was measured; AcquisitionDateTime (0008,002A) stands in for a missing AcquisitionTime."""
+    day, clock = parse_date(_text(header, "AcquisitionDate")), parse_time(_text(header, "AcquisitionTime"))
+    offset = _text(header, "TimezoneOffsetFromUTC")
+    moment = parse_datetime(_text(header, "AcquisitionDateTime"), local_offset=offset)
+    return (moment.date(), moment.time()) if clock is None and moment is not None else (day, clock)
 
 
 def _text(header: Dataset, keyword: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from interactivepet.errors import CaseError
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["Slice", "read_slices", "read_voxels"]
+__all__ = ["PixelReader", "Slice", "read_slices", "read_voxels"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,15 +63,37 @@ def read_slices(paths: Sequence[Path]) -> tuple[Slice, ...]:
     return tuple(slices)
 
 
+class PixelReader:
+    """Reads stored values; the last file stays decoded, as frames of one file follow one another."""
+
+    def __init__(self) -> None:
+        """Hold nothing yet."""
+        self._path: Path | None = None
+        self._decoded: npt.NDArray[Any] = np.empty(0)
+
+    def read(self, one: Slice) -> npt.NDArray[Any]:
+        """Read a slice, (rows, columns).
+
+        Raises:
+            CaseError: the file is truncated, or its compression has no decoder here.
+        """
+        if one.path != self._path:
+            self._decoded = decode_pixels(read_dataset(one.path), one.path)
+            self._path = one.path
+        is_single = one.frame is None or self._decoded.ndim == 2
+        return self._decoded if is_single else self._decoded[one.frame]
+
+
 def read_voxels(
-    slices: Sequence[Slice], order: SliceOrder, *, factors: Sequence[float] = (1.0,)
+    slices: Sequence[Slice], order: SliceOrder, *, factors: Sequence[float] = (1.0,), pixels: PixelReader | None = None
 ) -> npt.NDArray[np.float32]:
     """Read a volume slice by slice, each with its own rescale slope and intercept.
 
     Args:
         slices: of the volume.
         order: of `arrange_slices` for their headers.
-        factors: one for all slices, or one a slice in the order of `slices`, applied after rescaling.
+        factors: one for all slices, or one per slice in the order of `slices`, applied after rescaling.
+        pixels: reads the stored values; one for all volumes of a file saves decoding it again.
 
     Returns:
         (I, J, K) float32, a view whose last axis changes slowest in memory.
@@ -79,18 +101,13 @@ def read_voxels(
     Raises:
         CaseError: a file is truncated, or its compression has no decoder here.
     """
+    pixels = pixels or PixelReader()
     columns, rows, n_slices = order.geometry.shape
     volume = np.empty((n_slices, rows, columns), dtype=np.float32)
     places = {index: k for k, index in enumerate(order.indices)}
-    open_path, frames = None, np.empty(0)
-    # Each file is decoded once: frames of one file stand together.
     for index in sorted(places, key=lambda index: (slices[index].path, slices[index].frame or 0)):
-        one = slices[index]
-        if one.path != open_path:
-            open_path, frames = one.path, decode_pixels(read_dataset(one.path), one.path)
-        is_single = one.frame is None or frames.ndim == 2
-        stored = frames if is_single else frames[one.frame]
+        stored, header = pixels.read(slices[index]), slices[index].header
         factor = factors[index] if len(factors) > 1 else factors[0]
-        slope, intercept = float(one.header.RescaleSlope), float(one.header.get("RescaleIntercept") or 0.0)
+        slope, intercept = float(header.RescaleSlope), float(header.get("RescaleIntercept") or 0.0)
         volume[places[index]] = factor * (stored * slope + intercept)
     return volume.transpose(2, 1, 0)

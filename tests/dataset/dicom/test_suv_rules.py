@@ -143,6 +143,12 @@ ONE_SLICE: list[tuple[str, dict[str, Any], str, float]] = [
         "bw",
         by_dose(3600),
     ),
+    (
+        "AcquisitionTime missing",
+        {"AcquisitionTime": None, "AcquisitionDate": None, "AcquisitionDateTime": "20200102100000.000000"},
+        "bw",
+        by_dose(3600),
+    ),
     ("gallium-68", {"RadionuclideHalfLife": "4057.74"}, "bw", by_dose(3600, half_life=4057.74)),
     (
         "SeriesTime missing",
@@ -281,6 +287,22 @@ MULTIPLE: list[tuple[str, list[dict[str, Any]], tuple[float, ...], str, str]] = 
         (3600,),
         "SeriesTime",
         "longer than any scan",
+    ),
+    (
+        "beds on both sides of midnight",
+        [
+            bed("235500", MEAN_MS, SeriesTime="235500", RadiopharmaceuticalStartTime="225500"),
+            bed(
+                "000500",
+                MEAN_MS + 600_000,
+                AcquisitionDate="20200103",
+                SeriesTime="235500",
+                RadiopharmaceuticalStartTime="225500",
+            ),
+        ],
+        (3600,),
+        "on which all slices agree",
+        "",
     ),
     (
         "SeriesTime of another day's time",
