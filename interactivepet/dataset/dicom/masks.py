@@ -108,7 +108,7 @@ def assign_masks(
         if mask.referenced in uids:
             continue
         frame = frames.get(mask.referenced or "") or mask.frame
-        near = [pet for pet in pets if frame and pet.frame_of_reference == frame and pet.patient == mask.series.patient]
+        near = _find_near(mask.series, [pet for pet in pets if frame and pet.frame_of_reference == frame])
         for pet in near:
             if pet.uid not in with_own:
                 assigned[pet.uid].append(mask)
@@ -117,6 +117,13 @@ def assign_masks(
         elif all(pet.uid in with_own for pet in near):
             passed_over[mask.path] = f"{mask.series.modality} of another series; the PET has masks drawn on itself"
     return {uid: tuple(found) for uid, found in assigned.items()}, passed_over
+
+
+def _find_near(mask: FoundSeries, in_frame: Sequence[FoundSeries]) -> list[FoundSeries]:
+    """Find the PET of a mask's patient; without any PatientID, of its study, or of the only patient in the frame."""
+    near = [pet for pet in in_frame if pet.shares_patient(mask)]
+    is_only_one = len({pet.patient_key for pet in in_frame}) == 1
+    return near or [pet for pet in in_frame if is_only_one and pet.patient == mask.patient]
 
 
 def list_entries(masks: Iterable[MaskFile], rois: Sequence[str]) -> tuple[str, ...]:

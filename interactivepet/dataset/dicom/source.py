@@ -157,7 +157,7 @@ def _find_ct(pet: FoundSeries, series: Sequence[FoundSeries]) -> FoundSeries | N
         one
         for one in series
         if one.sop_class == CT_CLASS
-        and one.patient == pet.patient
+        and one.shares_patient(pet)
         and pet.frame_of_reference
         and one.frame_of_reference == pet.frame_of_reference
     ]

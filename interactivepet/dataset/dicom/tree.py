@@ -77,6 +77,10 @@ class FoundSeries:
             return "patient", self.patient
         return ("study", self.study) if self.study else ("series", self.uid)
 
+    def shares_patient(self, other: FoundSeries) -> bool:
+        """Whether two series are of one patient, as far as the headers tell; without a PatientID, of one study."""
+        return self.patient == other.patient and (has_identity(self.patient) or self.study == other.study)
+
 
 def has_identity(patient: str) -> bool:
     """Whether a PatientID identifies anybody: anonymisers leave one text for all patients, or none."""

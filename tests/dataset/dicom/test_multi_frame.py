@@ -75,6 +75,14 @@ def test_the_time_of_decay_correction_goes_before_series_time(tmp_path: Path) ->
     assert "DecayCorrectionDateTime" in note["suv"]["reference_reason"]
 
 
+def test_the_frames_own_reference_time_is_used(tmp_path: Path) -> None:
+    times = [DATED | {"FrameReferenceDateTime": "20200102100229.605"}]
+    write_enhanced(tmp_path / "pet.dcm", times=times, SeriesTime="113000")
+    _, note = load_only(tmp_path)
+    assert note["suv"]["uptake_s"] == pytest.approx(3600, abs=0.1)
+    assert "on which all slices agree" in note["suv"]["reference_reason"]
+
+
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("a frame is missing", {"order": (4, 0, 5, 1, 3)}, r"missing slices \(1\)"),
     ("two frames at one place", {"order": (4, 0, 5, 2, 1, 3, 3)}, "1 duplicate slices"),

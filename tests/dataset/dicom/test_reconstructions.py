@@ -10,7 +10,7 @@ from interactivepet.dataset.dicom.images import DicomReading, find_dicom_images
 from interactivepet.dataset.dicom.source import DicomOptions, find_dicom_source
 from interactivepet.errors import CaseError
 from tests.dataset.dicom.test_source import LEFT, write_masks
-from tests.dicom_series import write_series
+from tests.dicom_series import CT_CLASS, write_series
 
 Series = tuple[str, str, str]
 
@@ -138,6 +138,29 @@ def test_patients_without_an_identifier_stay_apart(tmp_path: Path, series: list[
     jobs = find_dicom_source(write(tmp_path, series), options=DicomOptions()).test
     assert [job.id for job in jobs] == names
     assert len({job.patient for job in jobs}) == len(names)
+
+
+def test_a_mask_and_a_ct_stay_with_their_nameless_patient(tmp_path: Path) -> None:
+    write(tmp_path, [("", "1.1", ""), ("", "1.2", "")])
+    write_series(
+        tmp_path / "ct",
+        n_slices=2,
+        PatientID="",
+        StudyInstanceUID="1.2",
+        SeriesInstanceUID="1.8",
+        Modality="CT",
+        SOPClassUID=CT_CLASS,
+    )
+    write_masks(tmp_path / "rt", ["GTV"], series="1.8", boxes=[LEFT], PatientID="", StudyInstanceUID="1.2")
+    source = find_dicom_source(tmp_path, options=DicomOptions(with_ct=True))
+    assert [job.id for job in source.training] == ["study-1_2"]
+    assert [(job.id, getattr(job, "ct", None) is not None) for job in source.test] == [("study-1_1", False)]
+
+
+def test_a_nameless_mask_in_a_study_of_its_own(tmp_path: Path) -> None:
+    write(tmp_path, [("", "1.1", "")])
+    write_masks(tmp_path / "rt", ["GTV"], series="1.8", boxes=[LEFT], PatientID="", StudyInstanceUID="1.9")
+    assert [job.id for job in find_dicom_source(tmp_path, options=DicomOptions()).training] == ["study-1_1"]
 
 
 def test_one_series_uid_in_two_studies_is_two_series(tmp_path: Path) -> None:
