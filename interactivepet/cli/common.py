@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import functools
-import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from interactivepet.console import open_console
 from interactivepet.errors import InteractivePetError
 from interactivepet.version import __version__
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "add_device",
+    "add_dicom_reading",
     "add_processes",
     "add_task",
     "brightness",
@@ -75,6 +76,26 @@ def add_processes(parser: argparse.ArgumentParser) -> None:
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add `--device`."""
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps (default: interactivepet_device, else auto)")
+
+
+def add_dicom_reading(parser: argparse.ArgumentParser) -> None:
+    """Add `--series`, `--time-frame` and `--long-uptake`."""
+    parser.add_argument(
+        "--series",
+        metavar="PATTERN",
+        help="PET series to take, by SeriesDescription such as '*TOF*' or by SeriesInstanceUID; '*' takes all",
+    )
+    parser.add_argument(
+        "--time-frame",
+        type=time_frame,
+        metavar="N|mean|last",
+        help="frame of a dynamic or gated image: its number from 1, the mean over time, or the last",
+    )
+    parser.add_argument(
+        "--long-uptake",
+        action="store_true",
+        help="accept an injection more than six half-lives before the scan (up to a day), or an hour after its start",
+    )
 
 
 def positive(text: str) -> int:
@@ -142,27 +163,30 @@ def report_errors(run: Callable[[Sequence[str] | None], int]) -> Callable[[Seque
     @functools.wraps(run)
     def main(argv: Sequence[str] | None = None) -> int:
         let_threads_sleep()
-        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-        for noisy in ("alembic", "mlflow", "httpx", "highdicom", "numexpr"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
-        try:
-            return run(argv)
-        except InteractivePetError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
-        except OSError as error:
-            print(f"error: {error}; check that the folder is there and can be written", file=sys.stderr)
-            return 1
-        except ModuleNotFoundError as error:
-            if error.name not in EXTRA_MODULES:
-                raise
-            print(f"error: {error.name} is not installed; run {EXTRA_MODULES[error.name]}", file=sys.stderr)
-            return 1
-        except KeyboardInterrupt:
-            print("stopped; the same command, without --no-continue, goes on where this one ended", file=sys.stderr)
-            return 130
+        with open_console():
+            return _answer(run, argv)
 
     return main
+
+
+def _answer(run: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None) -> int:
+    """Run a command and give its exit status."""
+    try:
+        return run(argv)
+    except InteractivePetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {error}; check that the folder is there and can be written", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRA_MODULES:
+            raise
+        print(f"error: {error.name} is not installed; run {EXTRA_MODULES[error.name]}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command, without --no-continue, goes on where this one ended", file=sys.stderr)
+        return 130
 
 
 def open_workspace(task: str | None, settings: Settings) -> Workspace:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interactivepet.cli.common import (
+    add_dicom_reading,
     add_processes,
     add_task,
     brightness,
@@ -126,9 +127,9 @@ def _add_dicom(parser: argparse.ArgumentParser) -> None:
     _add_shared(parser)
     parser.add_argument(
         "--suv",
-        choices=("bw", "lbm", "bsa"),
+        choices=("bw", "lbm", "bsa", "ibw"),
         default="bw",
-        help="SUV by body weight, lean body mass or body surface area (default: bw)",
+        help="SUV by body weight, lean body mass, body surface area or ideal body weight (default: bw)",
     )
     parser.add_argument(
         "--roi",
@@ -143,6 +144,7 @@ def _add_dicom(parser: argparse.ArgumentParser) -> None:
         help="a PET whose masks have no contour shows a patient without a lesion (default: it is refused)",
     )
     parser.add_argument("--ct", action="store_true", help="add the CT as a second channel on the PET grid")
+    add_dicom_reading(parser)
     parser.add_argument("-l", "--labels", nargs="+", default=[], help="names of the labels (default: the regions')")
 
 
@@ -224,6 +226,9 @@ def _find_source(arguments: argparse.Namespace) -> ImportSource:
             with_ct=arguments.ct,
             labels=tuple(arguments.labels),
             no_contour_is_healthy=arguments.no_contour_is_healthy,
+            series=arguments.series,
+            time_frame=arguments.time_frame,
+            long_uptake=arguments.long_uptake,
         )
         return find_dicom_source(arguments.source, options=regions)
     if arguments.kind == "mip":

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from interactivepet.console import collect_warnings
 from interactivepet.core.imported import ImportJob, ImportRecord, ImportSource
 from interactivepet.dataset.interactions import write_clicks
 from interactivepet.dataset.layout import (
@@ -122,7 +123,8 @@ def _write_cases(folder: Path, source: ImportSource, executor: Executor, *, skip
 
 def _write_case(job: ImportJob, *, folder: Path, images: str, labels: str, clicks: str, skip_bad: bool) -> _Written:
     try:
-        imported = job.load()
+        with collect_warnings() as messages:
+            imported = job.load()
     except InteractivePetError as error:
         if not skip_bad:
             raise
@@ -140,7 +142,8 @@ def _write_case(job: ImportJob, *, folder: Path, images: str, labels: str, click
     for suffix, text in imported.notes.items():
         files.append(folder / images / f"{job.id}.{suffix}")
         write_text(files[-1], text)
-    return _Written(tuple(files), imported.remarks)
+    warnings = (message.removeprefix(f"{job.id}: ") for message in messages)
+    return _Written(tuple(files), (*imported.remarks, *warnings))
 
 
 def _write_table(folder: Path, jobs: Sequence[ImportJob]) -> None:

@@ -150,11 +150,42 @@ def test_the_arguments_of_dicom_reach_its_importer(
         return ImportSource(("PET",), ("lesion",), ())
 
     monkeypatch.setattr(dicom, "find_dicom_source", find)
-    arguments: list[Any] = ["dicom", "pacs", "-t", TASK, "--suv", "lbm", "--roi", "GTV*", "PTV", "--union", "--ct"]
-    assert import_task.main(arguments) == 1
+    arguments: list[Any] = ["dicom", "pacs", "-t", TASK, "--suv", "ibw", "--roi", "GTV*", "PTV", "--union", "--ct"]
+    reading: list[Any] = ["--series", "*TOF*", "--time-frame", "mean", "--long-uptake"]
+    assert import_task.main(arguments + reading) == 1
     assert "no case was found to import" in capsys.readouterr().err
-    expected = DicomOptions(variant="lbm", rois=("GTV*", "PTV"), union=True, with_ct=True)
+    expected = DicomOptions(
+        variant="ibw",
+        rois=("GTV*", "PTV"),
+        union=True,
+        with_ct=True,
+        series="*TOF*",
+        time_frame="mean",
+        long_uptake=True,
+    )
     assert seen == [(Path("pacs"), expected)]
+
+
+@pytest.mark.parametrize("n_proc", ["1", "2"])
+def test_the_import_ends_with_its_warnings_by_case(
+    tmp_path: Path, raw: Path, capsys: pytest.CaptureFixture[str], n_proc: str
+) -> None:
+    for patient, dose in (("A", "350"), ("B", "350000000"), ("C", "350")):
+        uids = {"StudyInstanceUID": f"1.2.{ord(patient)}", "SeriesInstanceUID": f"1.3.{ord(patient)}"}
+        write_series(tmp_path / "pacs" / patient, PatientID=patient, RadionuclideTotalDose=dose, **uids)
+    arguments = ["dicom", str(tmp_path / "pacs"), "-t", TASK, "--test", "--no-verify", "-np", n_proc]
+    assert import_task.main(arguments) == 0
+    shown = capsys.readouterr().out
+    summary = shown[shown.index("note: ") :]
+    assert summary.startswith("note: A, C: RadionuclideTotalDose 350 was taken as MBq\n")
+    assert "B" not in summary.partition("\n")[0].partition("Radio")[0]
+    assert summary.endswith("0 training and 3 test cases\n")
+
+
+def test_a_sound_import_has_no_summary(tmp_path: Path, raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_series(tmp_path / "pacs")
+    assert import_task.main(["dicom", str(tmp_path / "pacs"), "-t", TASK, "--test", "--no-verify", "-np", "1"]) == 0
+    assert "note: " not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments", [[], ["folder"], ["folder", "x"], ["tape", "x", "-t", TASK]])

@@ -114,8 +114,8 @@ def assign_masks(
     passed_over: dict[Path, str] = {}
     for mask in (mask for mask in masks if mask not in own):
         named = [spaces[uid] for uid in mask.summary.references if spaces.get(uid)]
-        frames = {*named, *mask.summary.frames} or {mask.series.frame_of_reference} - {""}
-        near = [pet for pet in pets if pet.frame_of_reference in frames and pet.patient == mask.series.patient]
+        frames = ({*named, *mask.summary.frames} or {mask.series.frame_of_reference}) - {""}
+        near = _find_near(mask.series, [pet for pet in pets if pet.frame_of_reference in frames])
         for pet in near:
             if pet.uid not in with_own:
                 assigned[pet.uid].append(_bind(mask, pet))
@@ -137,6 +137,13 @@ def _bind(mask: MaskFile, pet: FoundSeries) -> MaskFile:
             *(mask.path, pet.uid),
         )
     return mask
+
+
+def _find_near(mask: FoundSeries, in_frame: Sequence[FoundSeries]) -> list[FoundSeries]:
+    """Find the PET of a mask's patient; without any PatientID, of its study, or of the only patient in the frame."""
+    near = [pet for pet in in_frame if pet.shares_patient(mask)]
+    is_only_one = len({pet.patient_key for pet in in_frame}) == 1
+    return near or [pet for pet in in_frame if is_only_one and pet.patient == mask.patient]
 
 
 def list_entries(masks: Iterable[MaskFile], rois: Sequence[str]) -> tuple[str, ...]:
