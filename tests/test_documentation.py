@@ -235,7 +235,7 @@ def test_every_kind_of_issue_has_its_remedy() -> None:
 
 
 def test_budgets_are_documented_with_their_numbers() -> None:
-    from interactivepet.planning.plan import BUDGETS
+    from interactivepet.planning.budgets import BUDGETS
 
     text = read(DOCUMENTATION / "how-to" / "choose-a-budget.md")
     for name, budget in BUDGETS.items():

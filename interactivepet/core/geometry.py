@@ -80,6 +80,17 @@ class BoundingBox:
         x, y, z = (max(a, b) for a, b in zip(self.stop, other.stop, strict=True))
         return BoundingBox((i, j, k), (x, y, z))
 
+    def intersection(self, other: BoundingBox) -> BoundingBox | None:
+        """Give the voxels that both boxes hold; None when they share none."""
+        i, j, k = (max(a, b) for a, b in zip(self.start, other.start, strict=True))
+        x, y, z = (min(a, b) for a, b in zip(self.stop, other.stop, strict=True))
+        return BoundingBox((i, j, k), (x, y, z)) if i < x and j < y and k < z else None
+
+    def slices_in(self, outer: BoundingBox) -> tuple[slice, slice, slice]:
+        """Index of the box in an array of the voxels of `outer`, which holds the box."""
+        i, j, k = (slice(a - s, b - s) for a, b, s in zip(self.start, self.stop, outer.start, strict=True))
+        return (i, j, k)
+
     def widened(self, minimum: Shape, within: Shape) -> BoundingBox:
         """Widen each edge to `minimum` voxels where the grid of shape `within` has that many, about the same centre."""
         edges = []
@@ -89,6 +100,12 @@ class BoundingBox:
             edges.append((start, start + length))
         (i0, i1), (j0, j1), (k0, k1) = edges
         return BoundingBox((i0, j0, k0), (i1, j1, k1))
+
+    @staticmethod
+    def at(start: Shape, shape: Shape) -> BoundingBox:
+        """Give the box of `shape` voxels that begins at `start`."""
+        i, j, k = (a + n for a, n in zip(start, shape, strict=True))
+        return BoundingBox(start, (i, j, k))
 
     @staticmethod
     def of_voxel(voxel: Shape) -> BoundingBox:

@@ -87,12 +87,11 @@ class StoredCase:
 
 def _read_padded(volume: Any, start: Shape, *, shape: Shape) -> npt.NDArray[Any]:
     """Read a region of (C, I, J, K) that may reach beyond the volume, where it is 0."""
-    full = volume.shape[1:]
-    inner = tuple(slice(max(0, a), max(0, min(n, a + s))) for a, s, n in zip(start, shape, full, strict=True))
-    values = volume[(slice(None), *inner)]
-    out = np.zeros((values.shape[0], *shape), values.dtype)
-    target = tuple(slice(s.start - a, s.start - a + s.stop - s.start) for s, a in zip(inner, start, strict=True))
-    out[(slice(None), *target)] = values
+    region = BoundingBox.at(start, shape)
+    out = np.zeros((volume.shape[0], *shape), volume.dtype)
+    inner = region.intersection(BoundingBox.at((0, 0, 0), volume.shape[1:]))
+    if inner is not None:
+        out[(slice(None), *inner.slices_in(region))] = volume[(slice(None), *inner.slices)]
     return out
 
 

@@ -1,4 +1,4 @@
-"""State of an unfinished fold on disk, written so that a kill at any moment leaves a whole file."""
+"""Weights and states of unfinished folds on disk, written so that a kill at any moment leaves a whole file."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "TrainingState",
     "has_state",
+    "load_pretrained",
     "load_state",
     "load_weights",
     "read_tensors",
@@ -159,6 +160,29 @@ def load_weights(path: Path, *, sha256: str) -> dict[str, Tensor]:
             "restore it or train the fold again with --no-continue"
         )
     return read_tensors(path)
+
+
+def load_pretrained(network: nn.Module, path: Path) -> tuple[int, int]:
+    """Take every tensor of equal name and shape; others, such as heads for other labels, stay random.
+
+    Returns:
+        The number of tensors taken, and of all that the network has.
+
+    Raises:
+        TrainingError: the file is missing or damaged, or nothing in it fits.
+    """
+    if not path.is_file():
+        raise TrainingError(f"--pretrained {path} is not there; name the weights.pt of a trained fold")
+    found = read_tensors(path)
+    own = network.state_dict()
+    fitting = {name: found[name] for name, tensor in own.items() if name in found and found[name].shape == tensor.shape}
+    if not fitting:
+        raise TrainingError(
+            f"--pretrained {path}: none of its {len(found)} tensors fits this network, which has {len(own)}; "
+            "name the weights.pt of a fold with the same architecture"
+        )
+    network.load_state_dict(fitting, strict=False)
+    return len(fitting), len(own)
 
 
 def read_tensors(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from interactivepet.core.geometry import Shape
+from interactivepet.core.geometry import BoundingBox, Shape
 from interactivepet.core.promptable import PromptablePlan
 from interactivepet.training.augment import Augmentation, Patch, find_source_shape
 from interactivepet.training.batches import StoredCase
@@ -118,18 +118,19 @@ def _read(
     case: StoredCase, centre: npt.NDArray[np.intp], shape: Shape, *, zoom: float
 ) -> tuple[FloatArray, npt.NDArray[np.integer]]:
     """Read image and objects around a voxel, `zoom` times coarser; outside of the volume both are 0."""
+    wide = np.rint(zoom * np.array(shape)).astype(int)
     start = np.array([int(c) - round(zoom * n) // 2 for c, n in zip(centre, shape, strict=True)])
-    low = np.maximum(start, 0)
-    high = np.minimum(start + np.rint(zoom * np.array(shape)).astype(int), case.record.resampled.shape)
-    out = np.zeros((2, *shape), np.float32)
-    first = np.rint((low - start) / zoom).astype(int)
-    # a volume that is far away may be thinner than a coarse voxel
-    size = np.minimum(np.maximum(np.rint((high - low) / zoom), 1).astype(int), np.array(shape) - first)
-    values = case.read(_triple(low), _triple(high - low))
-    place = tuple(slice(a, a + n) for a, n in zip(first, size, strict=True))
-    image, objects = out
-    image[place] = _shrink(values[0], _triple(size), order=1)
-    objects[place] = _shrink(values[-1], _triple(size), order=0)
+    region = BoundingBox.at(_triple(start), _triple(wide))
+    image, objects = np.zeros((2, *shape), np.float32)
+    inner = region.intersection(BoundingBox.at((0, 0, 0), case.record.resampled.shape))
+    if inner is not None:
+        first = np.rint((np.array(inner.start) - start) / zoom).astype(int)
+        # a volume that is far away may be thinner than a coarse voxel
+        size = np.minimum(np.maximum(np.rint(np.array(inner.shape) / zoom), 1).astype(int), np.array(shape) - first)
+        values = case.read(inner.start, inner.shape)
+        place = BoundingBox.at(_triple(first), _triple(size)).slices
+        image[place] = _shrink(values[0], _triple(size), order=1)
+        objects[place] = _shrink(values[-1], _triple(size), order=0)
     return image, np.rint(objects).astype(np.int32)
 
 

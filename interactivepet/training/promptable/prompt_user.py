@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from interactivepet.core.components import find_components
+from interactivepet.core.geometry import BoundingBox, Shape
 from interactivepet.core.promptable import N_PROMPT_CHANNELS, PromptEncoding
-from interactivepet.training.correct import find_errors, measure_depth
-from interactivepet.training.promptable.agents import list_prompts
+from interactivepet.training.correct import find_errors, measure_depth, predict_classes
+from interactivepet.training.promptable.prompt_habits import list_prompts
 from interactivepet.training.promptable.prompts import CHANNELS, Kind, draw_shape, make_ball
 
 __all__ = ["ROUND_SHARES", "PromptUser"]
@@ -34,7 +35,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 class PromptUser:
-    """Turns what `draw_prompt_batch` draws into the network's input, on the device: a `Prepare`."""
+    """Turns what `draw_prompt_batch` draws into the network's input, on the device: a `BatchTransform`."""
 
     def __init__(
         self,
@@ -78,24 +79,14 @@ class PromptUser:
         silent = (mask.flatten(1).any(1).cpu().numpy()) & (self._rng.random(len(data)) < SILENT_SHARE)
         for number in range(self._draw_rounds()):
             if number:
-                channels[:, 0] = self._predict(torch.cat((image, channels), dim=1))
+                inputs = torch.cat((image, channels), dim=1)
+                channels[:, 0] = predict_classes(self._network, inputs, precision=self._precision)
             channels[:, 1:] *= self._prompts.decay
             self._prompt(channels, target, users=users, zooms=zooms, silent=silent, is_first=number == 0)
         return torch.cat((image, channels), dim=1), target
 
     def _draw_rounds(self) -> int:
         return 1 if self._only_first_click else 1 + int(self._rng.choice(len(ROUND_SHARES), p=ROUND_SHARES))
-
-    def _predict(self, inputs: Tensor) -> Tensor:
-        """Predict the mask (N, I, J, K), 0 or 1."""
-        # within an outer autocast, weights that are cached here could be without gradient in the step that follows
-        context = torch.autocast(
-            inputs.device.type, self._precision, enabled=self._precision is not None, cache_enabled=False
-        )
-        with torch.no_grad(), context:
-            outputs = self._network(inputs)
-        logits: Tensor = outputs if isinstance(outputs, Tensor) else outputs[0]
-        return logits.argmax(1).float()
 
     def _prompt(
         self,
@@ -141,20 +132,24 @@ class PromptUser:
         """Draw a prompt into a channel (I, J, K), where stronger ones stay."""
         if kind == "point":
             ball = make_ball(self._prompts.point_radius, zoom)
-            _paste(channel, torch.from_numpy(ball), start=[v - n // 2 for v, n in zip(voxel, ball.shape, strict=True)])
+            i, j, k = (v - n // 2 for v, n in zip(voxel, ball.shape, strict=True))
+            _paste(channel, ball, BoundingBox.at((i, j, k), ball.shape))
             return
-        start = [max(0, v - WINDOW) for v in voxel]
-        window = tuple(slice(a, v + WINDOW + 1) for a, v in zip(start, voxel, strict=True))
-        i, j, k = (v - a for v, a in zip(voxel, start, strict=True))
-        components, _ = find_components(region[window].cpu().numpy())
+        window = BoundingBox.of_voxel(voxel).grown((WINDOW, WINDOW, WINDOW), within=_shape_of(region))
+        i, j, k = (v - a for v, a in zip(voxel, window.start, strict=True))
+        components, _ = find_components(region[window.slices].cpu().numpy())
         shape = draw_shape(kind, components == components[i, j, k], (i, j, k), rng=self._rng)
-        _paste(channel, torch.from_numpy(shape.astype(np.float32)), start=start)
+        _paste(channel, shape.astype(np.float32), window)
 
 
-def _paste(channel: Tensor, values: Tensor, *, start: list[int]) -> None:
-    """Write `values` from `start` on, as far as the channel reaches, where they are larger."""
-    low = [max(0, a) for a in start]
-    high = [min(n, a + m) for n, a, m in zip(channel.shape, start, values.shape, strict=True)]
-    place = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    source = tuple(slice(a - s, b - s) for a, b, s in zip(low, high, start, strict=True))
-    channel[place] = torch.maximum(channel[place], values[source].to(channel.device))
+def _paste(channel: Tensor, values: npt.NDArray[np.float32], box: BoundingBox) -> None:
+    """Write the values of a box into a channel (I, J, K), as far as it reaches, where they are larger."""
+    inner = box.intersection(BoundingBox.at((0, 0, 0), _shape_of(channel)))
+    if inner is not None:
+        part = torch.from_numpy(values[inner.slices_in(box)]).to(channel.device)
+        channel[inner.slices] = torch.maximum(channel[inner.slices], part)
+
+
+def _shape_of(channel: Tensor) -> Shape:
+    i, j, k = channel.shape
+    return (i, j, k)

@@ -14,7 +14,9 @@ import torch
 from interactivepet.core.plan import Plan
 from interactivepet.training.augment import make_augmentation
 from interactivepet.training.batches import StoredCase
-from interactivepet.training.feed import Batch, EpochBatches, open_feed
+from interactivepet.training.engine import Batch
+from interactivepet.training.loader import EpochBatches, open_loader
+from interactivepet.training.tasks import FoldTask
 
 MakePlan = Callable[..., Plan]
 StoreCase = Callable[..., StoredCase]
@@ -31,7 +33,7 @@ def batches(make_plan: MakePlan, store_case: StoreCase) -> EpochBatches:
     return EpochBatches(
         [case],
         [case],
-        make_plan((8, 8, 8)),
+        FoldTask(make_plan((8, 8, 8))),
         seed=3,
         fold=1,
         n_training=3,
@@ -41,8 +43,8 @@ def batches(make_plan: MakePlan, store_case: StoreCase) -> EpochBatches:
 
 
 def draw(batches: EpochBatches, numbers: range, *, n_workers: int = 0) -> list[Batch]:
-    with closing(open_feed(batches, numbers, n_workers=n_workers)) as feed:
-        return list(feed)
+    with closing(open_loader(batches, numbers, n_workers=n_workers)) as loader:
+        return list(loader)
 
 
 def is_equal(first: Batch, second: Batch) -> bool:
@@ -88,22 +90,22 @@ def test_workers_draw_the_same_batches_in_the_same_order(batches: EpochBatches) 
 
 
 @forks
-def test_a_feed_that_is_closed_early_leaves_no_worker(batches: EpochBatches) -> None:
-    feed = open_feed(batches, range(100), n_workers=1)
-    next(feed)
+def test_a_loader_that_is_closed_early_leaves_no_worker(batches: EpochBatches) -> None:
+    loader = open_loader(batches, range(100), n_workers=1)
+    next(loader)
     assert len(multiprocessing.active_children()) == 1
-    feed.close()
+    loader.close()
     assert multiprocessing.active_children() == []
     with pytest.raises(StopIteration):
-        next(feed)
+        next(loader)
 
 
 @forks
 def test_a_worker_leaves_signals_to_the_training_process(batches: EpochBatches) -> None:
-    with closing(open_feed(batches, range(20), n_workers=1)) as feed:
-        next(feed)
+    with closing(open_loader(batches, range(20), n_workers=1)) as loader:
+        next(loader)
         (worker,) = multiprocessing.active_children()
         assert worker.pid is not None
         os.kill(worker.pid, signal.SIGTERM)
         os.kill(worker.pid, signal.SIGINT)
-        assert len(list(feed)) == 19
+        assert len(list(loader)) == 19

@@ -1,0 +1,142 @@
+"""What differs between the kinds of networks that one engine trains, each kind in one class.
+
+A fold's network sees patches with clicks: `FoldTask`. A promptable one sees prompts that depend on its own errors:
+`training.promptable.task.PromptTask`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from interactivepet.core.geometry import Spacing
+from interactivepet.core.plan import Plan
+from interactivepet.core.promptable import TrainablePlan
+from interactivepet.training.augment import Augmentation
+from interactivepet.training.augment_device import DeviceAugmentation
+from interactivepet.training.batches import PatchLoader, StoredCase
+from interactivepet.training.checkpoint import load_pretrained
+from interactivepet.training.correct import add_corrections, draw_rounds
+from interactivepet.training.engine import Batch, BatchTransform, Engine
+
+__all__ = ["FoldTask", "TrainingTask"]
+
+
+class TrainingTask(Protocol):
+    """How one kind of network is trained; made once per run, and small enough to be sent to a worker."""
+
+    @property
+    def plan(self) -> TrainablePlan:
+        """The plan that the training follows."""
+
+    @property
+    def name(self) -> str:
+        """The configuration, as people see it in the tracker."""
+
+    @property
+    def spacing_mm(self) -> Spacing:
+        """Edges of the voxels (i, j, k) for the augmentation, in mm; only their ratios count."""
+
+    def set_first_weights(self, network: nn.Module, *, pretrained: Path | None) -> str:
+        """Give a new network its first weights, of another model or random ones; describe them in words.
+
+        Raises:
+            TrainingError: the weights cannot be used.
+            SegmenterError: the same, of a promptable model's folder.
+        """
+
+    def draw_batch(
+        self,
+        cases: Sequence[StoredCase],
+        *,
+        seed: Sequence[int],
+        augmentation: Augmentation | None,
+        rank: int = 0,
+        n_ranks: int = 1,
+    ) -> Any:
+        """Draw the arrays of one `Batch`; `augmentation` None draws one for validation.
+
+        `n_ranks` processes share the training batches, each with a `rank` of its own.
+        """
+
+    def make_batch_transform(
+        self, engine: Engine, *, seed: Sequence[int], is_validation: bool = False
+    ) -> BatchTransform | None:
+        """Make what changes each batch on the device before the network sees it; None when nothing does."""
+
+    def augments_on_device(self, device: torch.device) -> bool:
+        """Whether batches are drawn unaugmented and augmented as tensors by the batch transform."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoldTask:
+    """The task of a fold's network, which sees image, clicks and a previous mask."""
+
+    plan: Plan
+
+    @property
+    def name(self) -> str:
+        """The configuration of the plan."""
+        return self.plan.configuration
+
+    @property
+    def spacing_mm(self) -> Spacing:
+        """Edges of the plan's voxels."""
+        return self.plan.spacing_mm
+
+    def set_first_weights(self, network: nn.Module, *, pretrained: Path | None) -> str:
+        """Take what fits of the weights of another fold or task; the rest stays random."""
+        if pretrained is None:
+            return "random weights"
+        n_taken, n_all = load_pretrained(network, pretrained)
+        return f"{n_taken} of {n_all} tensors from {pretrained}"
+
+    def draw_batch(
+        self,
+        cases: Sequence[StoredCase],
+        *,
+        seed: Sequence[int],
+        augmentation: Augmentation | None,
+        rank: int = 0,
+        n_ranks: int = 1,
+    ) -> Any:
+        """Draw patches; all ranks together draw the samples that one would draw of a batch `n_ranks` times as large."""
+        return next(PatchLoader(cases, self.plan, seed=seed, augmentation=augmentation, rank=rank, n_ranks=n_ranks))
+
+    def make_batch_transform(
+        self, engine: Engine, *, seed: Sequence[int], is_validation: bool = False
+    ) -> BatchTransform | None:
+        """Augment on a graphics card, where worker processes did not, and click on the network's own errors."""
+        if is_validation:
+            return None
+        rng = np.random.default_rng(tuple(seed))
+        # each process has its own noise, but all correct their samples equally often: none is to wait for another
+        seeds = rng.integers(2**63, size=engine.ranks.size)
+        generator = torch.Generator(engine.device).manual_seed(int(seeds[engine.ranks.rank]))
+        augmentation = DeviceAugmentation(self.plan) if self.augments_on_device(engine.device) else None
+
+        def transform(batch: Batch) -> tuple[Tensor, Tensor]:
+            changed = batch if augmentation is None else augmentation(batch, generator)
+            corrected = add_corrections(
+                engine.forward,
+                changed["data"],
+                target=changed["target"],
+                plan=self.plan,
+                spacing_mm=batch["spacing_mm"],
+                precision=engine.precision,
+                generator=generator,
+                rounds=draw_rounds(rng, share=self.plan.training.clicks.corrected),
+            )
+            return corrected, changed["target"]
+
+        return transform
+
+    def augments_on_device(self, device: torch.device) -> bool:
+        """On a graphics card that is far faster than in worker processes, on a CPU slower."""
+        return device.type == "cuda"
