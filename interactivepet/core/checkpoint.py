@@ -41,8 +41,8 @@ class TrainingCard(Artefact):
     A card is written last, so that its presence says that the fold is complete.
     """
 
-    field_order: ClassVar[tuple[str, ...]] = ()
-    """Fields in the order in which they are written, which `content_hash` depends on; others follow."""
+    field_order: ClassVar[str] = ""
+    """The fields after those of every artefact, in the order that `content_hash` depends on; others follow."""
 
     task: str
     training: tuple[str, ...]
@@ -63,18 +63,14 @@ class TrainingCard(Artefact):
     def _order(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Order the fields, since those of a base class would come first and change the hash of stored cards."""
         content: dict[str, Any] = serialise(self)
-        names = [name for name in self.field_order if name in content]
-        return {name: content[name] for name in (*names, *content)}
+        names = (*Artefact.model_fields, *self.field_order.split(), *content)
+        return {name: content[name] for name in names if name in content}
 
 
 class CheckpointCard(TrainingCard):
     """The card of a fold's network."""
 
-    field_order = (
-        *Artefact.model_fields,
-        *("task", "fold", "training", "validation", "cases_hash", "weights_sha256", "licence", "device", "tta"),
-        *("run_id", "epochs", "validation_dice"),
-    )
+    field_order = "task fold training validation cases_hash weights_sha256 licence device tta run_id epochs"
 
     fold: int
     tta: bool

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from interactivepet.core.artefact import Artefact, Record
 from interactivepet.core.checkpoint import TrainingCard
+from interactivepet.core.geometry import Spacing
 from interactivepet.core.plan import Budget, MemoryEstimate, Plan, TrainingPlan, UNetPlan
 
 __all__ = [
@@ -74,6 +75,16 @@ class PromptablePlan(Artefact):
     pretrained: str = ""
     """SHA-256 of the checkpoint that training starts from; empty for random weights."""
 
+    @property
+    def configuration(self) -> str:
+        """Name of the configuration, beside those of folds."""
+        return "nninteractive"
+
+    @property
+    def spacing_mm(self) -> Spacing:
+        """Edges of a voxel: cubes, since the model sees each case in its own voxels and counts in them."""
+        return (1.0, 1.0, 1.0)
+
     @model_validator(mode="after")
     def _check_network(self) -> Self:
         if (self.network.input_channels, self.network.output_channels) != (1 + N_PROMPT_CHANNELS, 2):
@@ -91,9 +102,7 @@ class PromptableCard(TrainingCard):
     """The card of a promptable model."""
 
     field_order = (
-        *Artefact.model_fields,
-        *("task", "fold", "training", "validation", "cases_hash", "plan", "weights_sha256", "licence", "pretrained"),
-        *("seen", "device", "run_id", "epochs", "validation_dice"),
+        "task fold training validation cases_hash plan weights_sha256 licence pretrained seen device run_id epochs"
     )
 
     fold: FoldName

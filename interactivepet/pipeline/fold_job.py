@@ -6,15 +6,17 @@ import logging
 import multiprocessing
 import threading
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from interactivepet.core.checkpoint import TrainingCard
 from interactivepet.core.plan import Fold
 from interactivepet.core.promptable import FoldName
 from interactivepet.dataset.write import write_artefact
 from interactivepet.errors import ArtefactError, MissingArtefactError, TrainingError
+from interactivepet.pipeline.executor import map_cases, open_executor
 from interactivepet.pipeline.lock import lock_folder
 from interactivepet.pipeline.runs import TrackerSpec
 from interactivepet.pipeline.workspace import Workspace
@@ -27,7 +29,7 @@ from interactivepet.training.preview import DrawSamples
 from interactivepet.training.stop import leave_on_sigterm, wants_more
 from interactivepet.training.tasks import TrainingTask
 
-__all__ = ["WEIGHTS_LICENCE", "FoldJob", "complete_fold"]
+__all__ = ["WEIGHTS_LICENCE", "FoldJob", "complete_fold", "complete_folds"]
 
 logger = logging.getLogger(__name__)
 
@@ -48,33 +50,37 @@ class FoldJob(ABC, Generic[Card]):
         task: how the fold's kind of network is trained.
         name: number of the fold, or `all`.
         fold: the cases of the fold.
+        folder: folder of everything that the fold leaves behind.
         options: options of the run.
         tracker: where the run is tracked.
         parent_run: the tracker's run that this one is shown under.
         ranks: the processes that train the fold together.
+        draw_samples: draws the picture of the first batch; None for no picture.
     """
 
     workspace: Workspace
     task: TrainingTask
     name: FoldName
     fold: Fold
+    folder: Path
     options: TrainingOptions
     tracker: TrackerSpec
     parent_run: str | None
     ranks: Ranks = ALONE
+    draw_samples: DrawSamples | None = None
 
     keeps_state: ClassVar[bool]
     """Whether the last state of a complete fold is kept, so that more epochs can follow."""
 
     @property
-    @abstractmethod
-    def folder(self) -> Path:
-        """Folder of everything that the fold leaves behind."""
-
-    @property
     def card_path(self) -> Path:
         """Path of the card."""
         return self.folder / "card.json"
+
+    @property
+    def page_path(self) -> Path:
+        """Path of the fold's page, if it has one."""
+        return self.folder / "summary.html"
 
     @abstractmethod
     def load(self) -> FoldData:
@@ -94,12 +100,35 @@ class FoldJob(ABC, Generic[Card]):
         """Predict the validation cases, show the result, and make the card."""
 
     def withdraw(self) -> None:
-        """Remove what says that the fold is complete."""
+        """Remove what says that the fold is complete: the card and the page."""
         self.card_path.unlink(missing_ok=True)
+        self.page_path.unlink(missing_ok=True)
 
-    def draw_samples(self) -> DrawSamples | None:
-        """Give what draws the picture of the first batch; None for no picture."""
-        return None
+    def describe(self, data: FoldData, trained: TrainedFold) -> dict[str, Any]:
+        """Give what every card says."""
+        return {
+            "made_from": self.task.plan.content_hash(),
+            "task": self.task.plan.task,
+            "training": self.fold.training,
+            "validation": self.fold.validation,
+            "cases_hash": data.cases_hash,
+            "weights_sha256": trained.weights_sha256,
+            "device": trained.device,
+            "run_id": trained.run_id,
+            "epochs": trained.epochs,
+        }
+
+
+def complete_folds(jobs: Sequence[FoldJob[Card]], *, n_workers: int, scheduler: str | None = None) -> list[Card]:
+    """Train folds side by side: here, each with a progress bar of its own, or each on another machine."""
+    if scheduler is None:
+        # below the bar of all folds, and side by side each on its own line
+        lines = [1 + (n if n_workers > 1 else 0) for n in range(len(jobs))]
+        jobs = [replace(j, options=replace(j.options, progress_position=n)) for j, n in zip(jobs, lines, strict=True)]
+    with open_executor(n_workers, scheduler=scheduler) as executor:
+        names = [f"fold {job.name}" for job in jobs]
+        cards = map_cases(executor, complete_fold, items=jobs, names=names, description="folds")
+    return [card for card in cards if card is not None]
 
 
 def complete_fold(job: FoldJob[Card]) -> Card | None:
@@ -111,7 +140,8 @@ def complete_fold(job: FoldJob[Card]) -> Card | None:
         raise TrainingError("--workers needs Dask workers that may start processes: start them with --no-nanny")
     with _ONE_AT_A_TIME:
         if not job.ranks.is_first:
-            _assist(job)
+            if job.ranks.broadcast(None):
+                assist_fold(job.task, job.load(), options=job.options, ranks=job.ranks)
             return None
         with lock_folder(job.folder):
             data = job.load()
@@ -127,17 +157,11 @@ def complete_fold(job: FoldJob[Card]) -> Card | None:
                     parent_run=job.parent_run,
                     ranks=job.ranks,
                     withdraw=job.withdraw,
-                    draw_samples=job.draw_samples(),
+                    draw_samples=job.draw_samples,
                 )
                 card = _finish(job, data, trained, tracker=tracker)
             (remove_previous if job.keeps_state else remove_state)(data.checkpoint)
             return card
-
-
-def _assist(job: FoldJob[Card]) -> None:
-    """Train a fold along with the first process, if that one says that there is something to train."""
-    if job.ranks.broadcast(None):
-        assist_fold(job.task, job.load(), options=job.options, ranks=job.ranks)
 
 
 def _find_complete(job: FoldJob[Card], data: FoldData) -> Card | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,8 @@ from interactivepet.core.promptable import FoldName, PromptableCard, StartingMod
 from interactivepet.dataset.write import read_artefact
 from interactivepet.errors import TrainingError
 from interactivepet.networks.precision import choose_device
-from interactivepet.pipeline.executor import map_cases, open_executor
-from interactivepet.pipeline.fold_job import WEIGHTS_LICENCE, FoldJob, complete_fold
+from interactivepet.pipeline.executor import open_executor
+from interactivepet.pipeline.fold_job import WEIGHTS_LICENCE, FoldJob, complete_folds
 from interactivepet.pipeline.prepare import read_decisions
 from interactivepet.pipeline.promptable_cases import COMMAND, run_prompt_cases
 from interactivepet.pipeline.promptable_folder import judge_model, read_seen_cases
@@ -29,9 +29,9 @@ from interactivepet.training.batches import load_cases
 from interactivepet.training.fold import TrainedFold
 from interactivepet.training.inputs import FoldData, TrainingOptions
 from interactivepet.training.promptable.start import read_model_folder
-from interactivepet.training.promptable.task import PromptTask
+from interactivepet.training.tasks import PromptTask
 
-__all__ = ["run_promptable_training"]
+__all__ = ["PromptableJob", "run_promptable_training"]
 
 logger = logging.getLogger(__name__)
 
@@ -52,11 +52,6 @@ class PromptableJob(FoldJob[PromptableCard]):
     records: Mapping[str, CaseRecord]
     licence: str
     seen: tuple[str, ...]
-
-    @property
-    def folder(self) -> Path:
-        """Folder of the model."""
-        return self.workspace.promptable_fold(self.name)
 
     def load(self) -> FoldData:
         """Join a fold with its stored cases; those without objects have nothing to be prompted for.
@@ -90,7 +85,15 @@ class PromptableJob(FoldJob[PromptableCard]):
         )
         if scores:
             tracker.log_metrics({"validation_dice_one_click": float(np.mean(list(scores.values())))})
-        return _make_card(self, data, trained, scores)
+        return PromptableCard(
+            **self.describe(data, trained),
+            fold=self.name,
+            plan=self.task.plan,
+            licence=self.licence,
+            seen=self.seen,
+            pretrained="" if self.options.pretrained is None else self.options.pretrained.resolve().name,
+            validation_dice=scores,
+        )
 
     def _find_prompted(self, names: Sequence[str]) -> dict[str, CaseRecord]:
         """Give the records of the cases that have an object."""
@@ -140,19 +143,17 @@ def run_promptable_training(
             task=task,
             name=name,
             fold=fold,
+            folder=workspace.promptable_fold(name),
             records=records,
             licence=licence,
             seen=seen,
-            options=replace(options, progress_position=line),
+            options=options,
             tracker=tracker,
             parent_run=parent,
         )
-        for line, (name, fold) in enumerate(chosen)
+        for name, fold in chosen
     ]
-    with open_executor(n_workers) as executor:
-        names = [f"fold {job.name}" for job in jobs]
-        cards = map_cases(executor, complete_fold, items=jobs, names=names, description="models")
-    return [card for card in cards if card is not None]
+    return complete_folds(jobs, n_workers=n_workers)
 
 
 def _carry_licence(start: StartingModel | None, options: TrainingOptions) -> str:
@@ -182,23 +183,3 @@ def _find_fold(split: FoldList, name: FoldName, *, where: Path) -> Fold:
     if not isinstance(name, int) or not 0 <= name < len(split.folds):
         raise TrainingError(f"fold {name} does not exist: {where} has folds 0 to {len(split.folds) - 1}, and all")
     return split.folds[name]
-
-
-def _make_card(job: PromptableJob, data: FoldData, trained: TrainedFold, scores: dict[str, float]) -> PromptableCard:
-    return PromptableCard(
-        made_from=job.task.plan.content_hash(),
-        task=job.task.plan.task,
-        fold=job.name,
-        training=job.fold.training,
-        validation=job.fold.validation,
-        cases_hash=data.cases_hash,
-        plan=job.task.plan,
-        weights_sha256=trained.weights_sha256,
-        licence=job.licence,
-        seen=job.seen,
-        pretrained="" if job.options.pretrained is None else job.options.pretrained.resolve().name,
-        device=trained.device,
-        run_id=trained.run_id,
-        epochs=trained.epochs,
-        validation_dice=scores,
-    )

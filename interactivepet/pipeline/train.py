@@ -6,10 +6,9 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 from interactivepet.core.checkpoint import CheckpointCard
-from interactivepet.core.plan import Configuration, FoldList, Plans
+from interactivepet.core.plan import Configuration, FoldList, Plan, Plans
 from interactivepet.dataset.write import write_text
 from interactivepet.errors import PlanError, SettingsError, TrainingError
 from interactivepet.evaluation.batch_pictures import draw_batch
@@ -20,8 +19,7 @@ from interactivepet.inference.network import open_network
 from interactivepet.networks.precision import choose_device
 from interactivepet.pipeline.cascade import run_coarse_masks
 from interactivepet.pipeline.cases import read_records
-from interactivepet.pipeline.executor import map_cases, open_executor
-from interactivepet.pipeline.fold_job import WEIGHTS_LICENCE, FoldJob, complete_fold
+from interactivepet.pipeline.fold_job import WEIGHTS_LICENCE, FoldJob, complete_fold, complete_folds
 from interactivepet.pipeline.folds import load_fold, read_card
 from interactivepet.pipeline.prepare import read_decisions
 from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
@@ -35,7 +33,7 @@ from interactivepet.training.inputs import FoldData, TrainingOptions
 from interactivepet.training.preview import DrawSamples
 from interactivepet.training.tasks import FoldTask
 
-__all__ = ["choose_configuration", "place_folds", "run_training"]
+__all__ = ["NetworkJob", "choose_configuration", "make_batch_drawing", "place_folds", "run_training"]
 
 logger = logging.getLogger(__name__)
 
@@ -49,11 +47,6 @@ class NetworkJob(FoldJob[CheckpointCard]):
     task: FoldTask
     tta: bool
 
-    @property
-    def folder(self) -> Path:
-        """Folder of the fold."""
-        return self.workspace.fold(self.task.plan.configuration, self.fold.index)
-
     def load(self) -> FoldData:
         """Join the fold with its preprocessed cases."""
         plan = self.task.plan
@@ -64,22 +57,31 @@ class NetworkJob(FoldJob[CheckpointCard]):
         """Read the card; raises as `folds.read_card`."""
         return read_card(self.workspace, self.task.plan, fold=self.fold)
 
-    def withdraw(self) -> None:
-        """Remove the card and the page."""
-        FoldJob.withdraw(self)
-        self.workspace.fold_summary(self.task.plan.configuration, self.fold.index).unlink(missing_ok=True)
-
-    def draw_samples(self) -> DrawSamples:
-        """Draw the first batch with the channel's colours."""
-        plan = self.task.plan
-        title = f"{plan.task} {plan.configuration}, fold {self.fold.index}: first batch"
-        emission = is_emission(plan.channels)
-        return partial(draw_batch, spacing_mm=plan.spacing_mm, title=title, is_emission=emission)
-
     def judge(self, data: FoldData, trained: TrainedFold, *, tracker: Tracker) -> CheckpointCard:
         """Predict out of fold, and show the fold on its page and in the tracker."""
-        found = _validate(self, data, trained=trained)
-        card = _make_card(self, trained, found.dice, cases_hash=data.cases_hash)
+        segmenter = open_network(
+            self.task.plan,
+            load_weights(data.weights, sha256=trained.weights_sha256),
+            name=f"fold_{self.fold.index}",
+            licence=WEIGHTS_LICENCE,
+            device=choose_device(self.options.device),
+            tta=self.tta,
+        )
+        found = validate_fold(
+            self.workspace,
+            self.task.plan,
+            fold=self.fold.index,
+            cases=data.validation,
+            segmenter=segmenter,
+            progress_position=self.options.progress_position,
+        )
+        card = CheckpointCard(
+            **self.describe(data, trained),
+            fold=self.fold.index,
+            licence=WEIGHTS_LICENCE,
+            tta=self.tta,
+            validation_dice=found.dice,
+        )
         _show(self, card, found, data=data, tracker=tracker)
         return card
 
@@ -134,18 +136,26 @@ def run_training(
                 task=task,
                 name=index,
                 fold=split.folds[index],
+                folder=workspace.fold(plan.configuration, index),
                 options=options,
                 tta=tta,
                 tracker=tracker,
                 parent_run=parent,
                 ranks=ranks,
+                draw_samples=make_batch_drawing(plan, index),
             )
             for index in indices
         ]
         if scheduler is None and (len(jobs) == 1 or ranks.size > 1):
             # the first failure ends all processes: with another fold, they would no longer do the same
             return [card for job in jobs if (card := complete_fold(job)) is not None]
-    return _map_folds(jobs, n_workers=n_workers, scheduler=scheduler)
+    return complete_folds(jobs, n_workers=n_workers, scheduler=scheduler)
+
+
+def make_batch_drawing(plan: Plan, fold: int) -> DrawSamples:
+    """Make what draws the first batch of a fold."""
+    title = f"{plan.task} {plan.configuration}, fold {fold}: first batch"
+    return partial(draw_batch, spacing_mm=plan.spacing_mm, title=title, is_emission=is_emission(plan.channels))
 
 
 def _choose_folds(workspace: Workspace, folds: Sequence[int], *, split: FoldList) -> list[int]:
@@ -170,18 +180,6 @@ def place_folds(
     return options, n_workers
 
 
-def _map_folds(jobs: Sequence[NetworkJob], *, n_workers: int, scheduler: str | None) -> list[CheckpointCard]:
-    """Train folds side by side: here, each with a progress bar of its own, or each on another machine."""
-    if scheduler is None:
-        # below the bar of all folds, and side by side each on its own line
-        lines = [1 + (n if n_workers > 1 else 0) for n in range(len(jobs))]
-        jobs = [replace(j, options=replace(j.options, progress_position=n)) for j, n in zip(jobs, lines, strict=True)]
-    with open_executor(n_workers, scheduler=scheduler) as executor:
-        names = [f"fold {job.fold.index}" for job in jobs]
-        cards = map_cases(executor, complete_fold, items=jobs, names=names, description="folds")
-    return [card for card in cards if card is not None]
-
-
 def choose_configuration(plans: Plans, name: Configuration | None) -> Configuration:
     """Give the configuration that was asked for, or the plan's first.
 
@@ -203,39 +201,18 @@ def choose_configuration(plans: Plans, name: Configuration | None) -> Configurat
     return name
 
 
-def _validate(job: NetworkJob, data: FoldData, *, trained: TrainedFold) -> Validation:
-    """Judge the trained weights on the validation cases."""
-    segmenter = open_network(
-        job.task.plan,
-        load_weights(data.weights, sha256=trained.weights_sha256),
-        name=f"fold_{job.fold.index}",
-        licence=WEIGHTS_LICENCE,
-        device=choose_device(job.options.device),
-        tta=job.tta,
-    )
-    return validate_fold(
-        job.workspace,
-        job.task.plan,
-        fold=job.fold.index,
-        cases=data.validation,
-        segmenter=segmenter,
-        progress_position=job.options.progress_position,
-    )
-
-
 def _show(job: NetworkJob, card: CheckpointCard, found: Validation, *, data: FoldData, tracker: Tracker) -> None:
     """Write the fold's page, and show the same in the tracker."""
-    labels = sorted(job.task.plan.labels, key=lambda name: job.task.plan.labels[name])
+    plan = job.task.plan
     page = render_fold(
         card,
-        job.task.plan,
+        plan,
         n_clicks={case.record.id: len(case.record.clicks) for case in data.validation},
-        curves=draw_learning(card.epochs, labels=labels),
+        curves=draw_learning(card.epochs, labels=sorted(plan.labels, key=lambda name: plan.labels[name])),
         pictures=found.pictures,
     )
-    path = job.workspace.fold_summary(job.task.plan.configuration, job.fold.index)
-    write_text(path, page)
-    tracker.log_file(path)
+    write_text(job.page_path, page)
+    tracker.log_file(job.page_path)
     for name, png in found.pictures.items():
         tracker.log_picture(f"validation/{name}.png", png)
     tracker.log_metrics({f"validation_dice_{mode}": dice for mode, dice in found.means.items()})
@@ -243,25 +220,5 @@ def _show(job: NetworkJob, card: CheckpointCard, found: Validation, *, data: Fol
         "fold %d is complete: Dice %s; %s",
         card.fold,
         ", ".join(f"{dice:.3f} ({mode} clicks)" for mode, dice in found.means.items()) or "not measured",
-        path,
-    )
-
-
-def _make_card(
-    job: NetworkJob, trained: TrainedFold, dice: dict[str, dict[str, float]], *, cases_hash: str
-) -> CheckpointCard:
-    return CheckpointCard(
-        made_from=job.task.plan.content_hash(),
-        task=job.task.plan.task,
-        fold=job.fold.index,
-        training=job.fold.training,
-        validation=job.fold.validation,
-        cases_hash=cases_hash,
-        weights_sha256=trained.weights_sha256,
-        licence=WEIGHTS_LICENCE,
-        device=trained.device,
-        tta=job.tta,
-        run_id=trained.run_id,
-        epochs=trained.epochs,
-        validation_dice=dice,
+        job.page_path,
     )

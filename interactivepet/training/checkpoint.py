@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,16 +65,8 @@ def save_state(path: Path, state: TrainingState) -> None:
     """Write the state atomically and keep the one before beside it, for the case that a disk damages this one."""
     import torch
 
-    content = {
-        "made_from": state.made_from,
-        "epochs": json.dumps([epoch.model_dump() for epoch in state.epochs]),
-        "ended": state.ended,
-        "network": state.network,
-        "average": state.average,
-        "optimizer": state.optimizer,
-        "scaler": state.scaler,
-        "run_id": state.run_id,
-    }
+    content = {field.name: getattr(state, field.name) for field in fields(state)}
+    content["epochs"] = json.dumps([epoch.model_dump() for epoch in state.epochs])
     with atomic_path(path) as partial:
         torch.save(content, partial)
         if path.is_file():
@@ -122,17 +114,8 @@ def load_state(path: Path, *, made_from: str) -> TrainingState:
             "plan, images, labels and clicks, or start anew with the same command and --no-continue"
         )
     epochs = tuple(EpochRecord.model_validate(epoch) for epoch in json.loads(content["epochs"]))
-    return TrainingState(
-        made_from=made_from,
-        epochs=epochs,
-        # a state from before this was kept counts as interrupted
-        ended=content.get("ended", False),
-        network=content["network"],
-        average=content["average"],
-        optimizer=content["optimizer"],
-        scaler=content["scaler"],
-        run_id=content["run_id"],
-    )
+    # a state from before `ended` was kept counts as interrupted
+    return TrainingState(**{"ended": False, **content, "epochs": epochs})
 
 
 def save_weights(path: Path, network: nn.Module) -> str:

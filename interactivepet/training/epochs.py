@@ -141,8 +141,7 @@ def make_batches(run: Run) -> EpochBatches:
         n_training=run.n_iterations,
         n_validation=max(1, round(VALIDATION_SHARE * run.n_iterations)),
         augmentation=_choose_augmentation(run),
-        rank=run.engine.ranks.rank,
-        n_ranks=run.engine.ranks.size,
+        ranks=run.engine.ranks,
     )
 
 
@@ -150,7 +149,7 @@ def _choose_augmentation(run: Run) -> Augmentation:
     if run.task.augments_on_device(run.engine.device):
         return defer_augmentation()
     return make_augmentation(
-        run.plan.patch_size, mirror_axes=run.plan.training.mirror_axes, spacing_mm=run.task.spacing_mm
+        run.plan.patch_size, mirror_axes=run.plan.training.mirror_axes, spacing_mm=run.plan.spacing_mm
     )
 
 

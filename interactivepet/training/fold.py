@@ -97,7 +97,7 @@ def train_fold(
             run_id=run.run_id,
             tags={
                 "task": run.plan.task,
-                "configuration": task.name,
+                "configuration": run.plan.configuration,
                 "fold": str(data.index),
                 "device": device,
             },
@@ -257,13 +257,4 @@ def _snapshot(run: Run) -> TrainingState:
 def _metrics(record: EpochRecord, plan: TrainablePlan) -> dict[str, float]:
     names = sorted(plan.labels, key=lambda name: plan.labels[name])
     dice = {f"pseudo_dice_{n}": d for n, d in zip(names, record.pseudo_dice, strict=True) if d is not None}
-    return {
-        "loss": record.loss,
-        "validation_loss": record.validation_loss,
-        "learning_rate": record.learning_rate,
-        "epoch_seconds": record.seconds,
-        "iterations_per_second": record.iterations_per_second,
-        "wait_share": record.wait_share,
-        "memory_gb": record.memory_gb,
-        **dice,
-    }
+    return {**record.model_dump(exclude={"epoch", "pseudo_dice", "seconds"}), "epoch_seconds": record.seconds, **dice}

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from interactivepet.training.augment import Augmentation
 from interactivepet.training.batches import StoredCase
+from interactivepet.training.distributed import ALONE, Ranks
 from interactivepet.training.engine import Batch
 from interactivepet.training.tasks import TrainingTask
 
@@ -40,8 +41,7 @@ class EpochBatches(Dataset[Any]):
         n_training: batches an epoch.
         n_validation: batches an epoch.
         augmentation: of the training batches.
-        rank: of this process among those that share each training batch; the first one alone validates.
-        n_ranks: how many those are.
+        ranks: the processes that share each training batch; the first one alone validates.
     """
 
     training: Sequence[StoredCase]
@@ -52,17 +52,14 @@ class EpochBatches(Dataset[Any]):
     n_training: int
     n_validation: int
     augmentation: Augmentation
-    rank: int = 0
-    n_ranks: int = 1
+    ranks: Ranks = ALONE
 
     def __getitem__(self, number: int) -> Any:
         """Draw the arrays of one `Batch`."""
         epoch, step = divmod(number, self.n_training + self.n_validation)
         seed: tuple[int, ...] = (self.seed, self.fold, epoch, step)
         if step < self.n_training:
-            return self.task.draw_batch(
-                self.training, seed=seed, augmentation=self.augmentation, rank=self.rank, n_ranks=self.n_ranks
-            )
+            return self.task.draw_batch(self.training, seed=seed, augmentation=self.augmentation, ranks=self.ranks)
         seed = (VALIDATION_SEED, self.fold, step - self.n_training)
         return self.task.draw_batch(self.validation, seed=seed, augmentation=None)
 
@@ -70,7 +67,7 @@ class EpochBatches(Dataset[Any]):
         """Number the batches of the epochs from `first` to `stop`, exclusive, that this process draws."""
         n_batches = self.n_training + self.n_validation
         numbers = range(first * n_batches, stop * n_batches)
-        return numbers if self.rank == 0 else [n for n in numbers if n % n_batches < self.n_training]
+        return numbers if self.ranks.is_first else [n for n in numbers if n % n_batches < self.n_training]
 
     def list_validation(self, epoch: int) -> range:
         """Number the validation batches of one epoch."""

@@ -1,7 +1,6 @@
 """What differs between the kinds of networks that one engine trains, each kind in one class.
 
-A fold's network sees patches with clicks: `FoldTask`. A promptable one sees prompts that depend on its own errors:
-`training.promptable.task.PromptTask`.
+A fold's network sees patches with clicks; a promptable one sees prompts that depend on its own errors.
 """
 
 from __future__ import annotations
@@ -15,17 +14,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from interactivepet.core.geometry import Spacing
 from interactivepet.core.plan import Plan
-from interactivepet.core.promptable import TrainablePlan
+from interactivepet.core.promptable import PromptablePlan, TrainablePlan
 from interactivepet.training.augment import Augmentation
 from interactivepet.training.augment_device import DeviceAugmentation
 from interactivepet.training.batches import PatchLoader, StoredCase
 from interactivepet.training.checkpoint import load_pretrained
 from interactivepet.training.correct import add_corrections, draw_rounds
+from interactivepet.training.distributed import ALONE, Ranks
 from interactivepet.training.engine import Batch, BatchTransform, Engine
+from interactivepet.training.promptable.batches import draw_prompt_batch
+from interactivepet.training.promptable.prompt_user import PromptUser
+from interactivepet.training.promptable.start import favour_background, load_model_weights
 
-__all__ = ["FoldTask", "TrainingTask"]
+__all__ = ["FoldTask", "PromptTask", "TrainingTask"]
+
+Seed = Sequence[int]
 
 
 class TrainingTask(Protocol):
@@ -34,14 +38,6 @@ class TrainingTask(Protocol):
     @property
     def plan(self) -> TrainablePlan:
         """The plan that the training follows."""
-
-    @property
-    def name(self) -> str:
-        """The configuration, as people see it in the tracker."""
-
-    @property
-    def spacing_mm(self) -> Spacing:
-        """Edges of the voxels (i, j, k) for the augmentation, in mm; only their ratios count."""
 
     def set_first_weights(self, network: nn.Module, *, pretrained: Path | None) -> str:
         """Give a new network its first weights, of another model or random ones; describe them in words.
@@ -52,22 +48,11 @@ class TrainingTask(Protocol):
         """
 
     def draw_batch(
-        self,
-        cases: Sequence[StoredCase],
-        *,
-        seed: Sequence[int],
-        augmentation: Augmentation | None,
-        rank: int = 0,
-        n_ranks: int = 1,
+        self, cases: Sequence[StoredCase], *, seed: Seed, augmentation: Augmentation | None, ranks: Ranks = ALONE
     ) -> Any:
-        """Draw the arrays of one `Batch`; `augmentation` None draws one for validation.
+        """Draw this process's part of the arrays of one `Batch`; `augmentation` None draws one for validation."""
 
-        `n_ranks` processes share the training batches, each with a `rank` of its own.
-        """
-
-    def make_batch_transform(
-        self, engine: Engine, *, seed: Sequence[int], is_validation: bool = False
-    ) -> BatchTransform | None:
+    def make_batch_transform(self, engine: Engine, *, seed: Seed, is_validation: bool = False) -> BatchTransform | None:
         """Make what changes each batch on the device before the network sees it; None when nothing does."""
 
     def augments_on_device(self, device: torch.device) -> bool:
@@ -80,16 +65,6 @@ class FoldTask:
 
     plan: Plan
 
-    @property
-    def name(self) -> str:
-        """The configuration of the plan."""
-        return self.plan.configuration
-
-    @property
-    def spacing_mm(self) -> Spacing:
-        """Edges of the plan's voxels."""
-        return self.plan.spacing_mm
-
     def set_first_weights(self, network: nn.Module, *, pretrained: Path | None) -> str:
         """Take what fits of the weights of another fold or task; the rest stays random."""
         if pretrained is None:
@@ -98,20 +73,12 @@ class FoldTask:
         return f"{n_taken} of {n_all} tensors from {pretrained}"
 
     def draw_batch(
-        self,
-        cases: Sequence[StoredCase],
-        *,
-        seed: Sequence[int],
-        augmentation: Augmentation | None,
-        rank: int = 0,
-        n_ranks: int = 1,
+        self, cases: Sequence[StoredCase], *, seed: Seed, augmentation: Augmentation | None, ranks: Ranks = ALONE
     ) -> Any:
-        """Draw patches; all ranks together draw the samples that one would draw of a batch `n_ranks` times as large."""
-        return next(PatchLoader(cases, self.plan, seed=seed, augmentation=augmentation, rank=rank, n_ranks=n_ranks))
+        """Draw patches; all processes together draw what one would draw of a batch so many times as large."""
+        return next(PatchLoader(cases, self.plan, seed=seed, augmentation=augmentation, ranks=ranks))
 
-    def make_batch_transform(
-        self, engine: Engine, *, seed: Sequence[int], is_validation: bool = False
-    ) -> BatchTransform | None:
+    def make_batch_transform(self, engine: Engine, *, seed: Seed, is_validation: bool = False) -> BatchTransform | None:
         """Augment on a graphics card, where worker processes did not, and click on the network's own errors."""
         if is_validation:
             return None
@@ -140,3 +107,39 @@ class FoldTask:
     def augments_on_device(self, device: torch.device) -> bool:
         """On a graphics card that is far faster than in worker processes, on a CPU slower."""
         return device.type == "cuda"
+
+
+@dataclass(frozen=True, slots=True)
+class PromptTask:
+    """The task of a promptable network, which sees image, previous mask and prompts."""
+
+    plan: PromptablePlan
+
+    def set_first_weights(self, network: nn.Module, *, pretrained: Path | None) -> str:
+        """Take all weights of a model folder, or random ones that are almost sure of background."""
+        favour_background(network)
+        if pretrained is None:
+            return "random weights"
+        load_model_weights(network, pretrained)
+        return f"the weights of {pretrained}"
+
+    def draw_batch(
+        self, cases: Sequence[StoredCase], *, seed: Seed, augmentation: Augmentation | None, ranks: Ranks = ALONE
+    ) -> Any:
+        """Draw objects; the samples of the processes have nothing in common."""
+        own = seed if ranks.is_first else (*seed, ranks.rank)
+        return draw_prompt_batch(cases, self.plan, seed=own, augmentation=augmentation)
+
+    def make_batch_transform(self, engine: Engine, *, seed: Seed, is_validation: bool = False) -> BatchTransform | None:
+        """Let a simulated user prompt for each object, once in its centre for validation."""
+        return PromptUser(
+            engine.result if is_validation else engine.forward,
+            self.plan.prompts,
+            precision=engine.precision,
+            rng=np.random.default_rng(tuple(seed)),
+            only_first_click=is_validation,
+        )
+
+    def augments_on_device(self, device: torch.device) -> bool:
+        """Never: samples have masks and zooms that worker processes draw with the augmentation."""
+        return False

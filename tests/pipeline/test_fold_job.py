@@ -12,21 +12,21 @@ import numpy as np
 import pytest
 
 from interactivepet.core.checkpoint import CheckpointCard, EpochRecord
+from interactivepet.core.geometry import Shape
 from interactivepet.core.plan import Fold, Plan
 from interactivepet.core.promptable import PromptableCard, PromptablePlan
 from interactivepet.core.sample import Sample
 from interactivepet.dataset.write import write_artefact, write_text
 from interactivepet.errors import TrainingError
-from interactivepet.pipeline import fold_job
+from interactivepet.pipeline import fold_job, train
 from interactivepet.pipeline.fold_job import FoldJob, complete_fold
 from interactivepet.pipeline.promptable import PromptableJob
 from interactivepet.pipeline.runs import TrackerSpec
-from interactivepet.pipeline.train import NetworkJob
+from interactivepet.pipeline.train import NetworkJob, make_batch_drawing
 from interactivepet.tracking.tracker import Tracker
 from interactivepet.training.fold import TrainedFold
 from interactivepet.training.inputs import FoldData, TrainingOptions
-from interactivepet.training.promptable.task import PromptTask
-from interactivepet.training.tasks import FoldTask
+from interactivepet.training.tasks import FoldTask, PromptTask
 from tests.null_tracker import NullTracker
 from tests.tiny import TASK, open_tiny
 from tests.training.promptable.conftest import make_promptable_plan
@@ -52,14 +52,14 @@ class Recorded(NullTracker):
 def ends(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Replace training and tracker; give what the tracker is told about the end of runs."""
 
-    def train(task: object, data: FoldData, *, withdraw: Any, **_: object) -> TrainedFold:
+    def train_nothing(task: object, data: FoldData, *, withdraw: Any, **_: object) -> TrainedFold:
         withdraw()
         for path in (data.checkpoint, data.folder / "checkpoint.previous.pt", data.weights):
             write_text(path, "new")
         return TrainedFold((EPOCH,), "0" * 64, "cpu", None)
 
     ends: list[bool] = []
-    monkeypatch.setattr(fold_job, "train_fold", train)
+    monkeypatch.setattr(fold_job, "train_fold", train_nothing)
     monkeypatch.setattr(TrackerSpec, "open", lambda spec: Recorded(ends))
     return ends
 
@@ -81,10 +81,13 @@ def make_plan() -> Plan:
 
 
 def make_job(root: Path, kind: type, **options: object) -> FoldJob[Any]:
+    workspace = open_tiny(root)
+    folder = workspace.fold("3d_fullres", 0) if kind is CheckpointCard else workspace.promptable_fold(0)
     common: dict[str, Any] = {
-        "workspace": open_tiny(root),
+        "workspace": workspace,
         "name": 0,
         "fold": FOLD,
+        "folder": folder,
         "options": TrainingOptions(device="cpu", **options),
         "tracker": TrackerSpec.of(TASK, results=root / "results", uri=None),
         "parent_run": None,
@@ -220,13 +223,16 @@ def test_jobs_are_sent_to_workers(tmp_path: Path, kind: type) -> None:
     assert again.card_path == job.card_path
 
 
-def test_the_first_batch_of_a_fold_is_drawn_and_a_promptable_one_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job = make_job(tmp_path, CheckpointCard)
-    draw = job.draw_samples()
-    assert draw is not None
-    assert draw.keywords["title"] == "Task001_Balls 3d_fullres, fold 0: first batch"  # type: ignore[attr-defined]
-    ball, mask = np.ones((8, 8, 8), np.float32), np.ones((8, 8, 8), np.uint8)
-    assert draw([Sample(ball, ball, ball, mask, mask)]).startswith(b"\x89PNG")
-    assert make_job(tmp_path, PromptableCard).draw_samples() is None
+@pytest.mark.parametrize("shape", [(8, 8, 8), (8, 8, 1)])
+def test_the_first_batch_of_a_fold_is_drawn(shape: Shape, monkeypatch: pytest.MonkeyPatch) -> None:
+    image, mask = np.ones(shape, np.float32), np.ones(shape, np.uint8)
+    samples = [Sample(image, image, image, mask, mask)]
+    assert make_batch_drawing(make_plan(), 3)(samples).startswith(b"\x89PNG")
+    given: dict[str, object] = {}
+    monkeypatch.setattr(train, "draw_batch", lambda samples, **options: given.update(options))
+    make_batch_drawing(make_plan(), 3)(samples)
+    assert given == {
+        "title": "Task001_Balls 3d_fullres, fold 3: first batch",
+        "spacing_mm": (4.0, 4.0, 4.0),
+        "is_emission": True,
+    }

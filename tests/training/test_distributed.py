@@ -208,7 +208,7 @@ def test_ranks_draw_together_what_one_process_draws_of_a_double_batch(
     augmentation = make_augmentation((16, 16, 16))
     draw = partial(PatchLoader, work.training, seed=(1, 2), augmentation=augmentation)
     whole = next(draw(double(work.plan)))
-    parts = [next(draw(work.plan, rank=rank, n_ranks=N_RANKS)) for rank in range(N_RANKS)]
+    parts = [next(draw(work.plan, ranks=Ranks(rank, N_RANKS))) for rank in range(N_RANKS)]
     for name in ("data", "target"):
         together = np.stack([part[name] for part in parts], axis=1).reshape(whole[name].shape)
         np.testing.assert_array_equal(together, whole[name])
@@ -222,7 +222,7 @@ def test_only_the_first_process_draws_validation_batches(
         work.training, work.validation, FoldTask(work.plan), 0, 0, 3, 2, make_augmentation((16, 16, 16))
     )
     assert list(batches.list_epochs(1, 3)) == list(range(5, 15))
-    assert list(replace(batches, rank=1, n_ranks=2).list_epochs(1, 3)) == [5, 6, 7, 10, 11, 12]
+    assert list(replace(batches, ranks=Ranks(1, 2)).list_epochs(1, 3)) == [5, 6, 7, 10, 11, 12]
 
 
 def test_a_process_alone_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,9 @@ from interactivepet.networks.build import build_network
 from interactivepet.training.augment import make_augmentation
 from interactivepet.training.batches import StoredCase
 from interactivepet.training.checkpoint import save_weights
+from interactivepet.training.distributed import Ranks
 from interactivepet.training.engine import make_engine
-from interactivepet.training.promptable.task import PromptTask
-from interactivepet.training.tasks import FoldTask, TrainingTask
+from interactivepet.training.tasks import FoldTask, PromptTask, TrainingTask
 from tests.training.promptable.conftest import make_promptable_plan
 
 MakePlan = Callable[..., Plan]
@@ -66,7 +66,7 @@ def test_a_kind_is_described(
     tmp_path: Path,
 ) -> None:
     task = make_task(kind)
-    assert (task.name, task.spacing_mm) == (name, spacing_mm)
+    assert (task.plan.configuration, task.plan.spacing_mm) == (name, spacing_mm)
     assert (task.augments_on_device(CPU), task.augments_on_device(CARD)) == (False, on_card)
     assert pickle.loads(pickle.dumps(task)) == task, "workers get it"
     network = build_network(task.plan.network, deep_supervision=True)
@@ -107,7 +107,7 @@ def test_what_ranks_draw_together(
     task = make_task(kind)
     augmentation = make_augmentation(task.plan.patch_size)
     alone, first, second = (
-        task.draw_batch([case], seed=(1,), augmentation=augmentation, rank=rank, n_ranks=n)["data"]
+        task.draw_batch([case], seed=(1,), augmentation=augmentation, ranks=Ranks(rank, n))["data"]
         for rank, n in ((0, 1), (0, 2), (1, 2))
     )
     assert not np.array_equal(first, second)

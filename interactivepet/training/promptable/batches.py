@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from interactivepet.core.geometry import BoundingBox, Shape
+from interactivepet.core.geometry import BoundingBox, Shape, to_triple
 from interactivepet.core.promptable import PromptablePlan
 from interactivepet.training.augment import Augmentation, Patch, find_source_shape
 from interactivepet.training.batches import StoredCase
@@ -120,7 +120,7 @@ def _read(
     """Read image and objects around a voxel, `zoom` times coarser; outside of the volume both are 0."""
     wide = np.rint(zoom * np.array(shape)).astype(int)
     start = np.array([int(c) - round(zoom * n) // 2 for c, n in zip(centre, shape, strict=True)])
-    region = BoundingBox.at(_triple(start), _triple(wide))
+    region = BoundingBox.at(to_triple(start.tolist()), to_triple(wide.tolist()))
     image, objects = np.zeros((2, *shape), np.float32)
     inner = region.intersection(BoundingBox.at((0, 0, 0), case.record.resampled.shape))
     if inner is not None:
@@ -128,15 +128,10 @@ def _read(
         # a volume that is far away may be thinner than a coarse voxel
         size = np.minimum(np.maximum(np.rint(np.array(inner.shape) / zoom), 1).astype(int), np.array(shape) - first)
         values = case.read(inner.start, inner.shape)
-        place = BoundingBox.at(_triple(first), _triple(size)).slices
-        image[place] = _shrink(values[0], _triple(size), order=1)
-        objects[place] = _shrink(values[-1], _triple(size), order=0)
+        place = BoundingBox.at(to_triple(first.tolist()), to_triple(size.tolist())).slices
+        image[place] = _shrink(values[0], to_triple(size.tolist()), order=1)
+        objects[place] = _shrink(values[-1], to_triple(size.tolist()), order=0)
     return image, np.rint(objects).astype(np.int32)
-
-
-def _triple(values: npt.NDArray[np.integer]) -> Shape:
-    i, j, k = (int(v) for v in values)
-    return (i, j, k)
 
 
 def _shrink(values: FloatArray, shape: Shape, *, order: Literal[0, 1]) -> FloatArray:

@@ -13,7 +13,7 @@ from interactivepet.core.promptable import PromptablePlan
 from interactivepet.errors import SegmenterError
 from interactivepet.networks.build import build_network
 from interactivepet.training.promptable.start import load_model_weights, read_model_folder
-from interactivepet.training.promptable.task import PromptTask
+from interactivepet.training.tasks import PromptTask
 from tests.training.promptable.conftest import make_promptable_plan
 
 LICENCE = "CC BY-NC-SA 4.0\nno commercial use\n"

@@ -12,7 +12,7 @@ from interactivepet.training.batches import StoredCase
 from interactivepet.training.checkpoint import read_tensors
 from interactivepet.training.fold import train_fold
 from interactivepet.training.inputs import FoldData, TrainingOptions
-from interactivepet.training.promptable.task import PromptTask
+from interactivepet.training.tasks import PromptTask
 from tests.null_tracker import NullTracker
 
 MakePlan = Callable[..., PromptablePlan]
