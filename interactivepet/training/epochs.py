@@ -133,11 +133,9 @@ def run_epochs(run: Run) -> Iterator[EpochRecord]:
 def make_batches(run: Run) -> EpochBatches:
     """Give all batches of the run by their numbers."""
     return EpochBatches(
-        run.data.training,
-        run.data.validation,
+        run.data,
         run.task,
         seed=run.options.seed,
-        fold=run.data.index,
         n_training=run.n_iterations,
         n_validation=max(1, round(VALIDATION_SHARE * run.n_iterations)),
         augmentation=_choose_augmentation(run),

@@ -11,9 +11,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from interactivepet.training.augment import Augmentation
-from interactivepet.training.batches import StoredCase
 from interactivepet.training.distributed import ALONE, Ranks
 from interactivepet.training.engine import Batch
+from interactivepet.training.inputs import FoldData
 from interactivepet.training.tasks import TrainingTask
 
 __all__ = ["BatchLoader", "EpochBatches", "open_loader"]
@@ -33,22 +33,18 @@ class EpochBatches(Dataset[Any]):
     sees what an undisturbed one sees, with any number of workers.
 
     Attributes:
-        training: cases of the training batches.
-        validation: cases of the validation batches, which are neither augmented nor different in another epoch.
+        data: the fold; validation batches are neither augmented nor different in another epoch.
         task: draws them.
         seed: of the training batches.
-        fold: index, which makes the batches of one fold different from another's.
         n_training: batches an epoch.
         n_validation: batches an epoch.
         augmentation: of the training batches.
         ranks: the processes that share each training batch; the first one alone validates.
     """
 
-    training: Sequence[StoredCase]
-    validation: Sequence[StoredCase]
+    data: FoldData
     task: TrainingTask
     seed: int
-    fold: int
     n_training: int
     n_validation: int
     augmentation: Augmentation
@@ -57,11 +53,11 @@ class EpochBatches(Dataset[Any]):
     def __getitem__(self, number: int) -> Any:
         """Draw the arrays of one `Batch`."""
         epoch, step = divmod(number, self.n_training + self.n_validation)
-        seed: tuple[int, ...] = (self.seed, self.fold, epoch, step)
+        seed: tuple[int, ...] = (self.seed, self.data.index, epoch, step)
         if step < self.n_training:
-            return self.task.draw_batch(self.training, seed=seed, augmentation=self.augmentation, ranks=self.ranks)
-        seed = (VALIDATION_SEED, self.fold, step - self.n_training)
-        return self.task.draw_batch(self.validation, seed=seed, augmentation=None)
+            return self.task.draw_batch(self.data.training, seed=seed, augmentation=self.augmentation, ranks=self.ranks)
+        seed = (VALIDATION_SEED, self.data.index, step - self.n_training)
+        return self.task.draw_batch(self.data.validation, seed=seed, augmentation=None)
 
     def list_epochs(self, first: int, stop: int) -> Sequence[int]:
         """Number the batches of the epochs from `first` to `stop`, exclusive, that this process draws."""

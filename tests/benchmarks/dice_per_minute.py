@@ -92,11 +92,9 @@ def measure_ours(root: Path, task: str, marks: Sequence[float]) -> dict[str, lis
     torch.manual_seed(0)
     engine = make_engine(build_network(plan.network, deep_supervision=True), plan, device=CPU)
     batches = EpochBatches(
-        data.training,
-        data.validation,
+        data,
         FoldTask(plan),
         seed=0,
-        fold=0,
         n_training=ENDLESS,
         n_validation=1,
         augmentation=make_augmentation(plan.patch_size, mirror_axes=plan.training.mirror_axes),

@@ -140,11 +140,9 @@ def measure_ours(
     network = build_network(plan.network, deep_supervision=True)
     engine = make_engine(network, plan, device=torch.device("cpu"), compile_network=compile_network)
     batches = EpochBatches(
-        data.training,
-        data.validation,
+        data,
         FoldTask(plan),
         seed=0,
-        fold=0,
         n_training=10**6,
         n_validation=1,
         augmentation=make_augmentation(plan.patch_size, mirror_axes=plan.training.mirror_axes),

@@ -218,9 +218,7 @@ def test_only_the_first_process_draws_validation_batches(
     make_plan: MakePlan, store_case: StoreCase, tmp_path: Path
 ) -> None:
     work = make_work(make_plan, store_case, tmp_path)
-    batches = EpochBatches(
-        work.training, work.validation, FoldTask(work.plan), 0, 0, 3, 2, make_augmentation((16, 16, 16))
-    )
+    batches = EpochBatches(work.fold("fold_0"), FoldTask(work.plan), 0, 3, 2, make_augmentation((16, 16, 16)))
     assert list(batches.list_epochs(1, 3)) == list(range(5, 15))
     assert list(replace(batches, ranks=Ranks(1, 2)).list_epochs(1, 3)) == [5, 6, 7, 10, 11, 12]
 

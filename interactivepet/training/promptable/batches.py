@@ -118,19 +118,18 @@ def _read(
     case: StoredCase, centre: npt.NDArray[np.intp], shape: Shape, *, zoom: float
 ) -> tuple[FloatArray, npt.NDArray[np.integer]]:
     """Read image and objects around a voxel, `zoom` times coarser; outside of the volume both are 0."""
-    wide = np.rint(zoom * np.array(shape)).astype(int)
-    start = np.array([int(c) - round(zoom * n) // 2 for c, n in zip(centre, shape, strict=True)])
-    region = BoundingBox.at(to_triple(start.tolist()), to_triple(wide.tolist()))
+    start = to_triple(int(c) - round(zoom * n) // 2 for c, n in zip(centre, shape, strict=True))
+    region = BoundingBox.at(start, to_triple(round(zoom * n) for n in shape))
     image, objects = np.zeros((2, *shape), np.float32)
     inner = region.intersection(BoundingBox.at((0, 0, 0), case.record.resampled.shape))
     if inner is not None:
-        first = np.rint((np.array(inner.start) - start) / zoom).astype(int)
+        first = to_triple(round((a - b) / zoom) for a, b in zip(inner.start, start, strict=True))
         # a volume that is far away may be thinner than a coarse voxel
-        size = np.minimum(np.maximum(np.rint(np.array(inner.shape) / zoom), 1).astype(int), np.array(shape) - first)
+        size = to_triple(min(max(round(m / zoom), 1), n - a) for m, n, a in zip(inner.shape, shape, first, strict=True))
         values = case.read(inner.start, inner.shape)
-        place = BoundingBox.at(to_triple(first.tolist()), to_triple(size.tolist())).slices
-        image[place] = _shrink(values[0], to_triple(size.tolist()), order=1)
-        objects[place] = _shrink(values[-1], to_triple(size.tolist()), order=0)
+        place = BoundingBox.at(first, size).slices
+        image[place] = _shrink(values[0], size, order=1)
+        objects[place] = _shrink(values[-1], size, order=0)
     return image, np.rint(objects).astype(np.int32)
 
 
