@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import ast
+import re
 import statistics
 import subprocess
 import sys
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
 from tests.commands import list_commands
+from tests.tiny import TASK, write_tiny_task
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = PROJECT_ROOT / "interactivepet"
+ARCHITECTURE = PROJECT_ROOT / "documentation" / "explanation" / "architecture.md"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = ("torch", "mlflow", "SimpleITK", "nibabel", "nnInteractive", "matplotlib", "scipy", "skimage")
 
@@ -89,3 +93,50 @@ def test_every_console_script_has_its_module() -> None:
         text = (PROJECT_ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
         functions = [node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
         assert "main" in functions, f"{module} has no function main"
+
+
+class StepReachedError(Exception):
+    """Ends a training at its first optimiser step."""
+
+
+def list_calls(frame: FrameType | None) -> list[str]:
+    """List the package's functions on the stack, outermost first; without decorators and comprehensions."""
+    calls: list[str] = []
+    while frame is not None:
+        module, function = frame.f_globals.get("__name__", ""), frame.f_code.co_name
+        if module.startswith("interactivepet.") and module != "interactivepet.cli.common" and function[0] != "<":
+            calls.append(f"{module.removeprefix('interactivepet.')}.{function}")
+        frame = frame.f_back
+    return calls[::-1]
+
+
+def read_path(heading: str) -> list[str]:
+    """Read the functions of a numbered list of the architecture page, one per line."""
+    section = ARCHITECTURE.read_text(encoding="utf-8").partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    return re.findall(r"^\d+\. `([\w.]+)`", section, flags=re.M)
+
+
+def test_the_path_of_a_training_is_told_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from interactivepet.cli import generate_dataset_json, plan_and_process, train
+
+    seen: list[list[str]] = []
+
+    def stop(*_: object, **__: object) -> None:
+        seen.append(list_calls(sys._getframe()))
+        raise StepReachedError
+
+    for name in ("raw", "processed", "results"):
+        monkeypatch.setenv(f"interactivepet_{name}", str(tmp_path / name))
+    monkeypatch.setenv("interactivepet_n_threads", "1")
+    monkeypatch.chdir(tmp_path)
+    write_tiny_task(tmp_path / "raw", n_training=3, n_test=0)
+    assert generate_dataset_json.main(["-t", TASK, "-m", "PET", "-l", "lesion"]) == 0
+    assert plan_and_process.main(["-t", TASK, "-f", "2", "--budget", "cpu", "-np", "1"]) == 0
+    for optimizer in (torch.optim.SGD, torch.optim.AdamW):
+        monkeypatch.setattr(optimizer, "step", stop)
+    with pytest.raises(StepReachedError):
+        train.main(["-t", TASK, "-f", "0", "-e", "1", "--iterations", "1", "--device", "cpu", "-np", "1"])
+    assert seen == [read_path("From `interactivepet_train -f 0` to the optimiser step")]
+    assert len(seen[0]) == 10

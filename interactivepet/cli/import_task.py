@@ -237,7 +237,8 @@ def _find_source(arguments: argparse.Namespace) -> ImportSource:
         return find_mip_source(
             arguments.source, options=MipOptions(arguments.modality, arguments.labels, arguments.mask_above)
         )
-    from interactivepet.dataset.folders.source import FolderOptions, find_folder_source
+    from interactivepet.dataset.folders.options import FolderOptions
+    from interactivepet.dataset.folders.source import find_folder_source
 
     options = FolderOptions(
         channels=tuple(arguments.modality),

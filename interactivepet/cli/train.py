@@ -27,7 +27,7 @@ from interactivepet.cli.tables import print_table
 if TYPE_CHECKING:
     from interactivepet.core.checkpoint import CheckpointCard
     from interactivepet.settings import Settings
-    from interactivepet.training.options import TrainingOptions
+    from interactivepet.training.inputs import TrainingOptions
 
 __all__ = [
     "add_continue",
@@ -174,7 +174,7 @@ def parse_folds(parser: argparse.ArgumentParser, texts: Sequence[str]) -> list[i
 
 def make_training_options(arguments: argparse.Namespace, settings: Settings, *, seed: int) -> TrainingOptions:
     """Join the arguments of `add_training` with the settings."""
-    from interactivepet.training.options import TrainingOptions
+    from interactivepet.training.inputs import TrainingOptions
 
     return TrainingOptions(
         epochs=arguments.epochs,

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from interactivepet.pipeline.promptable import run_promptable_training
     from interactivepet.settings import count_processors, load_settings
-    from interactivepet.training.options import TrainingOptions
+    from interactivepet.training.inputs import TrainingOptions
 
     settings = load_settings()
     workspace = open_workspace(arguments.task, settings)

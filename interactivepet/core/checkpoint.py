@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer
+
 from interactivepet.core.artefact import Artefact, Record
 
-__all__ = ["CheckpointCard", "EpochRecord"]
+__all__ = ["CheckpointCard", "EpochRecord", "TrainingCard"]
 
 
 class EpochRecord(Record):
@@ -31,24 +35,45 @@ class EpochRecord(Record):
     """Share of that time in which the device had nothing to compute."""
 
 
-class CheckpointCard(Artefact):
-    """Written last, so that its presence says that the fold is complete. `made_from` is the plan's hash."""
+class TrainingCard(Artefact):
+    """What is known of any trained fold. `made_from` is the plan's hash.
+
+    A card is written last, so that its presence says that the fold is complete.
+    """
+
+    field_order: ClassVar[str] = ""
+    """The fields after those of every artefact, in the order that `content_hash` depends on; others follow."""
 
     task: str
-    fold: int
     training: tuple[str, ...]
     validation: tuple[str, ...]
+    """Empty for a model of all cases."""
     cases_hash: str
     """Hash of the records of all its cases: of their voxels, labels and clicks."""
     weights_sha256: str
     licence: str
-    """Under which the weights may be used; shown when the model is."""
+    """Text under which the weights may be used; its first line is shown wherever the model is."""
     device: str
     """Where it was trained: `cpu`, or the name of the graphics card."""
-    tta: bool
-    """Whether the out-of-fold predictions average over mirrored inputs."""
     run_id: str | None = None
     """The tracker's run, for people; nothing reads it back."""
     epochs: tuple[EpochRecord, ...]
+
+    @model_serializer(mode="wrap")
+    def _order(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Order the fields, since those of a base class would come first and change the hash of stored cards."""
+        content: dict[str, Any] = serialise(self)
+        names = (*Artefact.model_fields, *self.field_order.split(), *content)
+        return {name: content[name] for name in names if name in content}
+
+
+class CheckpointCard(TrainingCard):
+    """The card of a fold's network."""
+
+    field_order = "task fold training validation cases_hash weights_sha256 licence device tta run_id epochs"
+
+    fold: int
+    tta: bool
+    """Whether the out-of-fold predictions average over mirrored inputs."""
     validation_dice: dict[str, dict[str, float]]
     """Click mode (`none`, `extreme`) -> case -> mean Dice over the labels, out of fold, threshold 0.5."""

@@ -6,8 +6,9 @@ World coordinates are RAS+ in mm: x grows to the patient's right, y to anterior,
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,10 @@ __all__ = [
     "Shape",
     "Spacing",
     "SpatialTrace",
+    "to_triple",
 ]
+
+Value = TypeVar("Value")
 
 Shape = tuple[int, int, int]
 """Voxels along (i, j, k)."""
@@ -49,6 +53,12 @@ ORTHOGONALITY_TOLERANCE = 1e-3
 """Largest cosine between two voxel axes that still counts as orthogonal; a sheared grid is refused."""
 
 
+def to_triple(values: Iterable[Value]) -> tuple[Value, Value, Value]:
+    """Give the three values along (i, j, k) as a tuple of that length."""
+    i, j, k = values
+    return (i, j, k)
+
+
 @dataclass(frozen=True, slots=True)
 class BoundingBox:
     """A box of voxels, half-open: `start` is inside, `stop` is not."""
@@ -59,26 +69,31 @@ class BoundingBox:
     @property
     def shape(self) -> Shape:
         """Edge lengths in voxels."""
-        i, j, k = (b - a for a, b in zip(self.start, self.stop, strict=True))
-        return (i, j, k)
+        return to_triple(b - a for a, b in zip(self.start, self.stop, strict=True))
 
     @property
     def slices(self) -> tuple[slice, slice, slice]:
         """Index of the box in an array whose last three axes are (i, j, k), all of them given."""
-        i, j, k = (slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
-        return (i, j, k)
+        return to_triple(slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
 
     def grown(self, margin: Shape, within: Shape) -> BoundingBox:
         """Grow by `margin` voxels on each side of each axis, cut at the borders of a grid of shape `within`."""
-        start = tuple(max(0, a - m) for a, m in zip(self.start, margin, strict=True))
-        stop = tuple(min(n, b + m) for b, m, n in zip(self.stop, margin, within, strict=True))
-        return BoundingBox((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+        start = to_triple(max(0, a - m) for a, m in zip(self.start, margin, strict=True))
+        return BoundingBox(start, to_triple(min(n, b + m) for b, m, n in zip(self.stop, margin, within, strict=True)))
 
     def union(self, other: BoundingBox) -> BoundingBox:
         """Give the smallest box that holds both."""
-        i, j, k = (min(a, b) for a, b in zip(self.start, other.start, strict=True))
-        x, y, z = (max(a, b) for a, b in zip(self.stop, other.stop, strict=True))
-        return BoundingBox((i, j, k), (x, y, z))
+        start = to_triple(map(min, self.start, other.start))
+        return BoundingBox(start, to_triple(map(max, self.stop, other.stop)))
+
+    def intersection(self, other: BoundingBox) -> BoundingBox | None:
+        """Give the voxels that both boxes hold; None when they share none."""
+        box = BoundingBox(to_triple(map(max, self.start, other.start)), to_triple(map(min, self.stop, other.stop)))
+        return box if min(box.shape) > 0 else None
+
+    def slices_in(self, outer: BoundingBox) -> tuple[slice, slice, slice]:
+        """Index of the box in an array of the voxels of `outer`, which holds the box."""
+        return to_triple(slice(a - s, b - s) for a, b, s in zip(self.start, self.stop, outer.start, strict=True))
 
     def widened(self, minimum: Shape, within: Shape) -> BoundingBox:
         """Widen each edge to `minimum` voxels where the grid of shape `within` has that many, about the same centre."""
@@ -87,8 +102,12 @@ class BoundingBox:
             length = max(b - a, min(edge, n))
             start = min(max(0, (a + b - length) // 2), n - length)
             edges.append((start, start + length))
-        (i0, i1), (j0, j1), (k0, k1) = edges
-        return BoundingBox((i0, j0, k0), (i1, j1, k1))
+        return BoundingBox(*(to_triple(side) for side in zip(*edges, strict=True)))
+
+    @staticmethod
+    def at(start: Shape, shape: Shape) -> BoundingBox:
+        """Give the box of `shape` voxels that begins at `start`."""
+        return BoundingBox(start, to_triple(a + n for a, n in zip(start, shape, strict=True)))
 
     @staticmethod
     def of_voxel(voxel: Shape) -> BoundingBox:
@@ -106,8 +125,7 @@ class BoundingBox:
             if hit.size == 0:
                 return None
             ranges.append((int(hit[0]), int(hit[-1]) + 1))
-        (i0, i1), (j0, j1), (k0, k1) = ranges
-        return BoundingBox((i0, j0, k0), (i1, j1, k1))
+        return BoundingBox(*(to_triple(side) for side in zip(*ranges, strict=True)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,8 +143,7 @@ class Geometry:
     @property
     def spacing_mm(self) -> Spacing:
         """Distance between neighbouring voxel centres along (i, j, k), in mm."""
-        i, j, k = (float(v) for v in np.linalg.norm(self.affine[:3, :3], axis=0))
-        return (i, j, k)
+        return to_triple(float(v) for v in np.linalg.norm(self.affine[:3, :3], axis=0))
 
     @property
     def voxel_volume_ml(self) -> float:
@@ -149,8 +166,7 @@ class Geometry:
     def find_voxel(self, position_mm: npt.ArrayLike) -> Shape:
         """Find the voxel that holds a RAS+ mm position, shape (3,); for one outside of the grid, the nearest voxel."""
         nearest = np.floor(self.to_voxel(position_mm) + 0.5)
-        i, j, k = (int(n) for n in np.clip(nearest, 0, np.asarray(self.shape) - 1))
-        return (i, j, k)
+        return to_triple(int(n) for n in np.clip(nearest, 0, np.asarray(self.shape) - 1))
 
     def to_mm(self, index: npt.ArrayLike) -> FloatArray:
         """Convert continuous voxel indices, shape (3,) or (N, 3), to RAS+ mm of the same shape."""

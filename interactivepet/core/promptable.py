@@ -8,8 +8,9 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from interactivepet.core.artefact import Artefact, Record
-from interactivepet.core.checkpoint import EpochRecord
-from interactivepet.core.plan import Budget, MemoryEstimate, TrainingPlan, UNetPlan
+from interactivepet.core.checkpoint import TrainingCard
+from interactivepet.core.geometry import Spacing
+from interactivepet.core.plan import Budget, MemoryEstimate, Plan, TrainingPlan, UNetPlan
 
 __all__ = [
     "N_PROMPT_CHANNELS",
@@ -19,6 +20,7 @@ __all__ = [
     "PromptableExport",
     "PromptablePlan",
     "StartingModel",
+    "TrainablePlan",
 ]
 
 FoldName = int | str
@@ -73,6 +75,16 @@ class PromptablePlan(Artefact):
     pretrained: str = ""
     """SHA-256 of the checkpoint that training starts from; empty for random weights."""
 
+    @property
+    def configuration(self) -> str:
+        """Name of the configuration, beside those of folds."""
+        return "nninteractive"
+
+    @property
+    def spacing_mm(self) -> Spacing:
+        """Edges of a voxel: cubes, since the model sees each case in its own voxels and counts in them."""
+        return (1.0, 1.0, 1.0)
+
     @model_validator(mode="after")
     def _check_network(self) -> Self:
         if (self.network.input_channels, self.network.output_channels) != (1 + N_PROMPT_CHANNELS, 2):
@@ -82,29 +94,23 @@ class PromptablePlan(Artefact):
         return self
 
 
-class PromptableCard(Artefact):
-    """Written last, so that its presence says that the model is complete. `made_from` is its plan's hash."""
+TrainablePlan = Plan | PromptablePlan
+"""What a network can be trained by."""
 
-    task: str
+
+class PromptableCard(TrainingCard):
+    """The card of a promptable model."""
+
+    field_order = (
+        "task fold training validation cases_hash plan weights_sha256 licence pretrained seen device run_id epochs"
+    )
+
     fold: FoldName
-    training: tuple[str, ...]
-    validation: tuple[str, ...]
-    """Empty for a model of all cases."""
-    cases_hash: str
-    """Hash of the records of all its cases: of their voxels and labels."""
     plan: PromptablePlan
-    weights_sha256: str
-    licence: str
-    """Text under which the weights may be used; its first line is shown wherever the model is."""
     pretrained: str
     """Name of the model folder that training started from; empty for random weights."""
     seen: tuple[str, ...] = ()
     """Cases that the weights had seen before training started, as far as the model folder tells."""
-    device: str
-    """Where it was trained: `cpu`, or the name of the graphics card."""
-    run_id: str | None = None
-    """The tracker's run, for people; nothing reads it back."""
-    epochs: tuple[EpochRecord, ...]
     validation_dice: dict[str, float]
     """Validation case -> Dice of its largest object after one click in its deepest voxel, in nnInteractive's own
     session with the exported model; empty for a model of all cases."""

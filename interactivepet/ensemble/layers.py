@@ -65,11 +65,6 @@ class Layer:
 
 def _paste(layer: Layer, target: FloatVolume, box: BoundingBox) -> None:
     """Copy what a layer and a box have in common into `target`, the values of the box."""
-    start, stop = np.maximum(layer.box.start, box.start), np.minimum(layer.box.stop, box.stop)
-    if (stop <= start).any():
-        return
-    to, source = (
-        tuple(slice(a - s, b - s) for a, b, s in zip(start, stop, origin, strict=True))
-        for origin in (box.start, layer.box.start)
-    )
-    target[(slice(None), *to)] = layer.values[(slice(None), *source)]
+    shared = layer.box.intersection(box)
+    if shared is not None:
+        target[(slice(None), *shared.slices_in(box))] = layer.values[(slice(None), *shared.slices_in(layer.box))]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
-import numpy.typing as npt
 
 from interactivepet.core.geometry import BoundingBox, Geometry, Shape, Spacing
+from interactivepet.core.sample import Sample
 from interactivepet.evaluation.panels import (
     NEGATIVE_COLOUR,
     POSITIVE_COLOUR,
@@ -21,31 +21,10 @@ from interactivepet.evaluation.panels import (
 )
 from interactivepet.evaluation.views import Plane, choose_planes
 
-__all__ = ["Sample", "draw_batch"]
+__all__ = ["draw_batch"]
 
 LABEL_COLOUR = "#12a150"
 PREVIOUS_COLOUR = "#e5243b"
-
-FloatMap = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sample:
-    """One patch as the network sees it, all of it (I, J, K) on one grid.
-
-    Attributes:
-        image: the first channel, normalised.
-        positive: maximum over the labels of the maps of positive clicks, in [0, 1].
-        negative: the same of negative clicks.
-        previous: the mask to be corrected, 0 is background.
-        label: what it should give, 0 is background.
-    """
-
-    image: FloatMap
-    positive: FloatMap
-    negative: FloatMap
-    previous: npt.NDArray[np.uint8]
-    label: npt.NDArray[np.uint8]
 
 
 def draw_batch(samples: Sequence[Sample], *, spacing_mm: Spacing, title: str, is_emission: bool) -> bytes:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from interactivepet.core.components import find_components
 from interactivepet.core.geometry import Geometry
 from interactivepet.core.interaction import Click
-from interactivepet.guidance.user import find_errors
+from interactivepet.guidance.click_user import find_errors
 
 __all__ = ["Stroke", "draw_scribble", "draw_stroke", "find_axial_axis"]
 

@@ -20,7 +20,7 @@ from interactivepet.pipeline.planning import PlanningOptions
 from interactivepet.pipeline.runs import TrackerSpec
 from interactivepet.pipeline.stages import RunOptions, run_all
 from interactivepet.pipeline.workspace import Workspace
-from interactivepet.training.fold import TrainingOptions
+from interactivepet.training.inputs import TrainingOptions
 
 __all__ = ["TASK", "DemoSize", "run_demo"]
 

@@ -195,7 +195,7 @@ def _count_voxels(case: CaseFingerprint, plan: Plan) -> float:
 
 def _try_step(plan: Plan, device: torch.device) -> tuple[float | None, str | None]:
     """Give the seconds of a training step, or why it did not fit the device."""
-    from interactivepet.training.explain import explain_failure
+    from interactivepet.training.failures import explain_failure
 
     try:
         return _time_step(plan, device), None
@@ -209,7 +209,8 @@ def _try_step(plan: Plan, device: torch.device) -> tuple[float | None, str | Non
 def _time_step(plan: Plan, device: torch.device) -> float:
     """Give the seconds of a training step."""
     from interactivepet.networks.build import build_network
-    from interactivepet.training.loop import make_engine, train_epoch
+    from interactivepet.training.engine import make_engine
+    from interactivepet.training.loop import train_epoch
 
     engine = make_engine(build_network(plan.network, deep_supervision=True), plan, device=device)
     batches = _draw_batches(plan)

@@ -24,7 +24,7 @@ from interactivepet.dataset.write import read_artefact
 from interactivepet.errors import ArtefactError, StaleArtefactError
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.training.batches import StoredCase, load_cases
-from interactivepet.training.fold import FoldData
+from interactivepet.training.inputs import FoldData
 
 __all__ = [
     "CLICK_MODES",

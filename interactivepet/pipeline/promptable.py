@@ -4,65 +4,100 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from interactivepet.core.plan import Fold, FoldList
 from interactivepet.core.preprocessed import CaseRecord
-from interactivepet.core.promptable import FoldName, PromptableCard, PromptablePlan, StartingModel
-from interactivepet.dataset.write import read_artefact, write_artefact
-from interactivepet.errors import ArtefactError, TrainingError
+from interactivepet.core.promptable import FoldName, PromptableCard, StartingModel
+from interactivepet.dataset.write import read_artefact
+from interactivepet.errors import TrainingError
 from interactivepet.networks.precision import choose_device
-from interactivepet.pipeline.executor import map_cases, open_executor
-from interactivepet.pipeline.lock import lock_folder
+from interactivepet.pipeline.executor import open_executor
+from interactivepet.pipeline.fold_job import WEIGHTS_LICENCE, FoldJob, complete_folds
 from interactivepet.pipeline.prepare import read_decisions
 from interactivepet.pipeline.promptable_cases import COMMAND, run_prompt_cases
 from interactivepet.pipeline.promptable_folder import judge_model, read_seen_cases
 from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
-from interactivepet.pipeline.train import WEIGHTS_LICENCE, place_folds
+from interactivepet.pipeline.train import place_folds
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.planning.promptable import make_promptable_plan
+from interactivepet.tracking.tracker import Tracker
 from interactivepet.training.batches import load_cases
-from interactivepet.training.checkpoint import remove_foreign_state, remove_state
-from interactivepet.training.fold import FoldData, TrainedFold, TrainingOptions, hash_inputs, train_fold
+from interactivepet.training.fold import TrainedFold
+from interactivepet.training.inputs import FoldData, TrainingOptions
 from interactivepet.training.promptable.start import read_model_folder
-from interactivepet.training.stop import leave_on_sigterm
+from interactivepet.training.tasks import PromptTask
 
-__all__ = ["run_promptable_training"]
+__all__ = ["PromptableJob", "run_promptable_training"]
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class PromptableJob:
-    """One model to train; small enough to be sent to a worker.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptableJob(FoldJob[PromptableCard]):
+    """One model to train; the `pretrained` of its options is a model folder.
 
     Attributes:
-        workspace: of the task.
-        plan: that the model follows.
-        name: of the fold, or `all`.
-        fold: who is in it.
-        records: of the fold's cases.
+        records: records of the fold's cases.
         licence: text under which the weights may be used.
         seen: cases that the weights to start from have seen.
-        options: of the run; `pretrained` is a model folder.
-        tracker: of the run.
-        parent_run: that the run is shown under.
     """
 
-    workspace: Workspace
-    plan: PromptablePlan
-    name: FoldName
-    fold: Fold
+    keeps_state = False
+
+    task: PromptTask
     records: Mapping[str, CaseRecord]
     licence: str
     seen: tuple[str, ...]
-    options: TrainingOptions
-    tracker: TrackerSpec
-    parent_run: str | None
+
+    def load(self) -> FoldData:
+        """Join a fold with its stored cases; those without objects have nothing to be prompted for.
+
+        Curves need validation samples: where there are none, they are drawn from the training cases.
+        """
+        training, validation = (
+            load_cases(self.workspace.prompt_cases, self._find_prompted(names))
+            for names in (self.fold.training, self.fold.validation)
+        )
+        if not training:
+            raise TrainingError(
+                f"{self.task.plan.task} fold {self.name}: no training case has an object; label some cases"
+            )
+        return FoldData(self.fold.index, training, validation or training, self.folder)
+
+    def read_card(self) -> PromptableCard:
+        """Read the card of a complete model."""
+        return read_artefact(self.card_path, PromptableCard, command=COMMAND, made_from=self.task.plan.content_hash())
+
+    def judge(self, data: FoldData, trained: TrainedFold, *, tracker: Tracker) -> PromptableCard:
+        """Judge the model after one click in each validation case, in nnInteractive's own session."""
+        scores = judge_model(
+            self.workspace,
+            list(self._find_prompted(self.fold.validation).values()),
+            plan=self.task.plan,
+            weights=data.weights,
+            sha256=trained.weights_sha256,
+            device=str(choose_device(self.options.device)),
+            n_threads=self.options.n_threads or 1,
+        )
+        if scores:
+            tracker.log_metrics({"validation_dice_one_click": float(np.mean(list(scores.values())))})
+        return PromptableCard(
+            **self.describe(data, trained),
+            fold=self.name,
+            plan=self.task.plan,
+            licence=self.licence,
+            seen=self.seen,
+            pretrained="" if self.options.pretrained is None else self.options.pretrained.resolve().name,
+            validation_dice=scores,
+        )
+
+    def _find_prompted(self, names: Sequence[str]) -> dict[str, CaseRecord]:
+        """Give the records of the cases that have an object."""
+        return {name: self.records[name] for name in names if self.records[name].foreground}
 
 
 def run_promptable_training(
@@ -93,7 +128,7 @@ def run_promptable_training(
     """
     plans, split = read_decisions(workspace)
     start = None if options.pretrained is None else read_model_folder(options.pretrained)
-    plan = make_promptable_plan(plans, start=start)
+    task = PromptTask(make_promptable_plan(plans, start=start))
     licence = _carry_licence(start, options)
     options, n_workers = place_folds(options, n_folds=len(folds), n_proc=n_proc, n_cores=n_cores)
     chosen = [(name, _find_fold(split, name, where=workspace.folds)) for name in folds]
@@ -104,23 +139,21 @@ def run_promptable_training(
     parent = find_parent_run(workspace, tracker)
     jobs = [
         PromptableJob(
-            workspace,
-            plan,
-            name,
-            fold,
-            records,
-            licence,
-            seen,
-            replace(options, progress_position=line),
-            tracker,
-            parent,
+            workspace=workspace,
+            task=task,
+            name=name,
+            fold=fold,
+            folder=workspace.promptable_fold(name),
+            records=records,
+            licence=licence,
+            seen=seen,
+            options=options,
+            tracker=tracker,
+            parent_run=parent,
         )
-        for line, (name, fold) in enumerate(chosen)
+        for name, fold in chosen
     ]
-    with open_executor(n_workers) as executor:
-        return map_cases(
-            executor, _run_fold, items=jobs, names=[f"fold {job.name}" for job in jobs], description="models"
-        )
+    return complete_folds(jobs, n_workers=n_workers)
 
 
 def _carry_licence(start: StartingModel | None, options: TrainingOptions) -> str:
@@ -150,103 +183,3 @@ def _find_fold(split: FoldList, name: FoldName, *, where: Path) -> Fold:
     if not isinstance(name, int) or not 0 <= name < len(split.folds):
         raise TrainingError(f"fold {name} does not exist: {where} has folds 0 to {len(split.folds) - 1}, and all")
     return split.folds[name]
-
-
-def _run_fold(job: PromptableJob) -> PromptableCard:
-    """Train, judge, and write the card last: its presence says that all else is there."""
-    folder = job.workspace.promptable_fold(job.name)
-    path = folder / "card.json"
-    with lock_folder(folder):
-        data = _load_fold(job, folder)
-        card = _find_complete(job, path, data)
-        if card is not None:
-            remove_state(data.checkpoint)
-            return card
-        tracker = job.tracker.open()
-        trained = train_fold(
-            job.plan,
-            data,
-            tracker=tracker,
-            options=job.options,
-            parent_run=job.parent_run,
-            withdraw=partial(path.unlink, missing_ok=True),
-        )
-        try:
-            with leave_on_sigterm():
-                scores = _judge(job, data, trained)
-        except BaseException:
-            tracker.end_run(failed=True)
-            raise
-        if scores:
-            tracker.log_metrics({"validation_dice_one_click": float(np.mean(list(scores.values())))})
-        card = _make_card(job, data, trained, scores)
-        write_artefact(path, card)
-        remove_state(data.checkpoint)
-        tracker.end_run()
-        return card
-
-
-def _load_fold(job: PromptableJob, folder: Path) -> FoldData:
-    """Join a fold with its stored cases; those without objects have nothing to be prompted for.
-
-    Curves need validation samples: where there are none, they are drawn from the training cases.
-    """
-    parts = [
-        {name: job.records[name] for name in names if job.records[name].foreground}
-        for names in (job.fold.training, job.fold.validation)
-    ]
-    training, validation = (load_cases(job.workspace.prompt_cases, part) for part in parts)
-    if not training:
-        raise TrainingError(f"{job.plan.task} fold {job.name}: no training case has an object; label some cases")
-    return FoldData(job.fold.index, training, validation or training, folder)
-
-
-def _find_complete(job: PromptableJob, path: Path, data: FoldData) -> PromptableCard | None:
-    """Give the card of a model that is complete, with this plan and these cases, and not to be trained anew."""
-    if not job.options.resume or not path.is_file():
-        return None
-    try:
-        card = read_artefact(path, PromptableCard, command=COMMAND, made_from=job.plan.content_hash())
-    except ArtefactError as error:
-        logger.warning("fold %s is trained anew: %s", job.name, error)
-    else:
-        if card.cases_hash == data.cases_hash:
-            logger.info("fold %s is complete with %d epochs; --no-continue trains it anew", job.name, len(card.epochs))
-            return card
-        logger.warning("fold %s: images, labels or folds changed since it was trained; training anew", job.name)
-    # one that the new training left when it was interrupted stays
-    remove_foreign_state(data.checkpoint, made_from=hash_inputs(job.plan, data))
-    return None
-
-
-def _judge(job: PromptableJob, data: FoldData, trained: TrainedFold) -> dict[str, float]:
-    validation = [job.records[name] for name in job.fold.validation if job.records[name].foreground]
-    return judge_model(
-        job.workspace,
-        validation,
-        plan=job.plan,
-        weights=data.weights,
-        sha256=trained.weights_sha256,
-        device=str(choose_device(job.options.device)),
-        n_threads=job.options.n_threads or 1,
-    )
-
-
-def _make_card(job: PromptableJob, data: FoldData, trained: TrainedFold, scores: dict[str, float]) -> PromptableCard:
-    return PromptableCard(
-        made_from=job.plan.content_hash(),
-        task=job.plan.task,
-        fold=job.name,
-        training=job.fold.training,
-        validation=job.fold.validation,
-        cases_hash=data.cases_hash,
-        plan=job.plan,
-        weights_sha256=trained.weights_sha256,
-        licence=job.licence,
-        seen=job.seen,
-        pretrained="" if job.options.pretrained is None else job.options.pretrained.resolve().name,
-        device=trained.device,
-        run_id=trained.run_id,
-        epochs=trained.epochs,
-        validation_dice=scores,
-    )

@@ -14,9 +14,9 @@ from interactivepet.core.case import Case
 from interactivepet.core.interaction import Click
 from interactivepet.core.simulation import SimulatedStep, StartName, UserName
 from interactivepet.evaluation.steps import score_step
+from interactivepet.guidance.click_user import NOISE_MM, place_click, take_first
 from interactivepet.guidance.scribble import draw_scribble
 from interactivepet.guidance.simulate import ClickOptions, simulate_clicks
-from interactivepet.guidance.user import NOISE_MM, place_click, take_first
 from interactivepet.pipeline.systems import System
 
 __all__ = ["SimulatedUser", "run_session"]

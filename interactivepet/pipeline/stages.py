@@ -29,7 +29,7 @@ from interactivepet.pipeline.requests import make_test_request
 from interactivepet.pipeline.runs import TrackerSpec
 from interactivepet.pipeline.train import run_training
 from interactivepet.pipeline.workspace import Workspace
-from interactivepet.training.fold import TrainingOptions
+from interactivepet.training.inputs import TrainingOptions
 
 __all__ = [
     "RunOptions",

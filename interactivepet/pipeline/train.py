@@ -3,57 +3,87 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from interactivepet.core.checkpoint import CheckpointCard
-from interactivepet.core.plan import Configuration, Fold, FoldList, Plan, Plans
-from interactivepet.dataset.write import write_artefact, write_text
-from interactivepet.errors import ArtefactError, MissingArtefactError, PlanError, SettingsError, TrainingError
+from interactivepet.core.plan import Configuration, FoldList, Plan, Plans
+from interactivepet.dataset.write import write_text
+from interactivepet.errors import PlanError, SettingsError, TrainingError
+from interactivepet.evaluation.batch_pictures import draw_batch
 from interactivepet.evaluation.fold_page import render_fold
 from interactivepet.evaluation.learning_curves import draw_learning
+from interactivepet.evaluation.views import is_emission
 from interactivepet.inference.network import open_network
 from interactivepet.networks.precision import choose_device
 from interactivepet.pipeline.cascade import run_coarse_masks
 from interactivepet.pipeline.cases import read_records
-from interactivepet.pipeline.executor import map_cases, open_executor
+from interactivepet.pipeline.fold_job import WEIGHTS_LICENCE, FoldJob, complete_fold, complete_folds
 from interactivepet.pipeline.folds import load_fold, read_card
-from interactivepet.pipeline.lock import lock_folder
 from interactivepet.pipeline.prepare import read_decisions
 from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
 from interactivepet.pipeline.validation import Validation, validate_fold
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.tracking.tracker import Tracker
-from interactivepet.training.checkpoint import has_state, load_weights, remove_foreign_state, remove_previous
+from interactivepet.training.checkpoint import load_weights
 from interactivepet.training.distributed import ALONE, Ranks, open_ranks
-from interactivepet.training.fold import FoldData, TrainedFold, TrainingOptions, assist_fold, hash_inputs, train_fold
-from interactivepet.training.stop import leave_on_sigterm, wants_more
+from interactivepet.training.fold import TrainedFold
+from interactivepet.training.inputs import FoldData, TrainingOptions
+from interactivepet.training.preview import DrawSamples
+from interactivepet.training.tasks import FoldTask
 
-__all__ = ["choose_configuration", "place_folds", "run_training"]
+__all__ = ["NetworkJob", "choose_configuration", "make_batch_drawing", "place_folds", "run_training"]
 
 logger = logging.getLogger(__name__)
 
-WEIGHTS_LICENCE = "trained on the user's own data: the owner of the data decides on the licence of these weights"
 
-_ONE_AT_A_TIME = threading.Lock()
-"""A process has one generator of random weights and one choice of algorithms, and a Dask worker may have threads."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkJob(FoldJob[CheckpointCard]):
+    """One fold of a configuration to train; `tta` says whether its predictions average over mirrored inputs."""
 
+    keeps_state = True
 
-@dataclass(frozen=True, slots=True)
-class FoldJob:
-    """One fold to train; small enough to be sent to a worker."""
-
-    workspace: Workspace
-    plan: Plan
-    fold: Fold
-    options: TrainingOptions
+    task: FoldTask
     tta: bool
-    tracker: TrackerSpec
-    parent_run: str | None
-    ranks: Ranks = ALONE
+
+    def load(self) -> FoldData:
+        """Join the fold with its preprocessed cases."""
+        plan = self.task.plan
+        records = read_records(self.workspace, plan, cases=(*self.fold.training, *self.fold.validation))
+        return load_fold(self.workspace, plan, fold=self.fold, records=records)
+
+    def read_card(self) -> CheckpointCard:
+        """Read the card; raises as `folds.read_card`."""
+        return read_card(self.workspace, self.task.plan, fold=self.fold)
+
+    def judge(self, data: FoldData, trained: TrainedFold, *, tracker: Tracker) -> CheckpointCard:
+        """Predict out of fold, and show the fold on its page and in the tracker."""
+        segmenter = open_network(
+            self.task.plan,
+            load_weights(data.weights, sha256=trained.weights_sha256),
+            name=f"fold_{self.fold.index}",
+            licence=WEIGHTS_LICENCE,
+            device=choose_device(self.options.device),
+            tta=self.tta,
+        )
+        found = validate_fold(
+            self.workspace,
+            self.task.plan,
+            fold=self.fold.index,
+            cases=data.validation,
+            segmenter=segmenter,
+            progress_position=self.options.progress_position,
+        )
+        card = CheckpointCard(
+            **self.describe(data, trained),
+            fold=self.fold.index,
+            licence=WEIGHTS_LICENCE,
+            tta=self.tta,
+            validation_dice=found.dice,
+        )
+        _show(self, card, found, data=data, tracker=tracker)
+        return card
 
 
 def run_training(
@@ -99,11 +129,33 @@ def run_training(
         n_workers = 1
         if scheduler is None:
             options, n_workers = place_folds(options, n_folds=len(indices), n_proc=n_proc, n_cores=n_cores, ranks=ranks)
-        jobs = [FoldJob(workspace, plan, split.folds[i], options, tta, tracker, parent, ranks) for i in indices]
+        task = FoldTask(plan)
+        jobs = [
+            NetworkJob(
+                workspace=workspace,
+                task=task,
+                name=index,
+                fold=split.folds[index],
+                folder=workspace.fold(plan.configuration, index),
+                options=options,
+                tta=tta,
+                tracker=tracker,
+                parent_run=parent,
+                ranks=ranks,
+                draw_samples=make_batch_drawing(plan, index),
+            )
+            for index in indices
+        ]
         if scheduler is None and (len(jobs) == 1 or ranks.size > 1):
             # the first failure ends all processes: with another fold, they would no longer do the same
-            return [card for job in jobs if (card := _run_fold(job)) is not None]
-    return _map_folds(jobs, n_workers=n_workers, scheduler=scheduler)
+            return [card for job in jobs if (card := complete_fold(job)) is not None]
+    return complete_folds(jobs, n_workers=n_workers, scheduler=scheduler)
+
+
+def make_batch_drawing(plan: Plan, fold: int) -> DrawSamples:
+    """Make what draws the first batch of a fold."""
+    title = f"{plan.task} {plan.configuration}, fold {fold}: first batch"
+    return partial(draw_batch, spacing_mm=plan.spacing_mm, title=title, is_emission=is_emission(plan.channels))
 
 
 def _choose_folds(workspace: Workspace, folds: Sequence[int], *, split: FoldList) -> list[int]:
@@ -128,18 +180,6 @@ def place_folds(
     return options, n_workers
 
 
-def _map_folds(jobs: Sequence[FoldJob], *, n_workers: int, scheduler: str | None) -> list[CheckpointCard]:
-    """Train folds side by side: here, each with a progress bar of its own, or each on another machine."""
-    if scheduler is None:
-        # below the bar of all folds, and side by side each on its own line
-        lines = [1 + (n if n_workers > 1 else 0) for n in range(len(jobs))]
-        jobs = [replace(j, options=replace(j.options, progress_position=n)) for j, n in zip(jobs, lines, strict=True)]
-    with open_executor(n_workers, scheduler=scheduler) as executor:
-        names = [f"fold {job.fold.index}" for job in jobs]
-        cards = map_cases(executor, _run_fold, items=jobs, names=names, description="folds")
-    return [card for card in cards if card is not None]
-
-
 def choose_configuration(plans: Plans, name: Configuration | None) -> Configuration:
     """Give the configuration that was asked for, or the plan's first.
 
@@ -161,130 +201,18 @@ def choose_configuration(plans: Plans, name: Configuration | None) -> Configurat
     return name
 
 
-def _run_fold(job: FoldJob) -> CheckpointCard | None:
-    """Train a fold that is not complete and give its card; processes other than the first only help."""
-    if job.options.n_workers and multiprocessing.current_process().daemon:
-        raise TrainingError("--workers needs Dask workers that may start processes: start them with --no-nanny")
-    with _ONE_AT_A_TIME:
-        if job.ranks.is_first:
-            return _lead_fold(job)
-        _assist_fold(job)
-    return None
-
-
-def _assist_fold(job: FoldJob) -> None:
-    """Train a fold along with the first process, if it says that there is something to train."""
-    if job.ranks.broadcast(None):
-        assist_fold(job.plan, _load_data(job), options=job.options, ranks=job.ranks)
-
-
-def _load_data(job: FoldJob) -> FoldData:
-    records = read_records(job.workspace, job.plan, cases=(*job.fold.training, *job.fold.validation))
-    return load_fold(job.workspace, job.plan, fold=job.fold, records=records)
-
-
-def _lead_fold(job: FoldJob) -> CheckpointCard:
-    """Train, predict out of fold, and write the card last: its presence says that all else is there."""
-    with lock_folder(job.workspace.fold(job.plan.configuration, job.fold.index)):
-        data = _load_data(job)
-        card = _find_complete(job, data)
-        job.ranks.broadcast(card is None)
-        if card is not None:
-            return card
-        path = job.workspace.card(job.plan.configuration, job.fold.index)
-        tracker = job.tracker.open()
-        trained = train_fold(
-            job.plan,
-            data,
-            tracker=tracker,
-            options=job.options,
-            parent_run=job.parent_run,
-            ranks=job.ranks,
-            withdraw=partial(_withdraw, job),
-        )
-        try:
-            with leave_on_sigterm():
-                found = _validate(job, data, trained=trained)
-                card = _make_card(job, trained, found.dice, cases_hash=data.cases_hash)
-                _show(job, card, found, data=data, tracker=tracker)
-        except BaseException:
-            tracker.end_run(failed=True)
-            raise
-        write_artefact(path, card)
-        remove_previous(data.checkpoint)
-        tracker.end_run()
-        return card
-
-
-def _withdraw(job: FoldJob) -> None:
-    """Take back that the fold is complete."""
-    name, index = job.plan.configuration, job.fold.index
-    for path in (job.workspace.card(name, index), job.workspace.fold_summary(name, index)):
-        path.unlink(missing_ok=True)
-
-
-def _find_complete(job: FoldJob, data: FoldData) -> CheckpointCard | None:
-    """Give the card of a fold that is complete, with this plan and these cases, and not to be trained anew."""
-    if not job.options.resume:
-        return None
-    try:
-        card = read_card(job.workspace, job.plan, fold=job.fold)
-    except MissingArtefactError:
-        return None
-    except ArtefactError as error:
-        logger.warning("fold %d is trained anew: %s", data.index, error)
-        remove_foreign_state(data.checkpoint, made_from=hash_inputs(job.plan, data))
-        return None
-    if card.cases_hash != data.cases_hash:
-        logger.warning("fold %d: images, labels or clicks changed since it was trained; training anew", data.index)
-        remove_foreign_state(data.checkpoint, made_from=hash_inputs(job.plan, data))
-        return None
-    if wants_more(card.epochs, job.options):
-        if has_state(data.checkpoint):
-            logger.info("fold %d goes on from %d to %d epochs", data.index, len(card.epochs), job.options.epochs)
-            return None
-        raise TrainingError(
-            f"fold {data.index} is complete with {len(card.epochs)} epochs and {data.checkpoint} is gone, so it cannot "
-            f"go on to {job.options.epochs}; train it anew with --no-continue, or start from its weights with "
-            f"--no-continue --pretrained {data.weights}"
-        )
-    logger.info("fold %d is complete with %d epochs; --no-continue trains it anew", data.index, len(card.epochs))
-    return card
-
-
-def _validate(job: FoldJob, data: FoldData, *, trained: TrainedFold) -> Validation:
-    """Judge the trained weights on the validation cases."""
-    segmenter = open_network(
-        job.plan,
-        load_weights(data.weights, sha256=trained.weights_sha256),
-        name=f"fold_{job.fold.index}",
-        licence=WEIGHTS_LICENCE,
-        device=choose_device(job.options.device),
-        tta=job.tta,
-    )
-    return validate_fold(
-        job.workspace,
-        job.plan,
-        fold=job.fold.index,
-        cases=data.validation,
-        segmenter=segmenter,
-        progress_position=job.options.progress_position,
-    )
-
-
-def _show(job: FoldJob, card: CheckpointCard, found: Validation, *, data: FoldData, tracker: Tracker) -> None:
+def _show(job: NetworkJob, card: CheckpointCard, found: Validation, *, data: FoldData, tracker: Tracker) -> None:
     """Write the fold's page, and show the same in the tracker."""
-    labels = sorted(job.plan.labels, key=lambda name: job.plan.labels[name])
+    plan = job.task.plan
     page = render_fold(
         card,
-        job.plan,
+        plan,
         n_clicks={case.record.id: len(case.record.clicks) for case in data.validation},
-        curves=draw_learning(card.epochs, labels=labels),
+        curves=draw_learning(card.epochs, labels=sorted(plan.labels, key=lambda name: plan.labels[name])),
         pictures=found.pictures,
     )
-    path = job.workspace.fold_summary(job.plan.configuration, job.fold.index)
-    write_text(path, page)
-    tracker.log_file(path)
+    write_text(job.page_path, page)
+    tracker.log_file(job.page_path)
     for name, png in found.pictures.items():
         tracker.log_picture(f"validation/{name}.png", png)
     tracker.log_metrics({f"validation_dice_{mode}": dice for mode, dice in found.means.items()})
@@ -292,25 +220,5 @@ def _show(job: FoldJob, card: CheckpointCard, found: Validation, *, data: FoldDa
         "fold %d is complete: Dice %s; %s",
         card.fold,
         ", ".join(f"{dice:.3f} ({mode} clicks)" for mode, dice in found.means.items()) or "not measured",
-        path,
-    )
-
-
-def _make_card(
-    job: FoldJob, trained: TrainedFold, dice: dict[str, dict[str, float]], *, cases_hash: str
-) -> CheckpointCard:
-    return CheckpointCard(
-        made_from=job.plan.content_hash(),
-        task=job.plan.task,
-        fold=job.fold.index,
-        training=job.fold.training,
-        validation=job.fold.validation,
-        cases_hash=cases_hash,
-        weights_sha256=trained.weights_sha256,
-        licence=WEIGHTS_LICENCE,
-        device=trained.device,
-        tta=job.tta,
-        run_id=trained.run_id,
-        epochs=trained.epochs,
-        validation_dice=dice,
+        job.page_path,
     )

@@ -87,10 +87,6 @@ class Workspace:
         """The fold's card; its presence says that the fold is complete."""
         return self.fold(configuration, index) / "card.json"
 
-    def fold_summary(self, configuration: Configuration, index: int) -> Path:
-        """The fold in one page."""
-        return self.fold(configuration, index) / "summary.html"
-
     def out_of_fold(self, configuration: Configuration, index: int, *, mode: ClickMode) -> Path:
         """Probabilities of a fold's validation cases."""
         return self.fold(configuration, index) / "validation" / mode

@@ -22,7 +22,7 @@ from interactivepet.core.plan import (
     TrainingPlan,
 )
 from interactivepet.errors import PlanError
-from interactivepet.planning.budgets import BUDGETS, MemoryBudget
+from interactivepet.planning.budgets import BUDGETS
 from interactivepet.planning.grids import Extents, Grid, find_grids
 from interactivepet.planning.rules import (
     choose_crop,
@@ -36,7 +36,7 @@ from interactivepet.planning.rules import (
 )
 from interactivepet.planning.sizing import NetworkSpec, fit_batch
 
-__all__ = ["BUDGETS", "DEFAULT_OPTIONS", "MemoryBudget", "PlanOptions", "Scheme", "make_plans"]
+__all__ = ["DEFAULT_OPTIONS", "PlanOptions", "Scheme", "make_plans"]
 
 TRANSFORMER_TRAINING: Mapping[str, object] = {
     "learning_rate": 1e-4,

@@ -13,13 +13,14 @@ import numpy.typing as npt
 from batchgenerators.dataloading.data_loader import SlimDataLoaderBase
 
 from interactivepet.core.ensemble import ClickMode
-from interactivepet.core.geometry import BoundingBox, Shape, Spacing
+from interactivepet.core.geometry import BoundingBox, Shape, Spacing, to_triple
 from interactivepet.core.plan import Plan
 from interactivepet.core.preprocessed import CaseRecord
 from interactivepet.dataset.arrays import open_array
 from interactivepet.guidance.encode import encode_mask, encode_points
 from interactivepet.guidance.simulate import draw_inside, draw_negative
 from interactivepet.training.augment import Augmentation, Patch, find_source_shape
+from interactivepet.training.distributed import ALONE, Ranks
 
 __all__ = ["PatchLoader", "StoredCase", "draw_clicks", "encode_patch", "load_cases"]
 
@@ -87,12 +88,11 @@ class StoredCase:
 
 def _read_padded(volume: Any, start: Shape, *, shape: Shape) -> npt.NDArray[Any]:
     """Read a region of (C, I, J, K) that may reach beyond the volume, where it is 0."""
-    full = volume.shape[1:]
-    inner = tuple(slice(max(0, a), max(0, min(n, a + s))) for a, s, n in zip(start, shape, full, strict=True))
-    values = volume[(slice(None), *inner)]
-    out = np.zeros((values.shape[0], *shape), values.dtype)
-    target = tuple(slice(s.start - a, s.start - a + s.stop - s.start) for s, a in zip(inner, start, strict=True))
-    out[(slice(None), *target)] = values
+    region = BoundingBox.at(start, shape)
+    out = np.zeros((volume.shape[0], *shape), volume.dtype)
+    inner = region.intersection(BoundingBox.at((0, 0, 0), volume.shape[1:]))
+    if inner is not None:
+        out[(slice(None), *inner.slices_in(region))] = volume[(slice(None), *inner.slices)]
     return out
 
 
@@ -106,8 +106,7 @@ class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
         *,
         seed: Sequence[int],
         augmentation: Augmentation | None,
-        rank: int = 0,
-        n_ranks: int = 1,
+        ranks: Ranks = ALONE,
     ) -> None:
         """Prepare to draw.
 
@@ -116,15 +115,14 @@ class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
             plan: patch and batch size, guidance and click sampling.
             seed: of everything that is drawn.
             augmentation: None for validation patches.
-            rank: of this process among those that share each batch.
-            n_ranks: how many those are; together they draw the samples that one would draw of a batch so many times
-                as large.
+            ranks: the processes that share each batch; together they draw the samples that one would draw of a batch
+                so many times as large.
         """
         super().__init__(cases, plan.training.batch_size)
         self._plan = plan
         self._augmentation = augmentation
-        self._rank = rank
-        self._n_samples = n_ranks * self.batch_size
+        self._ranks = ranks
+        self._n_samples = ranks.size * self.batch_size
         self._share = plan.training.foreground_share
         self._rng = np.random.default_rng(tuple(seed))
         self._classes = np.zeros(256, np.uint8)
@@ -140,7 +138,7 @@ class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]
         The target counts the network's outputs: 0 is background, 1 the label of the smallest value.
         """
         # a stream for each sample, so that it does not matter which process draws it; forced ones are last
-        streams = list(enumerate(self._rng.spawn(self._n_samples)))[self._rank :: self._n_samples // self.batch_size]
+        streams = list(enumerate(self._rng.spawn(self._n_samples)))[self._ranks.rank :: self._ranks.size]
         n_forced = self._draw_n_forced()
         drawn = [self._draw(rng, on_foreground=i >= self._n_samples - n_forced) for i, rng in streams]
         patches, spacings = zip(*drawn, strict=True)
@@ -204,13 +202,11 @@ def _draw_start(
         values = sorted(foreground)
         voxels = foreground[values[rng.integers(len(values))]]
         centre = voxels[rng.integers(len(voxels))]
-        i, j, k = (c - s // 2 for c, s in zip(centre, shape, strict=True))
-    else:
-        region = case.region.widened(patch, within=case.record.resampled.shape)
-        slack = [n - p for n, p in zip(region.shape, patch, strict=True)]
-        first = [a + int(rng.integers(min(0, s), max(0, s) + 1)) for a, s in zip(region.start, slack, strict=True)]
-        i, j, k = (f - (s // 2 - p // 2) for f, s, p in zip(first, shape, patch, strict=True))
-    return (i, j, k)
+        return to_triple(c - s // 2 for c, s in zip(centre, shape, strict=True))
+    region = case.region.widened(patch, within=case.record.resampled.shape)
+    slack = [n - p for n, p in zip(region.shape, patch, strict=True)]
+    first = [a + int(rng.integers(min(0, s), max(0, s) + 1)) for a, s in zip(region.start, slack, strict=True)]
+    return to_triple(f - (s // 2 - p // 2) for f, s, p in zip(first, shape, patch, strict=True))
 
 
 def draw_clicks(

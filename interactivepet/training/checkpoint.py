@@ -1,4 +1,4 @@
-"""State of an unfinished fold on disk, written so that a kill at any moment leaves a whole file."""
+"""Weights and states of unfinished folds on disk, written so that a kill at any moment leaves a whole file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "TrainingState",
     "has_state",
+    "load_pretrained",
     "load_state",
     "load_weights",
     "read_tensors",
@@ -64,16 +65,8 @@ def save_state(path: Path, state: TrainingState) -> None:
     """Write the state atomically and keep the one before beside it, for the case that a disk damages this one."""
     import torch
 
-    content = {
-        "made_from": state.made_from,
-        "epochs": json.dumps([epoch.model_dump() for epoch in state.epochs]),
-        "ended": state.ended,
-        "network": state.network,
-        "average": state.average,
-        "optimizer": state.optimizer,
-        "scaler": state.scaler,
-        "run_id": state.run_id,
-    }
+    content = {field.name: getattr(state, field.name) for field in fields(state)}
+    content["epochs"] = json.dumps([epoch.model_dump() for epoch in state.epochs])
     with atomic_path(path) as partial:
         torch.save(content, partial)
         if path.is_file():
@@ -121,17 +114,8 @@ def load_state(path: Path, *, made_from: str) -> TrainingState:
             "plan, images, labels and clicks, or start anew with the same command and --no-continue"
         )
     epochs = tuple(EpochRecord.model_validate(epoch) for epoch in json.loads(content["epochs"]))
-    return TrainingState(
-        made_from=made_from,
-        epochs=epochs,
-        # a state from before this was kept counts as interrupted
-        ended=content.get("ended", False),
-        network=content["network"],
-        average=content["average"],
-        optimizer=content["optimizer"],
-        scaler=content["scaler"],
-        run_id=content["run_id"],
-    )
+    # a state from before `ended` was kept counts as interrupted
+    return TrainingState(**{"ended": False, **content, "epochs": epochs})
 
 
 def save_weights(path: Path, network: nn.Module) -> str:
@@ -159,6 +143,29 @@ def load_weights(path: Path, *, sha256: str) -> dict[str, Tensor]:
             "restore it or train the fold again with --no-continue"
         )
     return read_tensors(path)
+
+
+def load_pretrained(network: nn.Module, path: Path) -> tuple[int, int]:
+    """Take every tensor of equal name and shape; others, such as heads for other labels, stay random.
+
+    Returns:
+        The number of tensors taken, and of all that the network has.
+
+    Raises:
+        TrainingError: the file is missing or damaged, or nothing in it fits.
+    """
+    if not path.is_file():
+        raise TrainingError(f"--pretrained {path} is not there; name the weights.pt of a trained fold")
+    found = read_tensors(path)
+    own = network.state_dict()
+    fitting = {name: found[name] for name, tensor in own.items() if name in found and found[name].shape == tensor.shape}
+    if not fitting:
+        raise TrainingError(
+            f"--pretrained {path}: none of its {len(found)} tensors fits this network, which has {len(own)}; "
+            "name the weights.pt of a fold with the same architecture"
+        )
+    network.load_state_dict(fitting, strict=False)
+    return len(fitting), len(own)
 
 
 def read_tensors(path: Path) -> dict[str, Any]:

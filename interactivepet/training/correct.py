@@ -12,7 +12,7 @@ from torch import Tensor
 from interactivepet.core.plan import Plan
 from interactivepet.guidance.encode import CUT_OFF_SCALES
 
-__all__ = ["MOST_ROUNDS", "add_corrections", "draw_rounds", "find_errors", "measure_depth"]
+__all__ = ["MOST_ROUNDS", "add_corrections", "draw_rounds", "find_errors", "measure_depth", "predict_classes"]
 
 MOST_ROUNDS = 3
 """Corrections in a row that a sample sees at most: refinement is learnt from sequences, not from first errors only."""
@@ -72,7 +72,7 @@ def add_corrections(
     dropped = torch.rand(len(data), generator=generator, device=data.device) < DROPPED_MASK_SHARE
     corrected = data.detach()
     for _ in range(rounds):
-        prediction = _predict(network, corrected, precision=precision)
+        prediction = predict_classes(network, corrected, precision=precision)
         errors = find_errors(prediction, target, n_labels=n_labels)
         guidance = _add_clicks(guidance, errors, plan=plan, spacing_mm=spacing_mm, generator=generator)
         masks = _split_labels(prediction, n_labels).to(data.dtype)
@@ -81,8 +81,8 @@ def add_corrections(
     return corrected
 
 
-def _predict(network: Callable[[Tensor], Any], data: Tensor, *, precision: torch.dtype | None) -> Tensor:
-    """Predict classes (N, I, J, K) int64."""
+def predict_classes(network: Callable[[Tensor], Any], data: Tensor, *, precision: torch.dtype | None) -> Tensor:
+    """Predict classes (N, I, J, K) int64, without gradient; `precision` of autocast, None for float32."""
     # within an outer autocast, weights that are cached here could be without gradient in the step that follows
     context = torch.autocast(data.device.type, precision, enabled=precision is not None, cache_enabled=False)
     with torch.no_grad(), context:

@@ -14,17 +14,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from interactivepet.core.checkpoint import EpochRecord
-from interactivepet.core.plan import Plan
+from interactivepet.core.promptable import TrainablePlan
 from interactivepet.training.augment import Augmentation, defer_augmentation, make_augmentation
-from interactivepet.training.data import FoldData
-from interactivepet.training.feed import VALIDATION_SEED, EpochBatches, Feed, open_feed
-from interactivepet.training.lessons import TrainablePlan, augments_on_device, make_preparation
-from interactivepet.training.loop import Engine, ValidationScore, train_epoch, validate_epoch
-from interactivepet.training.meter import WaitMeter, read_utilisation
+from interactivepet.training.engine import Engine
+from interactivepet.training.inputs import FoldData, TrainingOptions
+from interactivepet.training.loader import VALIDATION_SEED, BatchLoader, EpochBatches, open_loader
+from interactivepet.training.loop import ValidationScore, train_epoch, validate_epoch
 from interactivepet.training.optimise import find_rate
-from interactivepet.training.options import TrainingOptions
-from interactivepet.training.repeat import seed_torch
+from interactivepet.training.reproducibility import seed_torch
 from interactivepet.training.stop import Clock, Interruption, find_reason
+from interactivepet.training.tasks import TrainingTask
+from interactivepet.training.timing import WaitMeter, read_utilisation
 
 __all__ = ["Run", "make_batches", "run_epochs"]
 
@@ -43,7 +43,7 @@ class Run:
 
     Attributes:
         engine: the network with what moves it.
-        plan: of the task.
+        task: how its kind of network is trained.
         data: the fold.
         options: of this run.
         interruption: tells when a signal has come.
@@ -54,7 +54,7 @@ class Run:
     """
 
     engine: Engine
-    plan: TrainablePlan
+    task: TrainingTask
     data: FoldData
     options: TrainingOptions
     interruption: Interruption
@@ -62,6 +62,11 @@ class Run:
     run_id: str | None
     ended: bool = False
     utilisation: float | None = None
+
+    @property
+    def plan(self) -> TrainablePlan:
+        """The plan that the run follows."""
+        return self.task.plan
 
     @property
     def n_epochs(self) -> int:
@@ -115,56 +120,53 @@ def run_epochs(run: Run) -> Iterator[EpochRecord]:
     )
     numbers = batches.list_epochs(n_done, run.n_epochs)
     on_card = run.engine.device.type == "cuda"
-    with bar, closing(open_feed(batches, numbers, n_workers=options.n_workers, pin=on_card)) as feed:
+    with bar, closing(open_loader(batches, numbers, n_workers=options.n_workers, pin=on_card)) as loader:
         for epoch in range(n_done, run.n_epochs):
             reason = find_reason(run.done, options)
             if reason is not None:
                 logger.info("fold %d ends after %d epochs: %s", run.data.index, epoch, reason)
                 return
-            record = _run_epoch(run, feed, batches, epoch=epoch, clock=clock, bar=bar)
+            record = _run_epoch(run, loader, batches, epoch=epoch, clock=clock, bar=bar)
             yield run.engine.ranks.broadcast(record)
 
 
 def make_batches(run: Run) -> EpochBatches:
     """Give all batches of the run by their numbers."""
     return EpochBatches(
-        run.data.training,
-        run.data.validation,
-        run.plan,
+        run.data,
+        run.task,
         seed=run.options.seed,
-        fold=run.data.index,
         n_training=run.n_iterations,
         n_validation=max(1, round(VALIDATION_SHARE * run.n_iterations)),
         augmentation=_choose_augmentation(run),
-        rank=run.engine.ranks.rank,
-        n_ranks=run.engine.ranks.size,
+        ranks=run.engine.ranks,
     )
 
 
 def _choose_augmentation(run: Run) -> Augmentation:
-    if augments_on_device(run.engine.device, run.plan):
+    if run.task.augments_on_device(run.engine.device):
         return defer_augmentation()
-    # a promptable model sees each case in its own voxels
-    spacing_mm = run.plan.spacing_mm if isinstance(run.plan, Plan) else (1.0, 1.0, 1.0)
-    return make_augmentation(run.plan.patch_size, mirror_axes=run.plan.training.mirror_axes, spacing_mm=spacing_mm)
+    return make_augmentation(
+        run.plan.patch_size, mirror_axes=run.plan.training.mirror_axes, spacing_mm=run.plan.spacing_mm
+    )
 
 
 def _run_epoch(
-    run: Run, feed: Feed, batches: EpochBatches, *, epoch: int, clock: Clock, bar: Any
+    run: Run, loader: BatchLoader, batches: EpochBatches, *, epoch: int, clock: Clock, bar: Any
 ) -> EpochRecord | None:
     """Train and validate; give the epoch's record in the process that validates, else None."""
     seed_torch(run.options.seed, run.data.index, epoch)
     rate = find_rate(run.plan.training, run.agree(clock.progress(epoch * run.n_iterations)))
     run.engine.set_rate(rate)
     meter = WaitMeter(run.engine.device)
-    losses = _train_epoch(run, feed, epoch=epoch, clock=clock, meter=meter, bar=bar)
+    losses = _train_epoch(run, loader, epoch=epoch, clock=clock, meter=meter, bar=bar)
     # before the host waits for the device, which would be idle from then on
     run.utilisation = read_utilisation(run.engine.device)
     seconds, wait_share = meter.measure()
     loss = float(run.engine.ranks.average(torch.stack(losses).mean()))
     if not run.engine.ranks.is_first:
         return None
-    score = _validate(run, feed, batches, epoch=epoch, is_whole=len(losses) == run.n_iterations)
+    score = _validate(run, loader, batches, epoch=epoch, is_whole=len(losses) == run.n_iterations)
     record = EpochRecord(
         epoch=epoch,
         loss=loss,
@@ -181,12 +183,14 @@ def _run_epoch(
     return record
 
 
-def _train_epoch(run: Run, feed: Feed, *, epoch: int, clock: Clock, meter: WaitMeter, bar: Any) -> list[Tensor]:
+def _train_epoch(
+    run: Run, loader: BatchLoader, *, epoch: int, clock: Clock, meter: WaitMeter, bar: Any
+) -> list[Tensor]:
     """Train until the epoch or the time is over; give the loss of every iteration."""
     losses: list[Tensor] = []
     n_before = epoch * run.n_iterations
-    prepare = make_preparation(run.engine, run.plan, seed=(run.options.seed, run.data.index, epoch))
-    for loss in train_epoch(run.engine, feed, n_iterations=run.n_iterations, prepare=prepare, meter=meter):
+    transform = run.task.make_batch_transform(run.engine, seed=(run.options.seed, run.data.index, epoch))
+    for loss in train_epoch(run.engine, loader, n_iterations=run.n_iterations, transform=transform, meter=meter):
         losses.append(loss)
         bar.update()
         progress = run.agree(clock.progress(n_before + len(losses)))
@@ -204,14 +208,14 @@ def _check_losses(losses: Sequence[Tensor]) -> None:
             raise FloatingPointError(f"the loss is {loss}")
 
 
-def _validate(run: Run, feed: Feed, batches: EpochBatches, *, epoch: int, is_whole: bool) -> ValidationScore:
-    """Score the epoch's validation batches, which come next in the feed unless the epoch was cut short."""
+def _validate(run: Run, loader: BatchLoader, batches: EpochBatches, *, epoch: int, is_whole: bool) -> ValidationScore:
+    """Score the epoch's validation batches, which the loader gives next unless the epoch was cut short."""
     seed = (VALIDATION_SEED, run.data.index)
-    prepare = make_preparation(run.engine, run.plan, seed=seed, is_validation=True)
+    transform = run.task.make_batch_transform(run.engine, seed=seed, is_validation=True)
     if is_whole:
-        return validate_epoch(run.engine, feed, n_iterations=batches.n_validation, prepare=prepare)
-    with closing(open_feed(batches, batches.list_validation(epoch), n_workers=0)) as rest:
-        return validate_epoch(run.engine, rest, n_iterations=batches.n_validation, prepare=prepare)
+        return validate_epoch(run.engine, loader, n_iterations=batches.n_validation, transform=transform)
+    with closing(open_loader(batches, batches.list_validation(epoch), n_workers=0)) as rest:
+        return validate_epoch(run.engine, rest, n_iterations=batches.n_validation, transform=transform)
 
 
 def _peak_memory_gb(device: torch.device) -> float:

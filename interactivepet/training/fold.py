@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from interactivepet.core.checkpoint import EpochRecord
-from interactivepet.core.plan import Plan
+from interactivepet.core.promptable import TrainablePlan
 from interactivepet.errors import TrainingError
 from interactivepet.networks.build import build_network
 from interactivepet.networks.precision import describe_device
@@ -24,18 +24,17 @@ from interactivepet.training.checkpoint import (
     save_state,
     save_weights,
 )
-from interactivepet.training.data import FoldData
 from interactivepet.training.distributed import ALONE, Ranks, use_device
+from interactivepet.training.engine import make_engine, share_engine
 from interactivepet.training.epochs import Run, run_epochs
-from interactivepet.training.explain import explain_failure
-from interactivepet.training.lessons import TrainablePlan, start_network
-from interactivepet.training.loop import make_engine, share_engine
-from interactivepet.training.options import TrainingOptions
-from interactivepet.training.repeat import choose_algorithms, seed_torch
-from interactivepet.training.show import draw_first_batch
+from interactivepet.training.failures import explain_failure
+from interactivepet.training.inputs import FoldData, TrainingOptions
+from interactivepet.training.preview import DrawSamples, draw_first_batch
+from interactivepet.training.reproducibility import choose_algorithms, seed_torch
 from interactivepet.training.stop import Interruption, find_best, listen, wants_more
+from interactivepet.training.tasks import TrainingTask
 
-__all__ = ["FoldData", "TrainedFold", "TrainingOptions", "assist_fold", "hash_inputs", "train_fold"]
+__all__ = ["TrainedFold", "assist_fold", "hash_inputs", "train_fold"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +57,7 @@ class TrainedFold:
 
 
 def train_fold(
-    plan: TrainablePlan,
+    task: TrainingTask,
     data: FoldData,
     *,
     tracker: Tracker,
@@ -66,6 +65,7 @@ def train_fold(
     parent_run: str | None = None,
     ranks: Ranks = ALONE,
     withdraw: Callable[[], None] = lambda: None,
+    draw_samples: DrawSamples | None = None,
 ) -> TrainedFold:
     """Train one fold, or continue it where it was interrupted.
 
@@ -73,7 +73,7 @@ def train_fold(
     checkpoint stays until the caller has made use of the weights.
 
     Args:
-        plan: of the task.
+        task: how the fold's kind of network is trained.
         data: the fold.
         tracker: told about every epoch, never asked; its run stays open for the caller's validation.
         options: of this run.
@@ -81,6 +81,7 @@ def train_fold(
         ranks: the processes that share each batch, of which this is the first; the others call `assist_fold`.
         withdraw: takes back what says that the fold is complete. It is called when the fold starts anew, after the
             weights to start from were found good, and before the weights are replaced.
+        draw_samples: draws the picture of a new fold's first batch for the tracker; None leaves it out.
 
     Raises:
         StaleArtefactError: the checkpoint was made with another plan or other cases.
@@ -88,15 +89,15 @@ def train_fold(
         KeyboardInterrupt: Ctrl-C ended the run after an iteration.
         SystemExit: SIGTERM did.
     """
-    with _open_run(plan, data, options=options, ranks=ranks) as run:
+    with _open_run(task, data, options=options, ranks=ranks) as run:
         device = describe_device(run.engine.device)
         run.run_id = tracker.start_run(
             f"fold_{data.index}",
             parent=parent_run,
             run_id=run.run_id,
             tags={
-                "task": plan.task,
-                "configuration": plan.configuration if isinstance(plan, Plan) else "nninteractive",
+                "task": run.plan.task,
+                "configuration": run.plan.configuration,
                 "fold": str(data.index),
                 "device": device,
             },
@@ -104,9 +105,9 @@ def train_fold(
         if not options.resume:
             withdraw()
         if not run.done:
-            tracker.log_parameters(plan.model_dump(mode="json", exclude={"reasons"}))
+            tracker.log_parameters(run.plan.model_dump(mode="json", exclude={"reasons"}))
         try:
-            _train(run, tracker)
+            _train(run, tracker, draw_samples=draw_samples)
             run.agree(1.0)
         except BaseException as error:
             tracker.end_run(failed=True)
@@ -119,11 +120,11 @@ def train_fold(
     return TrainedFold(tuple(run.done), sha256, device, run.run_id)
 
 
-def assist_fold(plan: TrainablePlan, data: FoldData, *, options: TrainingOptions, ranks: Ranks) -> None:
+def assist_fold(task: TrainingTask, data: FoldData, *, options: TrainingOptions, ranks: Ranks) -> None:
     """Train a fold along with the first process, which alone validates, writes and tracks.
 
     Args:
-        plan: as of `train_fold`.
+        task: as of `train_fold`.
         data: likewise.
         options: likewise, but for the device.
         ranks: the processes that share each batch.
@@ -131,7 +132,7 @@ def assist_fold(plan: TrainablePlan, data: FoldData, *, options: TrainingOptions
     Raises:
         Exception: as `train_fold` does.
     """
-    with _open_run(plan, data, options=options, ranks=ranks) as run:
+    with _open_run(task, data, options=options, ranks=ranks) as run:
         try:
             for record in run_epochs(run):
                 run.done.append(record)
@@ -142,12 +143,12 @@ def assist_fold(plan: TrainablePlan, data: FoldData, *, options: TrainingOptions
 
 
 @contextmanager
-def _open_run(plan: TrainablePlan, data: FoldData, *, options: TrainingOptions, ranks: Ranks) -> Iterator[Run]:
+def _open_run(task: TrainingTask, data: FoldData, *, options: TrainingOptions, ranks: Ranks) -> Iterator[Run]:
     """Prepare torch and a run that notes signals within the block."""
     if options.n_threads is not None:
         torch.set_num_threads(options.n_threads)
     with choose_algorithms(deterministic=options.deterministic), listen() as interruption:
-        run = _make_run(plan, data, options=options, interruption=interruption)
+        run = _make_run(task, data, options=options, interruption=interruption)
         ranks.wait()
         # not before the weights to start from were found good: a fold is given up only for another
         if not options.resume and ranks.is_first:
@@ -159,23 +160,26 @@ def _open_run(plan: TrainablePlan, data: FoldData, *, options: TrainingOptions, 
                 f"fold {data.index}: process {ranks.rank} finds {len(run.done)} finished epochs in {data.checkpoint}, "
                 f"another one {most:.0f}; all machines need the same folder of results"
             )
-        run.engine = share_engine(run.engine, plan, ranks=ranks)
+        run.engine = share_engine(run.engine, task.plan, ranks=ranks)
         yield run
 
 
-def _make_run(plan: TrainablePlan, data: FoldData, *, options: TrainingOptions, interruption: Interruption) -> Run:
+def _make_run(task: TrainingTask, data: FoldData, *, options: TrainingOptions, interruption: Interruption) -> Run:
     """Make the network with random or given weights, or with those of the interrupted fold."""
     seed_torch(options.seed, data.index)
-    network = build_network(plan.network, deep_supervision=True)
+    network = build_network(task.plan.network, deep_supervision=True)
     is_new = not options.resume or not has_state(data.checkpoint)
     if not is_new and options.pretrained is not None:
         logger.warning(
             "fold %d goes on where it was, so --pretrained is ignored; --no-continue starts from it", data.index
         )
     if is_new:
-        logger.info("fold %d starts from %s", data.index, start_network(network, plan, pretrained=options.pretrained))
-    engine = make_engine(network, plan, device=use_device(options.device), compile_network=options.compile_network)
-    run = Run(engine, plan, data, options, interruption, [], None)
+        logger.info(
+            "fold %d starts from %s", data.index, task.set_first_weights(network, pretrained=options.pretrained)
+        )
+    device = use_device(options.device)
+    engine = make_engine(network, task.plan, device=device, compile_network=options.compile_network)
+    run = Run(engine, task, data, options, interruption, [], None)
     if not is_new:
         _restore(run)
     return run
@@ -198,10 +202,10 @@ def _restore(run: Run) -> None:
     logger.info(f"fold %d {words}", run.data.index, len(run.done))
 
 
-def _train(run: Run, tracker: Tracker) -> None:
+def _train(run: Run, tracker: Tracker, *, draw_samples: DrawSamples | None) -> None:
     """Train the epochs that are still to do and keep everything after each."""
-    if not run.done and isinstance(run.plan, Plan):
-        tracker.log_picture("batches/epoch_000.png", draw_first_batch(run, run.plan))
+    if not run.done and draw_samples is not None:
+        tracker.log_picture("batches/epoch_000.png", draw_first_batch(run, draw_samples))
     for record in run_epochs(run):
         run.done.append(record)
         if find_best(run.done) == len(run.done) - 1:
@@ -253,13 +257,4 @@ def _snapshot(run: Run) -> TrainingState:
 def _metrics(record: EpochRecord, plan: TrainablePlan) -> dict[str, float]:
     names = sorted(plan.labels, key=lambda name: plan.labels[name])
     dice = {f"pseudo_dice_{n}": d for n, d in zip(names, record.pseudo_dice, strict=True) if d is not None}
-    return {
-        "loss": record.loss,
-        "validation_loss": record.validation_loss,
-        "learning_rate": record.learning_rate,
-        "epoch_seconds": record.seconds,
-        "iterations_per_second": record.iterations_per_second,
-        "wait_share": record.wait_share,
-        "memory_gb": record.memory_gb,
-        **dice,
-    }
+    return {**record.model_dump(exclude={"epoch", "pseudo_dice", "seconds"}), "epoch_seconds": record.seconds, **dice}

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from interactivepet.core.checkpoint import EpochRecord
-from interactivepet.training.options import TrainingOptions
+from interactivepet.training.inputs import TrainingOptions
 
 __all__ = [
     "Clock",

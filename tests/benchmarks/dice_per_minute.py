@@ -39,9 +39,10 @@ from interactivepet.pipeline.cases import read_preprocessed, read_records
 from interactivepet.pipeline.folds import load_fold, read_reference
 from interactivepet.pipeline.prepare import read_decisions
 from interactivepet.training.augment import make_augmentation
-from interactivepet.training.feed import EpochBatches, open_feed
-from interactivepet.training.lessons import make_preparation
-from interactivepet.training.loop import make_engine, train_epoch
+from interactivepet.training.engine import make_engine
+from interactivepet.training.loader import EpochBatches, open_loader
+from interactivepet.training.loop import train_epoch
+from interactivepet.training.tasks import FoldTask
 from tests.benchmarks.iterations_nnunet import (
     NNUNET_NAME,
     nnunet_environment,
@@ -91,18 +92,16 @@ def measure_ours(root: Path, task: str, marks: Sequence[float]) -> dict[str, lis
     torch.manual_seed(0)
     engine = make_engine(build_network(plan.network, deep_supervision=True), plan, device=CPU)
     batches = EpochBatches(
-        data.training,
-        data.validation,
-        plan,
+        data,
+        FoldTask(plan),
         seed=0,
-        fold=0,
         n_training=ENDLESS,
         n_validation=1,
         augmentation=make_augmentation(plan.patch_size, mirror_axes=plan.training.mirror_axes),
     )
-    with closing(open_feed(batches, range(ENDLESS), n_workers=0)) as feed:
-        prepare = make_preparation(engine, plan, seed=(0, 0, 0))
-        losses = train_epoch(engine, feed, n_iterations=ENDLESS, prepare=prepare)
+    with closing(open_loader(batches, range(ENDLESS), n_workers=0)) as loader:
+        transform = FoldTask(plan).make_batch_transform(engine, seed=(0, 0, 0))
+        losses = train_epoch(engine, loader, n_iterations=ENDLESS, transform=transform)
         states = train_until(
             marks,
             lambda: next(losses),

@@ -38,9 +38,11 @@ from interactivepet.pipeline.planning import PlanningOptions, run_plan_and_proce
 from interactivepet.pipeline.prepare import read_decisions
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.training.augment import make_augmentation
-from interactivepet.training.feed import EpochBatches, open_feed
-from interactivepet.training.loop import make_engine, train_epoch
-from interactivepet.training.meter import WaitMeter
+from interactivepet.training.engine import make_engine
+from interactivepet.training.loader import EpochBatches, open_loader
+from interactivepet.training.loop import train_epoch
+from interactivepet.training.tasks import FoldTask
+from interactivepet.training.timing import WaitMeter
 from tests.benchmarks.preprocess_nnunet import DATASET_ID, link_task, write_nnunet_task
 
 WARM_UP = 5
@@ -138,18 +140,16 @@ def measure_ours(
     network = build_network(plan.network, deep_supervision=True)
     engine = make_engine(network, plan, device=torch.device("cpu"), compile_network=compile_network)
     batches = EpochBatches(
-        data.training,
-        data.validation,
-        plan,
+        data,
+        FoldTask(plan),
         seed=0,
-        fold=0,
         n_training=10**6,
         n_validation=1,
         augmentation=make_augmentation(plan.patch_size, mirror_axes=plan.training.mirror_axes),
     )
     meter = WaitMeter(engine.device)
-    with closing(open_feed(batches, range(10**6), n_workers=n_workers)) as feed:
-        source: Iterator[Any] = repeat(next(feed)) if is_constant else feed
+    with closing(open_loader(batches, range(10**6), n_workers=n_workers)) as loader:
+        source: Iterator[Any] = repeat(next(loader)) if is_constant else loader
         losses = train_epoch(engine, source, n_iterations=10**6, meter=meter)
         rate, cpu_s = count_rate(lambda: float(next(losses)), seconds=seconds)
     return {"rate": rate, "cpu_s": cpu_s, "wait": meter.measure()[1]}

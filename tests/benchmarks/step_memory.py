@@ -131,7 +131,8 @@ def run_steps(trial: Trial, precision: object) -> None:
     import torch
 
     from interactivepet.networks.build import build_network
-    from interactivepet.training.loop import make_engine, train_epoch
+    from interactivepet.training.engine import make_engine
+    from interactivepet.training.loop import train_epoch
 
     rng = np.random.default_rng(0)
     network, shape = trial.network, (trial.batch_size, *trial.patch)

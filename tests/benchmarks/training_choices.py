@@ -33,7 +33,7 @@ from interactivepet.pipeline.train import run_training
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.planning.overrides import apply_overrides
 from interactivepet.training import augment, epochs
-from interactivepet.training.options import TrainingOptions
+from interactivepet.training.inputs import TrainingOptions
 
 UNLIMITED_EPOCHS = 100_000
 """The time is the limit."""

@@ -9,7 +9,7 @@ import pytest
 
 from interactivepet.cli import train
 from interactivepet.settings import Settings
-from interactivepet.training.options import TrainingOptions
+from interactivepet.training.inputs import TrainingOptions
 
 
 def parse(*arguments: str) -> argparse.Namespace:

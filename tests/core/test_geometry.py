@@ -165,3 +165,37 @@ def test_boxes_are_united() -> None:
     box = BoundingBox((1, 5, 2), (3, 6, 9))
     assert box.union(BoundingBox((2, 0, 4), (8, 2, 5))) == BoundingBox((1, 0, 2), (8, 6, 9))
     assert BoundingBox.of_voxel((2, 5, 7)).union(box) == box
+
+
+boxes = st.builds(BoundingBox.at, st.tuples(*[st.integers(-5, 8)] * 3), st.tuples(*[st.integers(1, 9)] * 3))
+
+
+def mark(box: BoundingBox, frame: BoundingBox) -> np.ndarray:
+    """Mark the voxels of a box by their coordinates, without slices."""
+    voxels = np.indices(frame.shape).T.reshape(-1, 3) + frame.start
+    inside = ((voxels >= box.start) & (voxels < box.stop)).all(axis=1)
+    return inside.reshape(frame.shape[::-1]).T
+
+
+@given(boxes, boxes)
+def test_the_intersection_holds_the_voxels_of_both_boxes(a: BoundingBox, b: BoundingBox) -> None:
+    frame = a.union(b)
+    both = mark(a, frame) & mark(b, frame)
+    shared = a.intersection(b)
+    assert shared == b.intersection(a)
+    if shared is None:
+        assert not both.any()
+        return
+    assert np.array_equal(mark(shared, frame), both)
+    for box in (frame, a, b):
+        found = np.zeros(box.shape, bool)
+        found[shared.slices_in(box)] = True
+        assert np.array_equal(found, mark(shared, box))
+
+
+@pytest.mark.parametrize(
+    ("start", "shape"),
+    [((3, 0, 0), (2, 4, 4)), ((0, -2, 0), (4, 2, 4)), ((0, 0, 9), (4, 4, 1)), ((-9, -9, -9), (1, 1, 1))],
+)
+def test_boxes_that_only_touch_share_nothing(start: Shape, shape: Shape) -> None:
+    assert BoundingBox.at((0, 0, 0), (3, 4, 4)).intersection(BoundingBox.at(start, shape)) is None

@@ -13,7 +13,8 @@ import pytest
 import SimpleITK
 
 from interactivepet.cli import import_task
-from interactivepet.dataset.folders.source import FolderOptions, find_folder_source
+from interactivepet.dataset.folders.options import FolderOptions
+from interactivepet.dataset.folders.source import find_folder_source
 
 SHAPE = (12, 11, 10)
 AFFINE = np.diag([-4.0, -4.0, 3.0, 1.0])

@@ -22,7 +22,7 @@ from interactivepet.pipeline.requests import make_folder_request
 from interactivepet.pipeline.runs import TrackerSpec
 from interactivepet.pipeline.stages import RunOptions, run_all
 from interactivepet.pipeline.workspace import Workspace
-from interactivepet.training.fold import TrainingOptions
+from interactivepet.training.inputs import TrainingOptions
 
 TASK = "Task905_Projections"
 ROWS, COLUMNS = 52, 40

@@ -29,7 +29,7 @@ from interactivepet.pipeline.promptable import run_promptable_training
 from interactivepet.pipeline.promptable_folder import open_unseen, run_promptable_export
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.training import epochs
-from interactivepet.training.fold import TrainingOptions
+from interactivepet.training.inputs import TrainingOptions
 from tests.ensemble.servers import serve
 from tests.tiny import make_options, open_tiny, write_tiny_task
 from tests.training.promptable.conftest import make_promptable_plan

@@ -223,7 +223,7 @@ def test_a_task_that_is_only_clicked_on_is_judged_with_clicks_alone(tmp_path: Pa
     assert set(read_artefact(workspace.ensemble, EnsembleRule, command="").choices) == {"extreme", "corrected"}
     card = read_artefact(workspace.card(FULL, 0), CheckpointCard, command="")
     assert set(card.validation_dice) == {"extreme"}
-    assert "without clicks" not in workspace.fold_summary(FULL, 0).read_text().partition("</p>")[0]
+    assert "without clicks" not in (workspace.fold(FULL, 0) / "summary.html").read_text().partition("</p>")[0]
     assert not workspace.out_of_fold(FULL, 0, mode="none").exists()
     (workspace.clicks_folder(test=True) / "TINY_006.mrk.json").unlink()
     with pytest.raises(InteractionError, match="TINY_006: no clicks"):

@@ -26,9 +26,10 @@ from interactivepet.training.augment import make_augmentation
 from interactivepet.training.batches import PatchLoader, StoredCase
 from interactivepet.training.checkpoint import read_tensors
 from interactivepet.training.distributed import ALONE, Ranks, open_ranks, use_device
-from interactivepet.training.feed import EpochBatches
-from interactivepet.training.fold import FoldData, TrainedFold, assist_fold, train_fold
-from interactivepet.training.options import TrainingOptions
+from interactivepet.training.fold import TrainedFold, assist_fold, train_fold
+from interactivepet.training.inputs import FoldData, TrainingOptions
+from interactivepet.training.loader import EpochBatches
+from interactivepet.training.tasks import FoldTask
 from tests.null_tracker import NullTracker
 
 MakePlan = Callable[..., Plan]
@@ -61,9 +62,11 @@ class Work:
     def train(self, ranks: Ranks, name: str, *, plan: Plan | None = None, n_epochs: int = 2) -> TrainedFold | None:
         options = replace(OPTIONS, epochs=n_epochs)
         if not ranks.is_first:
-            assist_fold(plan or self.plan, self.fold(name), options=options, ranks=ranks)
+            assist_fold(FoldTask(plan or self.plan), self.fold(name), options=options, ranks=ranks)
             return None
-        return train_fold(plan or self.plan, self.fold(name), tracker=NullTracker(), options=options, ranks=ranks)
+        return train_fold(
+            FoldTask(plan or self.plan), self.fold(name), tracker=NullTracker(), options=options, ranks=ranks
+        )
 
 
 def join(rank: int, port: int, call: Callable[[Ranks], None]) -> None:
@@ -145,8 +148,8 @@ def compare_continue_and_die(ranks: Ranks, *, work: Work) -> None:
     interrupt_second_epoch(ranks, work, plan)
     work.train(ranks, "stopped", plan=plan, n_epochs=3)
     if ranks.is_first:
-        train_fold(work.plan, work.fold("killed"), tracker=KillingTracker(), options=OPTIONS, ranks=ranks)
-    assist_fold(work.plan, work.fold("killed"), options=OPTIONS, ranks=ranks)
+        train_fold(FoldTask(work.plan), work.fold("killed"), tracker=KillingTracker(), options=OPTIONS, ranks=ranks)
+    assist_fold(FoldTask(work.plan), work.fold("killed"), options=OPTIONS, ranks=ranks)
 
 
 def interrupt_second_epoch(ranks: Ranks, work: Work, plan: Plan) -> None:
@@ -205,7 +208,7 @@ def test_ranks_draw_together_what_one_process_draws_of_a_double_batch(
     augmentation = make_augmentation((16, 16, 16))
     draw = partial(PatchLoader, work.training, seed=(1, 2), augmentation=augmentation)
     whole = next(draw(double(work.plan)))
-    parts = [next(draw(work.plan, rank=rank, n_ranks=N_RANKS)) for rank in range(N_RANKS)]
+    parts = [next(draw(work.plan, ranks=Ranks(rank, N_RANKS))) for rank in range(N_RANKS)]
     for name in ("data", "target"):
         together = np.stack([part[name] for part in parts], axis=1).reshape(whole[name].shape)
         np.testing.assert_array_equal(together, whole[name])
@@ -215,9 +218,9 @@ def test_only_the_first_process_draws_validation_batches(
     make_plan: MakePlan, store_case: StoreCase, tmp_path: Path
 ) -> None:
     work = make_work(make_plan, store_case, tmp_path)
-    batches = EpochBatches(work.training, work.validation, work.plan, 0, 0, 3, 2, make_augmentation((16, 16, 16)))
+    batches = EpochBatches(work.fold("fold_0"), FoldTask(work.plan), 0, 3, 2, make_augmentation((16, 16, 16)))
     assert list(batches.list_epochs(1, 3)) == list(range(5, 15))
-    assert list(replace(batches, rank=1, n_ranks=2).list_epochs(1, 3)) == [5, 6, 7, 10, 11, 12]
+    assert list(replace(batches, ranks=Ranks(1, 2)).list_epochs(1, 3)) == [5, 6, 7, 10, 11, 12]
 
 
 def test_a_process_alone_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,11 @@ from interactivepet.networks.build import build_network
 from interactivepet.training import epochs, fold
 from interactivepet.training.batches import StoredCase
 from interactivepet.training.checkpoint import load_state, load_weights, read_tensors
-from interactivepet.training.fold import FoldData, TrainingOptions, train_fold
-from interactivepet.training.loop import Engine, ValidationScore
+from interactivepet.training.engine import Engine
+from interactivepet.training.fold import train_fold
+from interactivepet.training.inputs import FoldData, TrainingOptions
+from interactivepet.training.loop import ValidationScore
+from interactivepet.training.tasks import FoldTask
 from tests.null_tracker import NullTracker
 
 MakePlan = Callable[..., Plan]
@@ -87,7 +90,7 @@ def plan(make_plan: MakePlan) -> Plan:
 def test_a_fold_is_trained_and_described(plan: Plan, data: FoldData) -> None:
     tracker = StubTracker()
 
-    trained = train_fold(plan, data, tracker=tracker, options=OPTIONS, parent_run="parent")
+    trained = train_fold(FoldTask(plan), data, tracker=tracker, options=OPTIONS, parent_run="parent")
 
     assert [record.epoch for record in trained.epochs] == [0, 1]
     assert [record.learning_rate for record in trained.epochs] == pytest.approx([0.01, 0.01 * 0.5**0.9])
@@ -115,9 +118,9 @@ def test_a_fold_is_trained_and_described(plan: Plan, data: FoldData) -> None:
 def test_the_first_batch_is_shown_once_and_not_on_continuing(plan: Plan, data: FoldData) -> None:
     first, second = StubTracker(fail_at=0), StubTracker()
     with pytest.raises(KeyboardInterrupt):
-        train_fold(plan, data, tracker=first, options=OPTIONS)
+        train_fold(FoldTask(plan), data, tracker=first, options=OPTIONS, draw_samples=lambda samples: b"png")
     assert first.told("picture") == ["batches/epoch_000.png"]
-    train_fold(plan, data, tracker=second, options=OPTIONS)
+    train_fold(FoldTask(plan), data, tracker=second, options=OPTIONS, draw_samples=lambda samples: b"png")
     assert second.told("picture") == []
 
 
@@ -129,7 +132,7 @@ def test_the_state_is_written_after_every_epoch(plan: Plan, data: FoldData) -> N
             state = load_state(data.checkpoint, made_from=made_from(plan, data))
             written.append([record.epoch for record in state.epochs])
 
-    trained = train_fold(plan, data, tracker=Watcher(), options=OPTIONS)
+    trained = train_fold(FoldTask(plan), data, tracker=Watcher(), options=OPTIONS)
 
     assert written == [[0], [0, 1]]
     state = load_state(data.checkpoint, made_from=made_from(plan, data))
@@ -143,13 +146,13 @@ def test_an_interrupted_fold_continues_to_the_same_number_of_epochs(plan: Plan, 
     options = replace(OPTIONS, epochs=3)
     first = StubTracker(fail_at=0)
     with pytest.raises(KeyboardInterrupt):
-        train_fold(plan, data, tracker=first, options=options)
+        train_fold(FoldTask(plan), data, tracker=first, options=options)
     assert first.told("end") == [True]
     assert not data.weights.exists()
     before = load_state(data.checkpoint, made_from=made_from(plan, data))
 
     second = StubTracker()
-    trained = train_fold(plan, data, tracker=second, options=options)
+    trained = train_fold(FoldTask(plan), data, tracker=second, options=options)
 
     assert [record.epoch for record in trained.epochs] == [0, 1, 2]
     assert trained.epochs[:1] == before.epochs
@@ -173,9 +176,9 @@ def test_an_epoch_starts_with_the_rate_weights_and_momentum_of_its_time(
 
     monkeypatch.setattr(epochs, "train_epoch", look)
     with pytest.raises(KeyboardInterrupt):
-        train_fold(plan, data, tracker=StubTracker(fail_at=0), options=OPTIONS)
+        train_fold(FoldTask(plan), data, tracker=StubTracker(fail_at=0), options=OPTIONS)
     state = load_state(data.checkpoint, made_from=made_from(plan, data))
-    train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
+    train_fold(FoldTask(plan), data, tracker=NullTracker(), options=OPTIONS)
 
     (first_rate, _, no_momentum), (second_rate, weight, momentum) = seen
     assert (first_rate, second_rate) == pytest.approx((0.01, 0.01 * 0.5**0.9))
@@ -188,7 +191,7 @@ def test_an_epoch_starts_with_the_rate_weights_and_momentum_of_its_time(
 def test_a_fold_continues_on_a_card_that_scales_gradients(
     plan: Plan, data: FoldData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train_fold(plan, data, tracker=NullTracker(), options=replace(OPTIONS, epochs=1))
+    train_fold(FoldTask(plan), data, tracker=NullTracker(), options=replace(OPTIONS, epochs=1))
     real = fold.make_engine
 
     def make_scaling_engine(*args: Any, **kwargs: Any) -> Engine:
@@ -196,7 +199,7 @@ def test_a_fold_continues_on_a_card_that_scales_gradients(
 
     monkeypatch.setattr(fold, "make_engine", make_scaling_engine)
     for n_epochs in (2, 3):
-        trained = train_fold(plan, data, tracker=NullTracker(), options=replace(OPTIONS, epochs=n_epochs))
+        trained = train_fold(FoldTask(plan), data, tracker=NullTracker(), options=replace(OPTIONS, epochs=n_epochs))
         assert len(trained.epochs) == n_epochs
     assert load_state(data.checkpoint, made_from=made_from(plan, data)).scaler["scale"] > 0
 
@@ -216,19 +219,19 @@ def test_an_epoch_under_way_is_repeated(plan: Plan, data: FoldData, monkeypatch:
 
     monkeypatch.setattr(epochs, "train_epoch", stop_in_the_second)
     with pytest.raises(KeyboardInterrupt):
-        train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
+        train_fold(FoldTask(plan), data, tracker=NullTracker(), options=OPTIONS)
     monkeypatch.setattr(epochs, "train_epoch", real)
 
-    trained = train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
+    trained = train_fold(FoldTask(plan), data, tracker=NullTracker(), options=OPTIONS)
     assert [record.epoch for record in trained.epochs] == [0, 1]
 
 
 def test_a_fold_that_only_lacks_its_weights_is_not_trained_further(plan: Plan, data: FoldData) -> None:
-    trained = train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
+    trained = train_fold(FoldTask(plan), data, tracker=NullTracker(), options=OPTIONS)
     before = load_weights(data.weights, sha256=trained.weights_sha256)
     data.weights.unlink()
     tracker = StubTracker()
-    again = train_fold(plan, data, tracker=tracker, options=OPTIONS)
+    again = train_fold(FoldTask(plan), data, tracker=tracker, options=OPTIONS)
     assert again.epochs == trained.epochs
     assert tracker.told("metrics") == []
     after = load_weights(data.weights, sha256=again.weights_sha256)
@@ -236,9 +239,9 @@ def test_a_fold_that_only_lacks_its_weights_is_not_trained_further(plan: Plan, d
 
 
 def test_a_fold_starts_anew_when_asked_to(plan: Plan, data: FoldData) -> None:
-    train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
+    train_fold(FoldTask(plan), data, tracker=NullTracker(), options=OPTIONS)
     tracker = StubTracker()
-    trained = train_fold(plan, data, tracker=tracker, options=replace(OPTIONS, resume=False, epochs=1))
+    trained = train_fold(FoldTask(plan), data, tracker=tracker, options=replace(OPTIONS, resume=False, epochs=1))
     assert [record.epoch for record in trained.epochs] == [0]
     assert [step for step, _ in tracker.told("metrics")] == [0]
 
@@ -246,7 +249,7 @@ def test_a_fold_starts_anew_when_asked_to(plan: Plan, data: FoldData) -> None:
 def test_the_seed_decides_on_everything(plan: Plan, data: FoldData) -> None:
     def train(seed: int) -> list[float]:
         options = replace(OPTIONS, seed=seed, resume=False, iterations=1)
-        return [r.loss for r in train_fold(plan, data, tracker=NullTracker(), options=options).epochs]
+        return [r.loss for r in train_fold(FoldTask(plan), data, tracker=NullTracker(), options=options).epochs]
 
     first = train(1)
     assert train(1) == first
@@ -256,27 +259,29 @@ def test_the_seed_decides_on_everything(plan: Plan, data: FoldData) -> None:
 def test_validation_patches_are_the_same_in_every_epoch(plan: Plan, data: FoldData) -> None:
     training = plan.training.model_copy(update={"learning_rate": 1e-12})
     still = plan.model_copy(update={"training": training})
-    trained = train_fold(still, data, tracker=NullTracker(), options=OPTIONS)
+    trained = train_fold(FoldTask(still), data, tracker=NullTracker(), options=OPTIONS)
     first, second = (record.validation_loss for record in trained.epochs)
     assert first == pytest.approx(second, rel=1e-6)
 
 
 def test_another_plan_is_refused(plan: Plan, data: FoldData) -> None:
-    train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
+    train_fold(FoldTask(plan), data, tracker=NullTracker(), options=OPTIONS)
     training = plan.training.model_copy(update={"learning_rate": 0.02})
     with pytest.raises(StaleArtefactError, match="--no-continue"):
-        train_fold(plan.model_copy(update={"training": training}), data, tracker=NullTracker(), options=OPTIONS)
+        train_fold(
+            FoldTask(plan.model_copy(update={"training": training})), data, tracker=NullTracker(), options=OPTIONS
+        )
 
 
 @pytest.mark.parametrize("part", ["training", "validation"])
 def test_other_cases_are_refused(plan: Plan, data: FoldData, part: str) -> None:
-    train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
+    train_fold(FoldTask(plan), data, tracker=NullTracker(), options=OPTIONS)
     (case,) = getattr(data, part)
     record = case.record.model_copy(update={"volume_sha256": "another"})
     changed = replace(data, **{part: [StoredCase(record, case.path)]})
     assert changed.cases_hash != data.cases_hash
     with pytest.raises(StaleArtefactError, match="--no-continue"):
-        train_fold(plan, changed, tracker=NullTracker(), options=OPTIONS)
+        train_fold(FoldTask(plan), changed, tracker=NullTracker(), options=OPTIONS)
 
 
 def test_who_is_trained_on_is_part_of_the_hash(data: FoldData) -> None:
@@ -286,11 +291,11 @@ def test_who_is_trained_on_is_part_of_the_hash(data: FoldData) -> None:
 
 
 def test_a_damaged_checkpoint_is_refused(plan: Plan, data: FoldData) -> None:
-    train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
+    train_fold(FoldTask(plan), data, tracker=NullTracker(), options=OPTIONS)
     for path in data.folder.glob("checkpoint*.pt"):
         path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(TrainingError, match="is damaged"):
-        train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
+        train_fold(FoldTask(plan), data, tracker=NullTracker(), options=OPTIONS)
 
 
 def test_a_loss_that_is_not_finite_ends_the_fold(plan: Plan, data: FoldData, store_case: StoreCase) -> None:
@@ -298,7 +303,7 @@ def test_a_loss_that_is_not_finite_ends_the_fold(plan: Plan, data: FoldData, sto
     broken = store_case(np.full((1, 20, 18, 16), np.nan), label, name="NAN")
     tracker = StubTracker()
     with pytest.raises(TrainingError, match=r"Task001 fold 3: the loss is nan.*interactivepet_verify"):
-        train_fold(plan, replace(data, training=[broken]), tracker=tracker, options=OPTIONS)
+        train_fold(FoldTask(plan), replace(data, training=[broken]), tracker=tracker, options=OPTIONS)
     assert tracker.told("end") == [True]
     assert not data.checkpoint.exists()
     assert not data.weights.exists()
@@ -321,7 +326,7 @@ def test_lack_of_memory_is_explained(
 
     monkeypatch.setattr(epochs, "train_epoch", run_out)
     with pytest.raises(TrainingError, match=r"fold 3: out of memory with patch \(16, 16, 16\) and batch 2"):
-        train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
+        train_fold(FoldTask(plan), data, tracker=NullTracker(), options=OPTIONS)
 
 
 def test_a_2d_task_with_two_labels_is_trained(make_plan: MakePlan, store_case: StoreCase, tmp_path: Path) -> None:
@@ -330,7 +335,9 @@ def test_a_2d_task_with_two_labels_is_trained(make_plan: MakePlan, store_case: S
     label[12:18, 8:14] = 2
     case = store_case(label[None] + 0.5, label, click_voxels=[(5, 5, 0), (9, 9, 0)])
     plan = make_plan((16, 16, 1), labels={"a": 1, "b": 2}, iterations_per_epoch=4)
-    trained = train_fold(plan, FoldData(0, [case], [case], tmp_path / "fold_0"), tracker=NullTracker(), options=OPTIONS)
+    trained = train_fold(
+        FoldTask(plan), FoldData(0, [case], [case], tmp_path / "fold_0"), tracker=NullTracker(), options=OPTIONS
+    )
     assert all(math.isfinite(record.loss) for record in trained.epochs)
     assert all(len(record.pseudo_dice) == 2 for record in trained.epochs)
 
@@ -338,7 +345,7 @@ def test_a_2d_task_with_two_labels_is_trained(make_plan: MakePlan, store_case: S
 def test_a_device_that_is_not_there_is_refused_before_anything_is_written(plan: Plan, data: FoldData) -> None:
     tracker = StubTracker()
     with pytest.raises(SettingsError):
-        train_fold(plan, data, tracker=tracker, options=replace(OPTIONS, device="abacus"))
+        train_fold(FoldTask(plan), data, tracker=tracker, options=replace(OPTIONS, device="abacus"))
     assert tracker.calls == []
     assert not data.folder.exists()
 
@@ -357,16 +364,16 @@ def test_an_interrupted_deterministic_run_ends_with_the_weights_of_an_undisturbe
 ) -> None:
     plan = plan.model_copy(update={"training": plan.training.model_copy(update={"ema": ema})})
     options = replace(OPTIONS, epochs=3, deterministic=True)
-    calm = train_fold(plan, data, tracker=NullTracker(), options=replace(options, resume=False))
+    calm = train_fold(FoldTask(plan), data, tracker=NullTracker(), options=replace(options, resume=False))
     expected = read_weights(data)
 
     with pytest.raises(KeyboardInterrupt):
-        train_fold(plan, data, tracker=StubTracker(fail_at=1), options=replace(options, resume=False))
-    continued = train_fold(plan, data, tracker=NullTracker(), options=options)
+        train_fold(FoldTask(plan), data, tracker=StubTracker(fail_at=1), options=replace(options, resume=False))
+    continued = train_fold(FoldTask(plan), data, tracker=NullTracker(), options=options)
 
     assert same(read_weights(data), expected)
     assert [r.loss for r in continued.epochs] == [r.loss for r in calm.epochs]
-    other = train_fold(plan, data, tracker=NullTracker(), options=replace(options, seed=1, resume=False))
+    other = train_fold(FoldTask(plan), data, tracker=NullTracker(), options=replace(options, seed=1, resume=False))
     assert other.weights_sha256 != calm.weights_sha256
     assert not torch.are_deterministic_algorithms_enabled()
 
@@ -375,7 +382,7 @@ def test_the_rate_falls_with_every_iteration(plan: Plan, data: FoldData, monkeyp
     seen = []
     real = Engine.set_rate
     monkeypatch.setattr(Engine, "set_rate", lambda engine, rate: (seen.append(rate), real(engine, rate))[1])
-    train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
+    train_fold(FoldTask(plan), data, tracker=NullTracker(), options=OPTIONS)
     # each epoch of two iterations sets the rate before, between and after its steps
     shares = [0.0, 0.25, 0.5, 0.5, 0.75, 1.0]
     assert seen == pytest.approx([0.01 * (1 - share) ** 0.9 for share in shares])
@@ -388,7 +395,7 @@ def test_a_run_ends_early(
     plan: Plan, data: FoldData, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], n_epochs: int
 ) -> None:
     monkeypatch.setattr(epochs, "validate_epoch", lambda *args, **kwargs: ValidationScore(0.5, (0.4,)))
-    trained = train_fold(plan, data, tracker=NullTracker(), options=replace(OPTIONS, epochs=9, **options))
+    trained = train_fold(FoldTask(plan), data, tracker=NullTracker(), options=replace(OPTIONS, epochs=9, **options))
     assert len(trained.epochs) == n_epochs
     assert data.weights.is_file()
 
@@ -400,13 +407,13 @@ def test_the_time_limit_cuts_the_epoch_and_the_rate_falls_with_it(
     real = Engine.set_rate
     monkeypatch.setattr(Engine, "set_rate", lambda engine, rate: (rates.append(rate), real(engine, rate))[1])
     options = replace(OPTIONS, epochs=1000, iterations=1000, time_limit_s=1.0)
-    trained = train_fold(plan, data, tracker=NullTracker(), options=options)
+    trained = train_fold(FoldTask(plan), data, tracker=NullTracker(), options=options)
     (record,) = trained.epochs
     assert 1.0 <= record.seconds < 20.0
     assert math.isfinite(record.validation_loss)
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] < 0.009
-    again = train_fold(plan, data, tracker=NullTracker(), options=options)
+    again = train_fold(FoldTask(plan), data, tracker=NullTracker(), options=options)
     assert again.epochs == trained.epochs
 
 
@@ -426,7 +433,7 @@ def test_a_signal_ends_the_run_after_an_iteration(
     monkeypatch.setattr(epochs, "train_epoch", send)
     tracker = StubTracker()
     with pytest.raises(SystemExit) as info:
-        train_fold(plan, data, tracker=tracker, options=OPTIONS)
+        train_fold(FoldTask(plan), data, tracker=tracker, options=OPTIONS)
     assert info.value.code == 143
     assert len(steps) == 3
     assert tracker.told("end") == [True]
@@ -445,29 +452,29 @@ def test_the_best_weights_are_kept_when_asked_for(plan: Plan, data: FoldData, mo
             weights.append(load_state(data.checkpoint, made_from=made_from(plan, data)).network)
 
     options = replace(OPTIONS, epochs=3)
-    train_fold(plan, data, tracker=Watcher(), options=replace(options, keep="best"))
+    train_fold(FoldTask(plan), data, tracker=Watcher(), options=replace(options, keep="best"))
     assert same(read_weights(data), weights[1])
     assert not same(read_weights(data), weights[2])
-    train_fold(plan, data, tracker=NullTracker(), options=options)
+    train_fold(FoldTask(plan), data, tracker=NullTracker(), options=options)
     assert same(read_weights(data), weights[2])
     assert same(read_tensors(data.best_weights), weights[1])
 
 
 def test_a_fold_starts_from_given_weights(plan: Plan, data: FoldData, tmp_path: Path) -> None:
-    train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
+    train_fold(FoldTask(plan), data, tracker=NullTracker(), options=OPTIONS)
     source = tmp_path / "given.pt"
     source.write_bytes(data.weights.read_bytes())
     training = plan.training.model_copy(update={"learning_rate": 1e-12, "weight_decay": 0.0})
     still = plan.model_copy(update={"training": training})
     options = replace(OPTIONS, epochs=1, iterations=1, pretrained=source, resume=False, seed=5)
-    train_fold(still, data, tracker=NullTracker(), options=options)
+    train_fold(FoldTask(still), data, tracker=NullTracker(), options=options)
     for name, tensor in read_weights(data).items():
         assert torch.allclose(tensor, read_tensors(source)[name], atol=1e-6)
 
 
 def test_more_epochs_continue_from_the_state(plan: Plan, data: FoldData) -> None:
-    first = train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
-    second = train_fold(plan, data, tracker=NullTracker(), options=replace(OPTIONS, epochs=4))
+    first = train_fold(FoldTask(plan), data, tracker=NullTracker(), options=OPTIONS)
+    second = train_fold(FoldTask(plan), data, tracker=NullTracker(), options=replace(OPTIONS, epochs=4))
     assert second.epochs[:2] == first.epochs
     assert [record.learning_rate for record in second.epochs[2:]] == pytest.approx([0.01 * 0.5**0.9, 0.01 * 0.25**0.9])
 
@@ -487,30 +494,30 @@ def test_a_run_that_had_ended_stays_ended_without_its_options(
 ) -> None:
     monkeypatch.setattr(epochs, "validate_epoch", lambda *args, **settings: ValidationScore(0.5, (0.5,)))
     plan = plan.model_copy(update={"training": plan.training.model_copy(update={"epochs": 4})})
-    first = train_fold(plan, data, tracker=NullTracker(), options=replace(OPTIONS, **ending))
+    first = train_fold(FoldTask(plan), data, tracker=NullTracker(), options=replace(OPTIONS, **ending))
     assert len(first.epochs) < 4
     weights = read_weights(data)
 
     tracker = StubTracker()
-    second = train_fold(plan, data, tracker=tracker, options=OPTIONS)
+    second = train_fold(FoldTask(plan), data, tracker=tracker, options=OPTIONS)
 
     assert second.epochs == first.epochs
     assert tracker.told("metrics") == []
     assert all(torch.equal(weights[name], tensor) for name, tensor in read_weights(data).items())
-    third = train_fold(plan, data, tracker=NullTracker(), options=replace(OPTIONS, epochs=3))
+    third = train_fold(FoldTask(plan), data, tracker=NullTracker(), options=replace(OPTIONS, epochs=3))
     assert len(third.epochs) == 3
 
 
 def test_an_interrupted_run_goes_on_to_the_epochs_of_the_plan_without_its_options(plan: Plan, data: FoldData) -> None:
     with pytest.raises(KeyboardInterrupt):
-        train_fold(plan, data, tracker=StubTracker(fail_at=0), options=replace(OPTIONS, epochs=3))
-    trained = train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
+        train_fold(FoldTask(plan), data, tracker=StubTracker(fail_at=0), options=replace(OPTIONS, epochs=3))
+    trained = train_fold(FoldTask(plan), data, tracker=NullTracker(), options=OPTIONS)
     assert len(trained.epochs) == 2
 
 
 def test_speed_and_waiting_are_measured(plan: Plan, data: FoldData) -> None:
     tracker = StubTracker()
-    trained = train_fold(plan, data, tracker=tracker, options=OPTIONS)
+    trained = train_fold(FoldTask(plan), data, tracker=tracker, options=OPTIONS)
     for record, (_, logged) in zip(trained.epochs, tracker.told("metrics"), strict=True):
         assert record.iterations_per_second > 1 / record.seconds
         assert 0.0 < record.wait_share < 1.0

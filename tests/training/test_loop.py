@@ -12,12 +12,8 @@ from torch import nn
 from interactivepet.core.plan import Plan
 from interactivepet.networks import precision
 from interactivepet.networks.build import build_network
-from interactivepet.training.loop import (
-    Engine,
-    make_engine,
-    train_epoch,
-    validate_epoch,
-)
+from interactivepet.training.engine import Engine, make_engine
+from interactivepet.training.loop import train_epoch, validate_epoch
 
 MakePlan = Callable[..., Plan]
 Batch = dict[str, np.ndarray]
@@ -109,12 +105,12 @@ def test_a_step_may_change_its_batch(make_plan: MakePlan) -> None:
     batch = make_batch()
     seen = []
 
-    def prepare(batch: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    def transform(batch: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         data, target = batch["data"], batch["target"]
         seen.append((tuple(data.shape), tuple(target.shape)))
         return torch.zeros_like(data), torch.zeros_like(target)
 
-    (changed,) = train_epoch(engine, repeat(batch), n_iterations=1, prepare=prepare)
+    (changed,) = train_epoch(engine, repeat(batch), n_iterations=1, transform=transform)
 
     empty = {name: np.zeros_like(array) for name, array in batch.items()}
     (expected,) = train_epoch(make_small_engine(make_plan), repeat(empty), n_iterations=1)

@@ -11,7 +11,7 @@ import pytest
 
 from interactivepet.core.checkpoint import EpochRecord
 from interactivepet.errors import SettingsError
-from interactivepet.training.options import TrainingOptions
+from interactivepet.training.inputs import TrainingOptions
 from interactivepet.training.stop import (
     Clock,
     Interruption,

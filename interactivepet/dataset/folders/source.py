@@ -15,7 +15,7 @@ from interactivepet.dataset.folders.tree import list_tree
 from interactivepet.dataset.layout import IMAGES_TRAINING, split_ending
 from interactivepet.errors import ManifestError
 
-__all__ = ["FolderLayout", "FolderOptions", "find_folder_source"]
+__all__ = ["find_folder_source"]
 
 _DESCRIPTIONS: dict[FolderLayout, str] = {
     "pairs": "volumes beside their masks",

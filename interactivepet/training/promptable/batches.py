@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from interactivepet.core.geometry import Shape
+from interactivepet.core.geometry import BoundingBox, Shape, to_triple
 from interactivepet.core.promptable import PromptablePlan
 from interactivepet.training.augment import Augmentation, Patch, find_source_shape
 from interactivepet.training.batches import StoredCase
@@ -118,24 +118,19 @@ def _read(
     case: StoredCase, centre: npt.NDArray[np.intp], shape: Shape, *, zoom: float
 ) -> tuple[FloatArray, npt.NDArray[np.integer]]:
     """Read image and objects around a voxel, `zoom` times coarser; outside of the volume both are 0."""
-    start = np.array([int(c) - round(zoom * n) // 2 for c, n in zip(centre, shape, strict=True)])
-    low = np.maximum(start, 0)
-    high = np.minimum(start + np.rint(zoom * np.array(shape)).astype(int), case.record.resampled.shape)
-    out = np.zeros((2, *shape), np.float32)
-    first = np.rint((low - start) / zoom).astype(int)
-    # a volume that is far away may be thinner than a coarse voxel
-    size = np.minimum(np.maximum(np.rint((high - low) / zoom), 1).astype(int), np.array(shape) - first)
-    values = case.read(_triple(low), _triple(high - low))
-    place = tuple(slice(a, a + n) for a, n in zip(first, size, strict=True))
-    image, objects = out
-    image[place] = _shrink(values[0], _triple(size), order=1)
-    objects[place] = _shrink(values[-1], _triple(size), order=0)
+    start = to_triple(int(c) - round(zoom * n) // 2 for c, n in zip(centre, shape, strict=True))
+    region = BoundingBox.at(start, to_triple(round(zoom * n) for n in shape))
+    image, objects = np.zeros((2, *shape), np.float32)
+    inner = region.intersection(BoundingBox.at((0, 0, 0), case.record.resampled.shape))
+    if inner is not None:
+        first = to_triple(round((a - b) / zoom) for a, b in zip(inner.start, start, strict=True))
+        # a volume that is far away may be thinner than a coarse voxel
+        size = to_triple(min(max(round(m / zoom), 1), n - a) for m, n, a in zip(inner.shape, shape, first, strict=True))
+        values = case.read(inner.start, inner.shape)
+        place = BoundingBox.at(first, size).slices
+        image[place] = _shrink(values[0], size, order=1)
+        objects[place] = _shrink(values[-1], size, order=0)
     return image, np.rint(objects).astype(np.int32)
-
-
-def _triple(values: npt.NDArray[np.integer]) -> Shape:
-    i, j, k = (int(v) for v in values)
-    return (i, j, k)
 
 
 def _shrink(values: FloatArray, shape: Shape, *, order: Literal[0, 1]) -> FloatArray:

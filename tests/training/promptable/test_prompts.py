@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from nnInteractive.interaction.point import build_point
 
-from interactivepet.training.promptable.agents import list_prompts
 from interactivepet.training.promptable.masks import draw_initial_mask
+from interactivepet.training.promptable.prompt_habits import list_prompts
 from interactivepet.training.promptable.prompts import KINDS, Kind, draw_shape, make_ball
 
 BALL = ((np.indices((30, 28, 26)) - np.reshape((14, 13, 12), (3, 1, 1, 1))) ** 2).sum(axis=0) <= 49

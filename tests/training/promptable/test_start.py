@@ -12,8 +12,8 @@ from interactivepet.core.plan import UNetPlan
 from interactivepet.core.promptable import PromptablePlan
 from interactivepet.errors import SegmenterError
 from interactivepet.networks.build import build_network
-from interactivepet.training.lessons import start_network
 from interactivepet.training.promptable.start import load_model_weights, read_model_folder
+from interactivepet.training.tasks import PromptTask
 from tests.training.promptable.conftest import make_promptable_plan
 
 LICENCE = "CC BY-NC-SA 4.0\nno commercial use\n"
@@ -98,7 +98,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
 def test_an_untrained_network_says_background() -> None:
     plan = make_promptable_plan()
     network = build_network(plan.network, deep_supervision=True)
-    assert start_network(network, plan, pretrained=None) == "random weights"
+    assert PromptTask(plan).set_first_weights(network, pretrained=None) == "random weights"
     with torch.no_grad():
         finest = network(torch.rand(1, 8, 16, 16, 16))[0]
     assert (finest.argmax(1) == 0).all()

@@ -10,8 +10,9 @@ import torch
 from interactivepet.core.promptable import PromptablePlan
 from interactivepet.training.batches import StoredCase
 from interactivepet.training.checkpoint import read_tensors
-from interactivepet.training.fold import FoldData, TrainingOptions, train_fold
-from interactivepet.training.lessons import augments_on_device
+from interactivepet.training.fold import train_fold
+from interactivepet.training.inputs import FoldData, TrainingOptions
+from interactivepet.training.tasks import PromptTask
 from tests.null_tracker import NullTracker
 
 MakePlan = Callable[..., PromptablePlan]
@@ -36,23 +37,23 @@ def test_the_engine_of_the_folds_trains_it_and_an_interrupted_run_goes_on(
     make_prompt_plan: MakePlan, data: FoldData, tmp_path: Path
 ) -> None:
     plan = make_prompt_plan()
-    trained = train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
+    trained = train_fold(PromptTask(plan), data, tracker=NullTracker(), options=OPTIONS)
     assert [len(record.pseudo_dice) for record in trained.epochs] == [1, 1]
     other = replace(data, folder=tmp_path / "again")
     with pytest.raises(KeyboardInterrupt):
-        train_fold(plan, other, tracker=Interrupted(), options=OPTIONS)
-    train_fold(plan, other, tracker=NullTracker(), options=OPTIONS)
+        train_fold(PromptTask(plan), other, tracker=Interrupted(), options=OPTIONS)
+    train_fold(PromptTask(plan), other, tracker=NullTracker(), options=OPTIONS)
     whole, continued = read_tensors(data.weights), read_tensors(other.weights)
     assert all(torch.equal(whole[name], continued[name]) for name in whole)
 
 
 def test_masks_and_zooms_are_drawn_before_the_device_sees_them(make_prompt_plan: MakePlan) -> None:
-    assert not augments_on_device(torch.device("cuda"), make_prompt_plan())
+    assert not PromptTask(make_prompt_plan()).augments_on_device(torch.device("cuda"))
 
 
 def test_it_learns_to_find_what_was_clicked(make_prompt_plan: MakePlan, data: FoldData) -> None:
     options = replace(OPTIONS, epochs=5, iterations=12)
-    trained = train_fold(make_prompt_plan(), data, tracker=NullTracker(), options=options)
+    trained = train_fold(PromptTask(make_prompt_plan()), data, tracker=NullTracker(), options=options)
     first, last = trained.epochs[0].pseudo_dice[0], trained.epochs[-1].pseudo_dice[0]
     assert first is not None
     assert last is not None

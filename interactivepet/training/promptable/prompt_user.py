@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ import torch
 from torch import Tensor
 
 from interactivepet.core.components import find_components
+from interactivepet.core.geometry import BoundingBox, to_triple
 from interactivepet.core.promptable import N_PROMPT_CHANNELS, PromptEncoding
-from interactivepet.training.correct import find_errors, measure_depth
-from interactivepet.training.promptable.agents import list_prompts
+from interactivepet.training.correct import find_errors, measure_depth, predict_classes
+from interactivepet.training.promptable.prompt_habits import list_prompts
 from interactivepet.training.promptable.prompts import CHANNELS, Kind, draw_shape, make_ball
 
 __all__ = ["ROUND_SHARES", "PromptUser"]
@@ -33,32 +35,24 @@ WINDOW = 48
 Mask = npt.NDArray[np.bool_]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class PromptUser:
-    """Turns what `draw_prompt_batch` draws into the network's input, on the device: a `Prepare`."""
+    """Turns what `draw_prompt_batch` draws into the network's input, on the device: a `BatchTransform`.
 
-    def __init__(
-        self,
-        network: Callable[[Tensor], Any],
-        prompts: PromptEncoding,
-        *,
-        precision: torch.dtype | None,
-        rng: np.random.Generator,
-        only_first_click: bool = False,
-    ) -> None:
-        """Prepare.
+    Attributes:
+        network: maps (N, 8, I, J, K) to logits (N, 2, I, J, K), or to a list of them, finest first.
+        prompts: how they become channels.
+        precision: of autocast; None computes in float32.
+        rng: draws users, rounds and prompts.
+        only_first_click: place one point in each sample's centre and no more, as validation wants it.
+    """
 
-        Args:
-            network: maps (N, 8, I, J, K) to logits (N, 2, I, J, K), or to a list of them, finest first.
-            prompts: how they become channels.
-            precision: of autocast; None computes in float32.
-            rng: draws users, rounds and prompts.
-            only_first_click: place one point in each sample's centre and no more, as validation wants it.
-        """
-        self._network = network
-        self._prompts = prompts
-        self._precision = precision
-        self._rng = rng
-        self._only_first_click = only_first_click
+    network: Callable[[Tensor], Any]
+    prompts: PromptEncoding
+    _: KW_ONLY
+    precision: torch.dtype | None
+    rng: np.random.Generator
+    only_first_click: bool = False
 
     def __call__(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Prompt every sample once or more; from the second prompt on, on errors of the network's own.
@@ -74,28 +68,18 @@ class PromptUser:
         zooms = [float(zoom) for zoom in data[:, 2, 0, 0, 0]]
         channels = torch.zeros((len(data), N_PROMPT_CHANNELS, *data.shape[2:]), device=data.device)
         channels[:, 0] = mask
-        users = [list_prompts(self._rng) for _ in zooms]
-        silent = (mask.flatten(1).any(1).cpu().numpy()) & (self._rng.random(len(data)) < SILENT_SHARE)
+        users = [list_prompts(self.rng) for _ in zooms]
+        silent = (mask.flatten(1).any(1).cpu().numpy()) & (self.rng.random(len(data)) < SILENT_SHARE)
         for number in range(self._draw_rounds()):
             if number:
-                channels[:, 0] = self._predict(torch.cat((image, channels), dim=1))
-            channels[:, 1:] *= self._prompts.decay
+                inputs = torch.cat((image, channels), dim=1)
+                channels[:, 0] = predict_classes(self.network, inputs, precision=self.precision)
+            channels[:, 1:] *= self.prompts.decay
             self._prompt(channels, target, users=users, zooms=zooms, silent=silent, is_first=number == 0)
         return torch.cat((image, channels), dim=1), target
 
     def _draw_rounds(self) -> int:
-        return 1 if self._only_first_click else 1 + int(self._rng.choice(len(ROUND_SHARES), p=ROUND_SHARES))
-
-    def _predict(self, inputs: Tensor) -> Tensor:
-        """Predict the mask (N, I, J, K), 0 or 1."""
-        # within an outer autocast, weights that are cached here could be without gradient in the step that follows
-        context = torch.autocast(
-            inputs.device.type, self._precision, enabled=self._precision is not None, cache_enabled=False
-        )
-        with torch.no_grad(), context:
-            outputs = self._network(inputs)
-        logits: Tensor = outputs if isinstance(outputs, Tensor) else outputs[0]
-        return logits.argmax(1).float()
+        return 1 if self.only_first_click else 1 + int(self.rng.choice(len(ROUND_SHARES), p=ROUND_SHARES))
 
     def _prompt(
         self,
@@ -114,10 +98,9 @@ class PromptUser:
             region = errors[index, is_negative]
             if silent[index] or not bool(region[tuple(voxel)]):
                 continue
-            kind: Kind = "point" if self._only_first_click else next(users[index])
+            kind: Kind = "point" if self.only_first_click else next(users[index])
             channel = channels[index, CHANNELS[kind] + is_negative]
-            i, j, k = voxel
-            self._draw(kind, channel, region, voxel=(i, j, k), zoom=zooms[index])
+            self._draw(kind, channel, region, voxel=to_triple(voxel), zoom=zooms[index])
 
     def _choose_places(self, errors: Tensor, *, is_first: bool) -> list[list[int]]:
         """Choose the kind of error (0 missed, 1 spilled) and the voxel (i, j, k) of each sample's next prompt.
@@ -125,9 +108,9 @@ class PromptUser:
         The first prompt of all is in the patch's centre if that was missed: there the patch was cut.
         """
         shape = errors.shape[2:]
-        generator = torch.Generator(errors.device).manual_seed(int(self._rng.integers(2**62)))
+        generator = torch.Generator(errors.device).manual_seed(int(self.rng.integers(2**62)))
         score = torch.rand(errors.shape, generator=generator, device=errors.device)
-        deepest = torch.from_numpy(self._rng.random(len(errors)) < DEEPEST_SHARE).to(errors.device)
+        deepest = torch.from_numpy(self.rng.random(len(errors)) < DEEPEST_SHARE).to(errors.device)
         # prompts are drawn in voxels
         depth = measure_depth(errors, spacing_mm=torch.ones(len(errors), 3))
         score = (score + torch.where(deepest[:, None, None, None, None], depth, 1)) * errors
@@ -140,21 +123,20 @@ class PromptUser:
     def _draw(self, kind: Kind, channel: Tensor, region: Tensor, *, voxel: tuple[int, int, int], zoom: float) -> None:
         """Draw a prompt into a channel (I, J, K), where stronger ones stay."""
         if kind == "point":
-            ball = make_ball(self._prompts.point_radius, zoom)
-            _paste(channel, torch.from_numpy(ball), start=[v - n // 2 for v, n in zip(voxel, ball.shape, strict=True)])
+            ball = make_ball(self.prompts.point_radius, zoom)
+            start = to_triple(v - n // 2 for v, n in zip(voxel, ball.shape, strict=True))
+            _paste(channel, ball, BoundingBox.at(start, ball.shape))
             return
-        start = [max(0, v - WINDOW) for v in voxel]
-        window = tuple(slice(a, v + WINDOW + 1) for a, v in zip(start, voxel, strict=True))
-        i, j, k = (v - a for v, a in zip(voxel, start, strict=True))
-        components, _ = find_components(region[window].cpu().numpy())
-        shape = draw_shape(kind, components == components[i, j, k], (i, j, k), rng=self._rng)
-        _paste(channel, torch.from_numpy(shape.astype(np.float32)), start=start)
+        window = BoundingBox.of_voxel(voxel).grown((WINDOW, WINDOW, WINDOW), within=to_triple(region.shape))
+        inside = to_triple(v - a for v, a in zip(voxel, window.start, strict=True))
+        components, _ = find_components(region[window.slices].cpu().numpy())
+        shape = draw_shape(kind, components == components[inside], inside, rng=self.rng)
+        _paste(channel, shape.astype(np.float32), window)
 
 
-def _paste(channel: Tensor, values: Tensor, *, start: list[int]) -> None:
-    """Write `values` from `start` on, as far as the channel reaches, where they are larger."""
-    low = [max(0, a) for a in start]
-    high = [min(n, a + m) for n, a, m in zip(channel.shape, start, values.shape, strict=True)]
-    place = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    source = tuple(slice(a - s, b - s) for a, b, s in zip(low, high, start, strict=True))
-    channel[place] = torch.maximum(channel[place], values[source].to(channel.device))
+def _paste(channel: Tensor, values: npt.NDArray[np.float32], box: BoundingBox) -> None:
+    """Write the values of a box into a channel (I, J, K), as far as it reaches, where they are larger."""
+    inner = box.intersection(BoundingBox.at((0, 0, 0), to_triple(channel.shape)))
+    if inner is not None:
+        part = torch.from_numpy(values[inner.slices_in(box)]).to(channel.device)
+        channel[inner.slices] = torch.maximum(channel[inner.slices], part)

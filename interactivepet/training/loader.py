@@ -8,22 +8,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from interactivepet.training.augment import Augmentation
-from interactivepet.training.batches import StoredCase
-from interactivepet.training.lessons import TrainablePlan, draw_batch
+from interactivepet.training.distributed import ALONE, Ranks
+from interactivepet.training.engine import Batch
+from interactivepet.training.inputs import FoldData
+from interactivepet.training.tasks import TrainingTask
 
-__all__ = ["Batch", "EpochBatches", "Feed", "open_feed"]
+__all__ = ["BatchLoader", "EpochBatches", "open_loader"]
 
 QUEUED_BATCHES = 3
 """Batches that a worker prepares ahead."""
 
 VALIDATION_SEED = 7
 """Draws the same validation patches and clicks in every epoch, so that curves compare."""
-
-Batch = dict[str, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,50 +33,37 @@ class EpochBatches(Dataset[Any]):
     sees what an undisturbed one sees, with any number of workers.
 
     Attributes:
-        training: cases of the training batches.
-        validation: cases of the validation batches, which are neither augmented nor different in another epoch.
-        plan: of the patches.
+        data: the fold; validation batches are neither augmented nor different in another epoch.
+        task: draws them.
         seed: of the training batches.
-        fold: index, which makes the batches of one fold different from another's.
         n_training: batches an epoch.
         n_validation: batches an epoch.
         augmentation: of the training batches.
-        rank: of this process among those that share each training batch; the first one alone validates.
-        n_ranks: how many those are.
+        ranks: the processes that share each training batch; the first one alone validates.
     """
 
-    training: Sequence[StoredCase]
-    validation: Sequence[StoredCase]
-    plan: TrainablePlan
+    data: FoldData
+    task: TrainingTask
     seed: int
-    fold: int
     n_training: int
     n_validation: int
     augmentation: Augmentation
-    rank: int = 0
-    n_ranks: int = 1
+    ranks: Ranks = ALONE
 
     def __getitem__(self, number: int) -> Any:
-        """Draw one batch."""
+        """Draw the arrays of one `Batch`."""
         epoch, step = divmod(number, self.n_training + self.n_validation)
-        seed: tuple[int, ...] = (self.seed, self.fold, epoch, step)
+        seed: tuple[int, ...] = (self.seed, self.data.index, epoch, step)
         if step < self.n_training:
-            return draw_batch(
-                self.training,
-                self.plan,
-                seed=seed,
-                augmentation=self.augmentation,
-                rank=self.rank,
-                n_ranks=self.n_ranks,
-            )
-        seed = (VALIDATION_SEED, self.fold, step - self.n_training)
-        return draw_batch(self.validation, self.plan, seed=seed, augmentation=None)
+            return self.task.draw_batch(self.data.training, seed=seed, augmentation=self.augmentation, ranks=self.ranks)
+        seed = (VALIDATION_SEED, self.data.index, step - self.n_training)
+        return self.task.draw_batch(self.data.validation, seed=seed, augmentation=None)
 
     def list_epochs(self, first: int, stop: int) -> Sequence[int]:
         """Number the batches of the epochs from `first` to `stop`, exclusive, that this process draws."""
         n_batches = self.n_training + self.n_validation
         numbers = range(first * n_batches, stop * n_batches)
-        return numbers if self.rank == 0 else [n for n in numbers if n % n_batches < self.n_training]
+        return numbers if self.ranks.is_first else [n for n in numbers if n % n_batches < self.n_training]
 
     def list_validation(self, epoch: int) -> range:
         """Number the validation batches of one epoch."""
@@ -85,7 +71,7 @@ class EpochBatches(Dataset[Any]):
         return range(stop - self.n_validation, stop)
 
 
-class Feed(Iterator[Batch]):
+class BatchLoader(Iterator[Batch]):
     """An iterator over batches, closed when training ends so that no worker outlives it."""
 
     def __init__(self, batches: Iterator[Batch]) -> None:
@@ -93,7 +79,7 @@ class Feed(Iterator[Batch]):
         self._batches = batches
 
     def __next__(self) -> Batch:
-        """Give the next batch: `data` (N, channels, I, J, K) float32 and `target` (N, I, J, K) uint8, at least."""
+        """Give the next batch."""
         return next(self._batches)
 
     def close(self) -> None:
@@ -101,7 +87,7 @@ class Feed(Iterator[Batch]):
         self._batches = iter(())
 
 
-def open_feed(batches: EpochBatches, numbers: Sequence[int], *, n_workers: int, pin: bool = False) -> Feed:
+def open_loader(batches: EpochBatches, numbers: Sequence[int], *, n_workers: int, pin: bool = False) -> BatchLoader:
     """Start drawing batches.
 
     Args:
@@ -117,13 +103,13 @@ def open_feed(batches: EpochBatches, numbers: Sequence[int], *, n_workers: int, 
         num_workers=n_workers,
         pin_memory=pin,
         prefetch_factor=QUEUED_BATCHES if n_workers else None,
-        worker_init_fn=_prepare_worker,
+        worker_init_fn=_ignore_signals,
         generator=torch.Generator(),
     )
-    return Feed(iter(loader))
+    return BatchLoader(iter(loader))
 
 
-def _prepare_worker(_: int) -> None:
+def _ignore_signals(_: int) -> None:
     """Leave it to the training process when to end: Ctrl-C and schedulers send their signal to all processes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

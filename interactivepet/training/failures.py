@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from interactivepet.core.promptable import TrainablePlan
 from interactivepet.planning.budgets import BUDGETS
-from interactivepet.training.lessons import TrainablePlan
 
 __all__ = ["explain_failure"]
 

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,10 @@ import torch
 from interactivepet.core.plan import Plan
 from interactivepet.training.augment import make_augmentation
 from interactivepet.training.batches import StoredCase
-from interactivepet.training.feed import Batch, EpochBatches, open_feed
+from interactivepet.training.engine import Batch
+from interactivepet.training.inputs import FoldData
+from interactivepet.training.loader import EpochBatches, open_loader
+from interactivepet.training.tasks import FoldTask
 
 MakePlan = Callable[..., Plan]
 StoreCase = Callable[..., StoredCase]
@@ -23,17 +27,15 @@ forks = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:Dep
 
 
 @pytest.fixture
-def batches(make_plan: MakePlan, store_case: StoreCase) -> EpochBatches:
+def batches(make_plan: MakePlan, store_case: StoreCase, tmp_path: Path) -> EpochBatches:
     rng = np.random.default_rng(0)
     label = np.zeros((20, 20, 20), np.uint8)
     label[8:12, 8:12, 8:12] = 1
     case = store_case(rng.normal(size=(1, 20, 20, 20)), label, click_voxels=[(8, 10, 10)])
     return EpochBatches(
-        [case],
-        [case],
-        make_plan((8, 8, 8)),
+        FoldData(1, [case], [case], tmp_path),
+        FoldTask(make_plan((8, 8, 8))),
         seed=3,
-        fold=1,
         n_training=3,
         n_validation=2,
         augmentation=make_augmentation((8, 8, 8)),
@@ -41,8 +43,8 @@ def batches(make_plan: MakePlan, store_case: StoreCase) -> EpochBatches:
 
 
 def draw(batches: EpochBatches, numbers: range, *, n_workers: int = 0) -> list[Batch]:
-    with closing(open_feed(batches, numbers, n_workers=n_workers)) as feed:
-        return list(feed)
+    with closing(open_loader(batches, numbers, n_workers=n_workers)) as loader:
+        return list(loader)
 
 
 def is_equal(first: Batch, second: Batch) -> bool:
@@ -72,7 +74,9 @@ def test_validation_batches_are_the_same_in_every_epoch_and_with_every_seed(batc
 
 @pytest.mark.parametrize("change", [{"seed": 4}, {"fold": 2}])
 def test_seed_and_fold_change_the_training_batches(batches: EpochBatches, change: dict[str, int]) -> None:
-    assert not is_equal(batches_at(batches, 0), batches_at(replace(batches, **change), 0))
+    data = replace(batches.data, index=change.get("fold", batches.data.index))
+    changed = replace(batches, data=data, seed=change.get("seed", batches.seed))
+    assert not is_equal(batches_at(batches, 0), batches_at(changed, 0))
 
 
 def batches_at(batches: EpochBatches, number: int) -> Batch:
@@ -88,22 +92,22 @@ def test_workers_draw_the_same_batches_in_the_same_order(batches: EpochBatches) 
 
 
 @forks
-def test_a_feed_that_is_closed_early_leaves_no_worker(batches: EpochBatches) -> None:
-    feed = open_feed(batches, range(100), n_workers=1)
-    next(feed)
+def test_a_loader_that_is_closed_early_leaves_no_worker(batches: EpochBatches) -> None:
+    loader = open_loader(batches, range(100), n_workers=1)
+    next(loader)
     assert len(multiprocessing.active_children()) == 1
-    feed.close()
+    loader.close()
     assert multiprocessing.active_children() == []
     with pytest.raises(StopIteration):
-        next(feed)
+        next(loader)
 
 
 @forks
 def test_a_worker_leaves_signals_to_the_training_process(batches: EpochBatches) -> None:
-    with closing(open_feed(batches, range(20), n_workers=1)) as feed:
-        next(feed)
+    with closing(open_loader(batches, range(20), n_workers=1)) as loader:
+        next(loader)
         (worker,) = multiprocessing.active_children()
         assert worker.pid is not None
         os.kill(worker.pid, signal.SIGTERM)
         os.kill(worker.pid, signal.SIGINT)
-        assert len(list(feed)) == 19
+        assert len(list(loader)) == 19

@@ -9,7 +9,7 @@ import pytest
 
 from interactivepet.core.geometry import Geometry
 from interactivepet.core.interaction import Click
-from interactivepet.guidance.user import Aim, find_largest_error, place_click, take_first
+from interactivepet.guidance.click_user import Aim, find_largest_error, place_click, take_first
 
 SHAPE = (20, 18, 12)
 AIMS = get_args(Aim)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from interactivepet.core.plan import MemoryEstimate, Plan
-from interactivepet.training.explain import explain_failure
+from interactivepet.training.failures import explain_failure
 
 CPU = torch.device("cpu")
 

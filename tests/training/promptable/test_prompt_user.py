@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from interactivepet.core.promptable import PromptEncoding
-from interactivepet.training.promptable import user as module
-from interactivepet.training.promptable.user import PromptUser
+from interactivepet.training.promptable import prompt_user as module
+from interactivepet.training.promptable.prompt_user import PromptUser
 
 EDGE = 24
 

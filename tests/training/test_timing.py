@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from interactivepet.training.meter import WaitMeter, read_utilisation
+from interactivepet.training.timing import WaitMeter, read_utilisation
 
 
 def test_the_time_between_steps_is_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
