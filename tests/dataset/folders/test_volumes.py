@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from interactivepet.core.imported import ImportedCase, ImportSource
-from interactivepet.dataset.folders.source import FolderOptions, find_folder_source
+from interactivepet.dataset.folders.options import FolderOptions
+from interactivepet.dataset.folders.source import find_folder_source
 from interactivepet.errors import CaseError, ManifestError
 
 SHAPE = (9, 8, 7)
