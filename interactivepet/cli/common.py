@@ -14,6 +14,7 @@ from interactivepet.version import __version__
 
 if TYPE_CHECKING:
     from interactivepet.core.time_frame import TimeFrame
+    from interactivepet.dataset.click_tables import PointFrame
     from interactivepet.pipeline.models import PromptableSource
     from interactivepet.pipeline.runs import TrackerSpec
     from interactivepet.pipeline.workspace import Workspace
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "add_device",
+    "add_frame",
     "add_processes",
     "add_task",
     "choose_promptable",
@@ -72,6 +74,16 @@ def add_processes(parser: argparse.ArgumentParser) -> None:
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add `--device`."""
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps (default: interactivepet_device, else auto)")
+
+
+def add_frame(parser: argparse.ArgumentParser, *, default: PointFrame, of: str) -> None:
+    """Add `--frame`; `of` says in words which numbers it speaks of."""
+    parser.add_argument(
+        "--frame",
+        choices=("lps", "ras", "voxel"),
+        default=default,
+        help=f"what the numbers are in {of}: mm, or indices of the image (default: {default})",
+    )
 
 
 def positive(text: str) -> int:

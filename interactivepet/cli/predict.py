@@ -53,7 +53,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=Path,
         help="folder of images, named as in imagesTr, or of DICOM; with --interactive one image",
     )
-    parser.add_argument("-in", "--interactions", type=Path, help="folder of click files, CASE.mrk.json")
+    parser.add_argument(
+        "-in", "--interactions", type=Path, help="folder of click files: CASE.mrk.json, .json, .fcsv, .csv or .nii.gz"
+    )
+    parser.add_argument(
+        "--frame",
+        choices=("lps", "ras", "voxel"),
+        help="what the numbers are: mm, or indices of the image (default: lps in files of -in that do not say it, ras "
+        "in lines of --interactive)",
+    )
     parser.add_argument("-o", "--out", type=Path, help="folder of the masks; with --interactive one mask")
     parser.add_argument(
         "--format", default=".nii.gz", choices=(".nii.gz", ".nii", ".nrrd", ".mha", ".png"), help="of the masks"
@@ -70,6 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("-i and -o belong together")
     if arguments.interactions is not None and arguments.images is None:
         parser.error("-in needs -i and -o; the task's own test cases take their clicks from interactionsTs")
+    if arguments.frame is not None and arguments.interactions is None:
+        parser.error("--frame goes with -in or --interactive")
     return _predict_images(arguments)
 
 
@@ -96,6 +106,7 @@ def _predict_images(arguments: argparse.Namespace) -> int:
             clicks_folder=arguments.interactions,
             out=arguments.out,
             file_ending=arguments.format,
+            point_frame=arguments.frame or "lps",
         )
     log = run_prediction(workspace, request, options=make_prediction_options(arguments, settings))
     n_clicked = sum(n > 0 for n in log.n_clicks.values())

@@ -19,7 +19,8 @@ from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Plan
 from interactivepet.core.preprocessed import CaseRecord, GridRecord
 from interactivepet.dataset.arrays import read_array, write_channels
-from interactivepet.dataset.interactions import find_clicks_file, read_clicks
+from interactivepet.dataset.click_files import find_clicks_file
+from interactivepet.dataset.interactions import read_clicks
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_case, read_geometry
 from interactivepet.dataset.write import atomic_path, read_artefact, write_artefact

@@ -18,7 +18,7 @@ from interactivepet.core.prediction import Prediction
 from interactivepet.core.preprocessed import CaseRecord
 from interactivepet.core.promptable import PromptableCard
 from interactivepet.dataset.arrays import read_array, write_array
-from interactivepet.dataset.interactions import find_clicks_file
+from interactivepet.dataset.click_files import find_clicks_file
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_case
 from interactivepet.dataset.write import read_present, write_artefact

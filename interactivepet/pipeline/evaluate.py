@@ -17,7 +17,8 @@ from interactivepet.core.dataset import CaseEntry
 from interactivepet.core.interaction import Click
 from interactivepet.core.prediction_log import PredictionLog
 from interactivepet.core.report import CaseScores, Report
-from interactivepet.dataset.interactions import find_clicks_file, read_clicks
+from interactivepet.dataset.click_files import find_clicks_file
+from interactivepet.dataset.interactions import read_clicks
 from interactivepet.dataset.layout import split_ending
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_case, read_mask

@@ -19,7 +19,7 @@ from interactivepet.core.plan import Configuration
 from interactivepet.core.prediction import Prediction
 from interactivepet.core.prediction_log import PredictionLog
 from interactivepet.dataset.folders.mip import write_projection_mask
-from interactivepet.dataset.interactions import find_clicks_file, read_clicks
+from interactivepet.dataset.interactions import read_clicks
 from interactivepet.dataset.write import read_artefact, write_artefact, write_image, write_mask
 from interactivepet.ensemble.folds import add_first_steps
 from interactivepet.ensemble.fuse import average, blend, find_silent
@@ -56,7 +56,7 @@ def run_prediction(workspace: Workspace, request: PredictionRequest, *, options:
         made_from = _hash_inputs(request, models, options=options)
         log = _open_log(workspace, request, models, made_from=made_from)
         for entry in tqdm(request.entries, desc="predict", unit="case", dynamic_ncols=True):
-            clicks_path = find_clicks_file(request.clicks_folder, entry.id) if request.clicks_folder else None
+            clicks_path = request.clicks.get(entry.id)
             stamp = stamp_files([*request.list_files(entry), *([clicks_path] if clicks_path else [])])
             target = request.out / f"{entry.id}{request.file_ending}"
             if log.cases.get(entry.id) == stamp and target.is_file():
@@ -88,7 +88,7 @@ def _predict_entry(
     warn_of_size(case, models.plans)
     clicks: tuple[Click, ...] = ()
     if clicks_path is not None:
-        clicks = read_clicks(clicks_path, geometry=case.geometry, labels=models.labels)
+        clicks = read_clicks(clicks_path, geometry=case.geometry, point_frame=request.point_frame, labels=models.labels)
         labels = tuple(models.labels.values())
         check_clicks(clicks, case_id=case.id, geometry=case.geometry, labels=labels)
     fusion, postprocessing = models.choice(clicks)
@@ -148,6 +148,8 @@ def _hash_inputs(request: PredictionRequest, models: Models, *, options: Predict
         *(hash_cards(cards) for cards in models.cards.values()),
         options.promptable.stamp(tuple(models.labels.values())) if options.promptable and models.promptable else "",
         str((options.tta, options.save_probabilities, request.file_ending)),
+        # as before there was a choice
+        *([request.point_frame] if request.point_frame != "lps" else []),
     ]
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from interactivepet.core.dataset import CaseEntry, DatasetManifest
 from interactivepet.core.imported import ImportSource
+from interactivepet.dataset.click_files import list_visible, match_click_files
 from interactivepet.dataset.decathlon import parse_channels, parse_labels
 from interactivepet.dataset.folders.case_table import Group
 from interactivepet.dataset.folders.mask_files import MaskFile, name_labels
 from interactivepet.dataset.folders.options import FolderLayout, FolderOptions
 from interactivepet.dataset.folders.tree import make_ids
 from interactivepet.dataset.folders.volume_job import VolumeJob
-from interactivepet.dataset.interactions import find_clicks_file
 from interactivepet.dataset.layout import (
     CLICKS_TEST,
     CLICKS_TRAINING,
@@ -63,9 +63,11 @@ def find_task(folder: Path, *, options: FolderOptions) -> ImportSource:
     entries = (*manifest.training, *manifest.test)
     ids = make_ids(entry.id for entry in entries)
     jobs = []
+    n_training = len(manifest.training)
+    training, unused = _find_clicks(folder, CLICKS_TRAINING, manifest.training)
+    test, unused_test = _find_clicks(folder, CLICKS_TEST, manifest.test)
     for number, entry in enumerate(entries):
         group = groups.get(entry.id) or _read_name(entry)
-        clicks = CLICKS_TRAINING if number < len(manifest.training) else CLICKS_TEST
         is_split = len(entry.images) > 1
         images = [entry.images[pick] for pick in picks] if is_split else entry.images
         jobs.append(
@@ -76,14 +78,21 @@ def find_task(folder: Path, *, options: FolderOptions) -> ImportSource:
                 labels=labels,
                 masks=(MaskFile(folder / entry.label),) if entry.label else (),
                 picks=None if is_split else picks,
-                clicks=find_clicks_file(folder / clicks, entry.id),
+                clicks=(training if number < n_training else test).get(entry.id),
                 patient=entry.patient or group.patient,
                 subtype=entry.subtype or group.subtype,
                 grid=options.grid,
             )
         )
-    n_training = len(manifest.training)
-    return ImportSource(channels, labels, tuple(jobs[:n_training]), tuple(jobs[n_training:]))
+    return ImportSource(
+        channels, labels, tuple(jobs[:n_training]), tuple(jobs[n_training:]), passed_over={**unused, **unused_test}
+    )
+
+
+def _find_clicks(folder: Path, name: str, entries: Sequence[CaseEntry]) -> tuple[dict[str, Path], dict[str, str]]:
+    """Give case -> its click file, and file -> why it is not used."""
+    found, unused = match_click_files(list_visible(folder / name), {entry.id for entry in entries}).take_first()
+    return found, {f"{name}/{path.name}": reason for path, reason in unused.items()}
 
 
 def _read(folder: Path, options: FolderOptions) -> tuple[DatasetManifest, dict[str, Group]]:
