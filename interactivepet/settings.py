@@ -139,7 +139,10 @@ def load_settings(
         SettingsError: a variable is missing or has no sense; the message shows the line to add.
     """
     file = (directory or Path.cwd()) / ".env"
-    from_file = dotenv_values(file, interpolate=False) if file.is_file() else {}
+    try:
+        from_file = dotenv_values(file, interpolate=False) if file.is_file() else {}
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{file}: is not UTF-8 ({error}); save it as UTF-8") from error
     merged = {**from_file, **(os.environ if environ is None else environ)}
     values = {name: merged[name] for name in variable_names() if merged.get(name)}
     try:

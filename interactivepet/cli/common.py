@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import functools
+import io
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -128,13 +130,20 @@ def report_errors(run: Callable[[Sequence[str] | None], int]) -> Callable[[Seque
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
         for noisy in ("alembic", "mlflow", "httpx", "highdicom", "numexpr"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # names of files need not be UTF-8
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return run(argv)
         except InteractivePetError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
+        except UnicodeEncodeError as error:
+            shown = error.object.encode(errors="backslashreplace").decode()
+            print(f"error: {shown[:300]} is a name that is not UTF-8; rename the file or folder", file=sys.stderr)
+            return 1
         except OSError as error:
-            print(f"error: {error}; check that the folder is there and can be written", file=sys.stderr)
+            print(f"error: {error}; {_advise(error)}", file=sys.stderr)
             return 1
         except ModuleNotFoundError as error:
             if error.name not in EXTRA_MODULES:
@@ -146,6 +155,16 @@ def report_errors(run: Callable[[Sequence[str] | None], int]) -> Callable[[Seque
             return 130
 
     return main
+
+
+def _advise(error: OSError) -> str:
+    """Say what helps against an error of the system."""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return "make room on this disk, then run the same command again"
+        case errno.EFBIG:
+            return "the file is larger than this disk or shell (ulimit -f) allows; raise the limit or take another disk"
+    return "check that the folder is there and can be written"
 
 
 def open_workspace(task: str | None, settings: Settings) -> Workspace:

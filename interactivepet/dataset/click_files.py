@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from interactivepet.dataset.layout import NIFTI_ENDINGS
+from interactivepet.dataset.layout import NIFTI_ENDINGS, refuse_foreign_name
 
 __all__ = [
     "CLICK_FILE_ENDINGS",
@@ -81,7 +81,10 @@ def warn_of_unused(files: Mapping[Path, str]) -> None:
 
 def list_visible(folder: Path) -> list[Path]:
     """List the files directly in a folder but for hidden ones, by name; none for a folder that is not there."""
-    return sorted(path for path in folder.glob("[!.]*") if path.is_file())
+    paths = sorted(path for path in folder.glob("[!.]*") if path.is_file())
+    for path in paths:
+        refuse_foreign_name(path)
+    return paths
 
 
 def match_click_files(paths: Iterable[Path], cases: Collection[str]) -> ClickFiles:

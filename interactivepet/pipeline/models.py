@@ -23,7 +23,8 @@ from interactivepet.inference.network import NetworkSegmenter, open_network
 from interactivepet.inference.segmenter import Segmenter
 from interactivepet.networks.precision import choose_device
 from interactivepet.pipeline.folds import read_card, read_rule
-from interactivepet.pipeline.workspace import Workspace, stamp_files
+from interactivepet.pipeline.stamps import FileStamps
+from interactivepet.pipeline.workspace import Workspace
 from interactivepet.training.checkpoint import load_weights
 
 __all__ = ["Models", "PredictionOptions", "PromptableSource", "open_models", "warn_of_size"]
@@ -52,11 +53,11 @@ class PromptableSource:
         if not self.source.startswith(("http://", "https://")):
             object.__setattr__(self, "source", str(Path(self.source).expanduser().absolute()))
 
-    def stamp(self, labels: Sequence[int]) -> str:
+    def stamp(self, labels: Sequence[int], stamps: FileStamps) -> str:
         """Hash which model this is, by the files of a folder, and the labels that it is asked for."""
         folder = Path(self.source)
         files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
-        return stamp_files(files, salt=f"{self.source}|{tuple(labels)}")
+        return stamps.stamp(files, salt=f"{self.source}|{tuple(labels)}")
 
     def open(self, *, labels: Sequence[int], device: str, n_threads: int) -> NnInteractiveSegmenter:
         """Load the model or reach the server."""

@@ -23,7 +23,8 @@ from interactivepet.dataset.write import read_artefact, write_artefact
 from interactivepet.errors import ArtefactError, ManifestError
 from interactivepet.guidance.simulate import ClickOptions, simulate_clicks
 from interactivepet.pipeline.executor import map_cases
-from interactivepet.pipeline.workspace import Workspace, stamp_files
+from interactivepet.pipeline.stamps import open_stamps
+from interactivepet.pipeline.workspace import Workspace
 from interactivepet.planning.fingerprint import CaseMeasurement, extract_fingerprint, measure_case
 from interactivepet.planning.folds import make_folds
 from interactivepet.planning.overrides import apply_overrides
@@ -104,7 +105,8 @@ def _stamp_task(workspace: Workspace, manifest: DatasetManifest) -> str:
     folders = [workspace.clicks_folder(test=test) for test in (False, True)]
     clicks = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
     files = _list_files(workspace, (*manifest.training, *manifest.test))
-    return stamp_files([*files, *clicks], salt=manifest.content_hash())
+    with open_stamps(workspace) as stamps:
+        return stamps.stamp([*files, *clicks], salt=manifest.content_hash())
 
 
 def _list_files(workspace: Workspace, entries: Sequence[CaseEntry]) -> list[Path]:
@@ -187,7 +189,8 @@ def _write_case_clicks(job: ClickJob, *, raw: Path, options: ClickOptions) -> bo
 def run_fingerprint(workspace: Workspace, executor: Executor) -> Fingerprint:
     """Measure the training cases, unless that was done and nothing changed."""
     manifest = read_manifest(workspace.raw)
-    stamp = stamp_files(_list_files(workspace, manifest.training), salt=manifest.content_hash())
+    with open_stamps(workspace) as stamps:
+        stamp = stamps.stamp(_list_files(workspace, manifest.training), salt=manifest.content_hash())
     try:
         return read_artefact(
             workspace.fingerprint, Fingerprint, command="interactivepet_plan_and_process", made_from=stamp

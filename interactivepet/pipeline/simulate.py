@@ -34,8 +34,9 @@ from interactivepet.pipeline.models import PredictionOptions
 from interactivepet.pipeline.promptable_folder import find_own_folds, open_unseen, stamp_unseen
 from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
 from interactivepet.pipeline.simulated_session import SimulatedUser, run_session
+from interactivepet.pipeline.stamps import FileStamps, open_stamps
 from interactivepet.pipeline.systems import System, SystemKind, open_system
-from interactivepet.pipeline.workspace import Workspace, stamp_files
+from interactivepet.pipeline.workspace import Workspace
 
 __all__ = ["SimulationOptions", "run_simulation"]
 
@@ -187,20 +188,15 @@ def _list_jobs(
             f"interactivepet_plan_and_process -t {workspace.task} again, or name other --cases"
         )
     fold_of = {entry.id: folds.get(entry.id) if folds else None for entry in asked}
-    # a stamp of the promptable model looks at all of its files: once a fold, not once a case
-    salts = {fold: _hash_options(manifest, options, fold=fold, own=own) for fold in set(fold_of.values())}
     clicks = _find_fixed(options, asked)
-    jobs = [
-        _make_job(
-            workspace,
-            entry,
-            options,
-            clicks=clicks.get(entry.id),
-            fold=fold_of[entry.id],
-            salt=salts[fold_of[entry.id]],
-        )
-        for entry in asked
-    ]
+    with open_stamps(workspace) as stamps:
+        # a stamp of the promptable model looks at all of its files: once a fold, not once a case
+        salts = {fold: _hash_options(manifest, options, stamps, fold=fold, own=own) for fold in set(fold_of.values())}
+        jobs = [
+            _make_job(workspace, entry, options, stamps, clicks=clicks.get(entry.id), fold=fold, salt=salts[fold])
+            for entry in asked
+            for fold in [fold_of[entry.id]]
+        ]
     return sorted(jobs, key=lambda job: (job.fold is not None and job.fold, job.entry.id))
 
 
@@ -233,6 +229,7 @@ def _make_job(
     workspace: Workspace,
     entry: CaseEntry,
     options: SimulationOptions,
+    stamps: FileStamps,
     *,
     clicks: Path | None,
     fold: int | None,
@@ -245,7 +242,7 @@ def _make_job(
     if options.kind == "command":
         # a script that is named in it; what a program loads by itself is not seen
         files += [Path(word) for word in shlex.split(options.command) if os.path.isfile(word)]  # noqa: PTH113
-    return _Job(entry, fold, clicks, stamp_files(files, salt=f"{salt}|{entry.id}|{fold}"))
+    return _Job(entry, fold, clicks, stamps.stamp(files, salt=f"{salt}|{entry.id}|{fold}"))
 
 
 def _list_models(workspace: Workspace, fold: int | None) -> list[Path]:
@@ -257,14 +254,19 @@ def _list_models(workspace: Workspace, fold: int | None) -> list[Path]:
 
 
 def _hash_options(
-    manifest: DatasetManifest, options: SimulationOptions, *, fold: int | None, own: Mapping[int, PromptableCard]
+    manifest: DatasetManifest,
+    options: SimulationOptions,
+    stamps: FileStamps,
+    *,
+    fold: int | None,
+    own: Mapping[int, PromptableCard],
 ) -> str:
     """Give everything but files that changes a session."""
     prediction = options.prediction
     labels = _list_labels(manifest)
     promptable = ""
     if prediction.promptable is not None and options.kind not in ("ours", "command"):
-        promptable = stamp_unseen(prediction.promptable, fold=fold, own=own)
+        promptable = stamp_unseen(prediction.promptable, stamps, fold=fold, own=own)
     answers = (
         options.kind,
         options.command,

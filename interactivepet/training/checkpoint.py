@@ -165,7 +165,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
     """Read a file of tensors onto the CPU after comparing its content with the checksums that it holds.
 
     Raises:
-        TrainingError: the file is damaged.
+        TrainingError: the file is damaged, or holds something else than named tensors.
     """
     import pickle
     import zipfile
@@ -178,11 +178,20 @@ def read_tensors(path: Path) -> dict[str, Any]:
             damaged = archive.testzip()
         if damaged is not None:
             raise zipfile.BadZipFile(f"checksum of {damaged}")
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        content: object = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # torch's own message advises to load it all the same
+        raise TrainingError(
+            f"{path} holds more than tensors, and loading that could run any program; take the weights.pt of a fold"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
         raise TrainingError(
             f"{path} is damaged ({error}); start anew with the same command and --no-continue"
         ) from error
+    if not isinstance(content, dict):
+        raise TrainingError(
+            f"{path} holds a {type(content).__name__}, expected named tensors; take a fold's weights.pt"
+        )
     return content
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import is_zipfile
 
-from torch import nn
+from torch import Tensor, nn
 
 from interactivepet.errors import TrainingError
 from interactivepet.training.checkpoint import read_tensors
@@ -23,7 +24,9 @@ def load_pretrained(network: nn.Module, path: Path) -> tuple[int, int]:
     """
     if not path.is_file():
         raise TrainingError(f"--pretrained {path} is not there; name the weights.pt of a trained fold")
-    found = read_tensors(path)
+    if not is_zipfile(path):
+        raise TrainingError(f"--pretrained {path} is no file of weights; name the weights.pt of a trained fold")
+    found = {name: value for name, value in read_tensors(path).items() if isinstance(value, Tensor)}
     own = network.state_dict()
     fitting = {name: found[name] for name, tensor in own.items() if name in found and found[name].shape == tensor.shape}
     if not fitting:

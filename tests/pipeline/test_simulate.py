@@ -195,7 +195,7 @@ class Thresholds:
 
     name, licence, source = "thresholds", "MIT", "thresholds"
 
-    def stamp(self, labels: Sequence[int]) -> str:
+    def stamp(self, labels: Sequence[int], stamps: object) -> str:
         return f"thresholds {labels}"
 
     @contextmanager

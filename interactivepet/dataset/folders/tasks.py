@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from interactivepet.dataset.folders.mask_files import MaskFile, name_labels
 from interactivepet.dataset.folders.options import FolderLayout, FolderOptions
 from interactivepet.dataset.folders.tree import make_ids
 from interactivepet.dataset.folders.volume_job import VolumeJob
+from interactivepet.dataset.json_text import read_json
 from interactivepet.dataset.layout import (
     CLICKS_TEST,
     CLICKS_TRAINING,
@@ -123,7 +123,7 @@ def _default_channels(folder: Path) -> tuple[str, ...]:
 
 def _load(path: Path) -> Mapping[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
+        data = read_json(path)
     except (OSError, ValueError) as error:
         raise ManifestError(f"{path}: cannot be read ({error}); mend it, or name channels with -m") from error
     if not isinstance(data, Mapping):
