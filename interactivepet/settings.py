@@ -99,6 +99,10 @@ class Settings(BaseModel):
         default=None, alias="interactivepet_nninteractive_api_key", examples=["key-of-the-server"]
     )
     """What that server asks for."""
+    nninteractive_timeout: float = Field(
+        default=60.0, gt=0, allow_inf_nan=False, alias="interactivepet_nninteractive_timeout", examples=["300"]
+    )
+    """Seconds that the server may take to answer."""
     scheduler: str | None = Field(default=None, alias="interactivepet_scheduler", examples=["tcp://localhost:8786"])
     """Address of a Dask scheduler for the stages that go case by case, but for evaluation, and for folds."""
     mlflow_tracking_uri: str | None = Field(

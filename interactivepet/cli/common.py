@@ -164,6 +164,10 @@ def _advise(error: OSError) -> str:
             return "make room on this disk, then run the same command again"
         case errno.EFBIG:
             return "the file is larger than this disk or shell (ulimit -f) allows; raise the limit or take another disk"
+        case errno.EISDIR:
+            return "a file is expected here; name one in this folder"
+        case errno.ENOTDIR:
+            return "a folder is expected here"
     return "check that the folder is there and can be written"
 
 
@@ -192,4 +196,4 @@ def choose_promptable(argument: str | None, settings: Settings) -> PromptableSou
     if source is None:
         return None
     key = settings.nninteractive_api_key
-    return PromptableSource(source, key.get_secret_value() if key else None)
+    return PromptableSource(source, key.get_secret_value() if key else None, settings.nninteractive_timeout)

@@ -116,16 +116,16 @@ def find_files(task_dir: Path, folder: str) -> tuple[FoundFile, ...]:
 
 
 def refuse_foreign_name(path: Path) -> None:
-    """Refuse a file whose name is not UTF-8: no file of the project could name it.
+    """Refuse a file or folder whose own name is not UTF-8: no file of the project could name it.
 
     Raises:
         ManifestError: it is one.
     """
     try:
-        str(path).encode()
+        path.name.encode()
     except UnicodeEncodeError as error:
         shown = os.fsencode(path).decode(errors="backslashreplace")
-        raise ManifestError(f"{shown}: the name of the file or folder is not UTF-8; rename it") from error
+        raise ManifestError(f"{shown}: the name is not UTF-8; rename the file or folder") from error
 
 
 def list_files(task_dir: Path, folder: str) -> tuple[FoundFile, ...]:

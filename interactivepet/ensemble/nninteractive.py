@@ -7,6 +7,7 @@ the order of the file's own voxel axes, so orientation and spacing never enter.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from io import TextIOBase
@@ -24,6 +25,13 @@ from interactivepet.errors import InteractionError, InteractivePetError, Segment
 __all__ = ["NnInteractiveSegmenter", "open_segmenter"]
 
 _LOG = logging.getLogger(__name__)
+
+ANSWER_S = 60.0
+"""How long a server may take to answer."""
+CONNECT_S = 10.0
+"""How long a server may take to accept a connection."""
+NOTICE_S = 3.0
+"""After so long it is told who is waited for."""
 
 Voxel = tuple[int, int, int]
 """Index (i, j, k) of one voxel."""
@@ -61,6 +69,7 @@ class NnInteractiveSegmenter:
         connect: _Connect | None = None,
         channel: int = 0,
         n_threads: int | None = None,
+        timeout_s: float | None = None,
     ) -> None:
         """Wrap a session that is ready; `from_folder` and `from_url` make one.
 
@@ -72,6 +81,7 @@ class NnInteractiveSegmenter:
             connect: claims another session when a server's has failed; None gives up at once.
             channel: which image channel the model sees.
             n_threads: torch threads while segmenting; None leaves them alone (remote sessions).
+            timeout_s: how long a server is waited for, to tell; None for a local session.
         """
         self._session = session
         self._name = name
@@ -80,6 +90,7 @@ class NnInteractiveSegmenter:
         self._connect = connect
         self._channel = channel
         self._n_threads = n_threads
+        self._timeout_s = timeout_s
         self._case: Case | None = None
         self._asked: _Prompts = {}
         self._open_label: int | None = None
@@ -133,7 +144,7 @@ class NnInteractiveSegmenter:
         *,
         labels: Sequence[int],
         api_key: str | None = None,
-        timeout_s: float = 300.0,
+        timeout_s: float = ANSWER_S,
         channel: int = 0,
     ) -> Self:
         """Claim a session of a running `nninteractive-server`; images are sent there, unencrypted over http.
@@ -142,25 +153,30 @@ class NnInteractiveSegmenter:
             url: such as `http://host:1527`.
             labels: values of the task's labels, in rising order.
             api_key: the server's key; None reads `NN_INTERACTIVE_API_KEY`, as the client itself does.
-            timeout_s: longest wait for one prediction; on a CPU server they are slow.
+            timeout_s: longest wait for one answer, that of a prediction too; on a CPU server they are slow.
             channel: which image channel the model sees.
 
         Raises:
-            SegmenterError: the server cannot be reached, refuses the key or has no free session.
+            SegmenterError: the server cannot be reached, does not answer, refuses the key or has no free session.
         """
         from nnInteractive.inference.remote import nnInteractiveRemoteInferenceSession
 
         advice = "check that nninteractive-server runs there, its API key and its number of sessions"
 
         def connect() -> tuple[_Session, Callable[[], None]]:
-            with _named_failures(f"{url}: no nnInteractive session", advice):
+            with _named_failures(f"{url}: no nnInteractive session", advice), _tell_wait(url, timeout_s):
                 session = nnInteractiveRemoteInferenceSession(
-                    url, api_key=api_key, read_timeout=timeout_s, set_image_read_timeout=timeout_s
+                    url,
+                    api_key=api_key,
+                    connect_timeout=min(CONNECT_S, timeout_s),
+                    read_timeout=timeout_s,
+                    set_image_read_timeout=timeout_s,
+                    write_timeout=timeout_s,
                 )
             return session, session.close
 
         session, close = connect()
-        return cls(session, url, labels=labels, close=close, connect=connect, channel=channel)
+        return cls(session, url, labels=labels, close=close, connect=connect, channel=channel, timeout_s=timeout_s)
 
     @property
     def name(self) -> str:
@@ -200,7 +216,7 @@ class NnInteractiveSegmenter:
         try:
             self._ask(case, prompts)
         except SegmenterError as error:
-            if self._connect is None:
+            if self._connect is None or _is_timeout(error):
                 raise
             # a server forgets a session that nobody asked for some minutes
             _LOG.warning("%s: claiming another session", error)
@@ -215,7 +231,11 @@ class NnInteractiveSegmenter:
         advice = "see the log; on a server, check that it still runs"
         image = _single_channel(case, self._channel) if case is not self._case else None
         try:
-            with _named_failures(f"{case.id}: {self._name} failed", advice), _quiet(self._n_threads):
+            with (
+                _named_failures(f"{case.id}: {self._name} failed", advice),
+                _tell_wait(self._name, self._timeout_s),
+                _quiet(self._n_threads),
+            ):
                 if image is not None:
                     self._set_case(case, image)
                 for index, label in enumerate(self._labels):
@@ -268,7 +288,7 @@ def open_segmenter(
     device: str = "cpu",
     n_threads: int = 1,
     api_key: str | None = None,
-    timeout_s: float = 300.0,
+    timeout_s: float = ANSWER_S,
     channel: int = 0,
 ) -> NnInteractiveSegmenter:
     """Open a server when `source` begins with http:// or https://, otherwise a model folder.
@@ -325,11 +345,38 @@ def _named_failures(what: str, advice: str) -> Iterator[None]:
         raise
     except Exception as error:
         found = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        if _is_timeout(error):
+            advice = f"{advice}; where it is only slow, raise interactivepet_nninteractive_timeout"
         raise SegmenterError(f"{what} ({found}); {advice}") from error
+
+
+def _is_timeout(error: BaseException) -> bool:
+    """Whether a server has not answered in time."""
+    import httpx
+
+    return isinstance(error, httpx.TimeoutException) or isinstance(error.__cause__, httpx.TimeoutException)
+
+
+@contextmanager
+def _tell_wait(name: str, timeout_s: float | None) -> Iterator[None]:
+    """Tell who is waited for when a server takes long; a local session, without a time, is not waited for."""
+    if timeout_s is None:
+        yield
+        return
+    message = "waiting for an answer of %s, at most %g s (interactivepet_nninteractive_timeout)"
+    timer = threading.Timer(NOTICE_S, _LOG.warning, (message, name, timeout_s))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _check_folder(folder: Path) -> None:
     """Refuse a folder that is not one of nnInteractive's model folders."""
+    if not folder.is_dir():
+        raise SegmenterError(f"{folder}: there is no such folder; name a model folder in nnInteractive's format")
     for name in ("plans.json", "dataset.json", "inference_session_class.json"):
         if not (folder / name).is_file():
             raise SegmenterError(f"{folder}: no {name}; expected a model folder in nnInteractive's format")

@@ -17,7 +17,7 @@ from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Configuration, FoldList, Plan, Plans
 from interactivepet.dataset.write import read_artefact
 from interactivepet.ensemble.folds import FoldEnsemble, add_first_steps
-from interactivepet.ensemble.nninteractive import NnInteractiveSegmenter, open_segmenter
+from interactivepet.ensemble.nninteractive import ANSWER_S, NnInteractiveSegmenter, open_segmenter
 from interactivepet.errors import ArtefactError
 from interactivepet.inference.network import NetworkSegmenter, open_network
 from interactivepet.inference.segmenter import Segmenter
@@ -43,10 +43,12 @@ class PromptableSource:
     Attributes:
         source: model folder, or URL of a running nninteractive-server; of a folder, the absolute path.
         api_key: of the server.
+        timeout_s: longest wait for an answer of the server.
     """
 
     source: str
     api_key: str | None = None
+    timeout_s: float = ANSWER_S
 
     def __post_init__(self) -> None:
         """Find the folder: what is stamped and whose card is read is what is loaded."""
@@ -61,7 +63,14 @@ class PromptableSource:
 
     def open(self, *, labels: Sequence[int], device: str, n_threads: int) -> NnInteractiveSegmenter:
         """Load the model or reach the server."""
-        return open_segmenter(self.source, labels=labels, device=device, n_threads=n_threads, api_key=self.api_key)
+        return open_segmenter(
+            self.source,
+            labels=labels,
+            device=device,
+            n_threads=n_threads,
+            api_key=self.api_key,
+            timeout_s=self.timeout_s,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,6 +136,8 @@ def make_folder_request(
     manifest = read_manifest(workspace.raw)
     if out.resolve() == images.resolve():
         raise ManifestError(f"{out} holds the images, which masks of the same names would replace; choose another -o")
+    if not images.exists():
+        raise ManifestError(f"{images}: there is no such folder; name the folder that holds the images with -i")
     if clicks_folder is not None and not clicks_folder.is_dir():
         raise ManifestError(f"{clicks_folder} is not there; name the folder of the click files, or leave -in out")
     if images.is_dir() and not list_files(images, "."):

@@ -14,41 +14,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pydantic import Field
-
-from interactivepet.core.artefact import Artefact, Record
+from interactivepet.core.stamped import FileList, StampedFile
 from interactivepet.dataset.layout import find_detached
 from interactivepet.dataset.write import read_artefact, write_artefact
 from interactivepet.errors import ArtefactError, TrainingError
 from interactivepet.pipeline.lock import lock_folder
 from interactivepet.pipeline.workspace import Workspace
 
-__all__ = ["FileList", "FileStamps", "StampedFile", "open_stamps"]
+__all__ = ["FileStamps", "open_stamps"]
 
 logger = logging.getLogger(__name__)
 
 _MANY_BYTES = 5 * 10**9
 """From so much on, reading takes long enough to be told."""
-
-
-class StampedFile(Record):
-    """A file that was stamped."""
-
-    size: int
-    """Bytes."""
-    time_ns: int
-    """Time of change when its content was hashed."""
-    sha256: str
-    """Of its content."""
-    first_ns: dict[str, int]
-    """SHA-256 of each content that it had -> time of change when it was seen with it first."""
-
-
-class FileList(Artefact):
-    """The files that a task's stamps were made of."""
-
-    files: dict[str, StampedFile] = Field(default_factory=dict)
-    """`raw/...`, `processed/...` or `results/...` within the task, any other file by its whole path."""
 
 
 class FileStamps:

@@ -190,7 +190,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict):
         raise TrainingError(
-            f"{path} holds a {type(content).__name__}, expected named tensors; take a fold's weights.pt"
+            f"{path} holds a {type(content).__name__}, expected named tensors; take the weights.pt of a fold"
         )
     return content
 

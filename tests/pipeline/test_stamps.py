@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from interactivepet.pipeline.stamps import FileList, open_stamps
+from interactivepet.core.stamped import FileList
+from interactivepet.pipeline.stamps import open_stamps
 from interactivepet.pipeline.workspace import Workspace
 
 
