@@ -32,15 +32,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from interactivepet.settings import load_settings
     from interactivepet.tracking.mlflow import default_artefact_folder, default_uri
-    from interactivepet.tracking.server import choose_port, run_server
+    from interactivepet.tracking.server import reserve_port, run_server
 
     settings = load_settings()
     if settings.mlflow_tracking_uri is not None:
         print(f"MLFLOW_TRACKING_URI is set: runs are at {settings.mlflow_tracking_uri}; open that address in a browser")
         return 0
-    chosen = choose_port(arguments.host, arguments.port or DEFAULT_PORT, is_fixed=arguments.port is not None)
-    print(f"http://{arguments.host}:{chosen}  (stop with Ctrl-C)", flush=True)
-    command = [sys.executable, "-m", "mlflow", "ui", "--host", arguments.host, "--port", str(chosen)]
+    first, is_fixed = arguments.port or DEFAULT_PORT, arguments.port is not None
     store = ["--backend-store-uri", default_uri(settings.results)]
     artefacts = ["--default-artifact-root", default_artefact_folder(settings.results).as_uri()]
-    return run_server([*command, *store, *artefacts])
+    with reserve_port(arguments.host, first, is_fixed=is_fixed) as chosen:
+        print(f"http://{arguments.host}:{chosen}  (stop with Ctrl-C)", flush=True)
+        command = [sys.executable, "-m", "mlflow", "ui", "--host", arguments.host, "--port", str(chosen)]
+        return run_server([*command, *store, *artefacts])

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from interactivepet.errors import SettingsError
 
-__all__ = ["choose_port", "run_server"]
+__all__ = ["reserve_port", "run_server"]
 
 LAST_PORT = 65535
 _PORTS_TRIED = 100
@@ -23,22 +24,31 @@ _PATIENCE_S = 5.0
 """How long the processes of a server may take to end by themselves."""
 _STEP_S = 0.1
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
-_LISTENING = "0A"
-"""State of a listening socket in Linux's table of connections."""
+_LISTENING, _ENDED = "0A", "06"
+"""States in Linux's table of connections: a server's socket, and a connection that was closed a moment ago."""
 
 
-def choose_port(host: str, port: int, *, is_fixed: bool) -> int:
-    """Choose a free port: the one given, or the next free one when it need not be that one.
+@contextmanager
+def reserve_port(host: str, port: int, *, is_fixed: bool) -> Iterator[int]:
+    """Reserve a free port for a server: the one given, or the next free one when it need not be that one.
+
+    The server takes long until it listens. Until then, and as long as the block lasts, no other start takes the port.
 
     Raises:
         SettingsError: no port is free, and which process has the one that was asked for; or no such address.
     """
     last = port if is_fixed else min(port + _PORTS_TRIED, LAST_PORT)
-    free = next((number for number in range(port, last + 1) if _is_free(host, number)), None)
-    if free is None:
-        owner = _find_owner(port) or "another process"
-        raise SettingsError(f"port {port} is in use by {owner}; stop it, or choose another with --port")
-    return free
+    for number in range(port, last + 1):
+        holder = _bind(host, number)
+        if holder is not None:
+            with holder:
+                if sys.platform != "linux":
+                    # elsewhere the server could not have a port that is held
+                    holder.close()
+                yield number
+            return
+    owner = _find_owner(port) or "another process"
+    raise SettingsError(f"port {port} is in use by {owner}; stop it, or choose another with --port")
 
 
 def run_server(command: Sequence[str]) -> int:
@@ -58,23 +68,27 @@ def run_server(command: Sequence[str]) -> int:
         return 128 + caught[0] if caught else process.returncode
 
 
-def _is_free(host: str, port: int) -> bool:
+def _bind(host: str, port: int) -> socket.socket | None:
+    """Hold a port, so that a server which reuses addresses can still have it; None when it is in use."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
         raise SettingsError(f"--host {host} is no address of this machine ({error}); try 127.0.0.1") from error
-    with socket.socket(family, kind, protocol) as trial:
-        # as servers do: connections that have just ended are no obstacle
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind(address)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                return False
-            raise SettingsError(
-                f"{host}:{port} cannot be listened on ({error.strerror}); choose another --host or --port"
-            ) from error
-    return True
+    holder = socket.socket(family, kind, protocol)
+    try:
+        if _list_sockets(port, state=_ENDED) and not _list_sockets(port, state=_LISTENING):
+            # connections of a server that has ended hold the port for a minute, but not against others
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(address)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    except OSError as error:
+        holder.close()
+        if error.errno == errno.EADDRINUSE:
+            return None
+        raise SettingsError(
+            f"{host}:{port} cannot be listened on ({error.strerror}); choose another --host or --port"
+        ) from error
+    return holder
 
 
 @contextmanager
@@ -108,13 +122,19 @@ def _is_group_alive(process: subprocess.Popen[bytes]) -> bool:
     return True
 
 
-def _find_owner(port: int) -> str | None:
-    """Find the process that listens on a port, as Linux lists it; None where that cannot be told."""
+def _list_sockets(port: int, *, state: str) -> set[str]:
+    """List the sockets of a port in a state, by their inodes, as Linux has them; none where that cannot be told."""
     inodes: set[str] = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with suppress(OSError):
             rows = [line.split() for line in Path(table).read_text().splitlines()[1:]]
-            inodes |= {row[9] for row in rows if row[3] == _LISTENING and row[1].endswith(f":{port:04X}")}
+            inodes |= {row[9] for row in rows if row[3] == state and row[1].endswith(f":{port:04X}")}
+    return inodes
+
+
+def _find_owner(port: int) -> str | None:
+    """Find the process that listens on a port; None where that cannot be told."""
+    inodes = _list_sockets(port, state=_LISTENING)
     for link in Path("/proc").glob("[0-9]*/fd/*") if inodes else ():
         with suppress(OSError):
             target = os.readlink(link)  # noqa: PTH115
