@@ -7,10 +7,8 @@ the order of the file's own voxel axes, so orientation and spacing never enter.
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
-from io import TextIOBase
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -20,18 +18,15 @@ import numpy.typing as npt
 from interactivepet.core.case import Case
 from interactivepet.core.interaction import Click
 from interactivepet.core.prediction import Prediction
-from interactivepet.errors import InteractionError, InteractivePetError, SegmenterError
+from interactivepet.ensemble.failures import ANSWER_S, is_timeout, named_failures, quiet, tell_wait
+from interactivepet.errors import InteractionError, SegmenterError
 
 __all__ = ["NnInteractiveSegmenter", "open_segmenter"]
 
 _LOG = logging.getLogger(__name__)
 
-ANSWER_S = 60.0
-"""How long a server may take to answer."""
 CONNECT_S = 10.0
 """How long a server may take to accept a connection."""
-NOTICE_S = 3.0
-"""After so long it is told who is waited for."""
 
 Voxel = tuple[int, int, int]
 """Index (i, j, k) of one voxel."""
@@ -120,7 +115,7 @@ class NnInteractiveSegmenter:
         """
         _check_folder(folder)
         advice = "check the folder and the device, or switch nnInteractive off"
-        with _named_failures(f"{folder}: cannot be loaded", advice), _quiet(n_threads):
+        with named_failures(f"{folder}: cannot be loaded", advice), quiet(n_threads):
             import torch
             from nnInteractive.inference.inference_session import nnInteractiveInferenceSession
 
@@ -164,7 +159,7 @@ class NnInteractiveSegmenter:
         advice = "check that nninteractive-server runs there, its API key and its number of sessions"
 
         def connect() -> tuple[_Session, Callable[[], None]]:
-            with _named_failures(f"{url}: no nnInteractive session", advice), _tell_wait(url, timeout_s):
+            with named_failures(f"{url}: no nnInteractive session", advice), tell_wait(url, timeout_s):
                 session = nnInteractiveRemoteInferenceSession(
                     url,
                     api_key=api_key,
@@ -216,7 +211,7 @@ class NnInteractiveSegmenter:
         try:
             self._ask(case, prompts)
         except SegmenterError as error:
-            if self._connect is None or _is_timeout(error):
+            if self._connect is None or is_timeout(error):
                 raise
             # a server forgets a session that nobody asked for some minutes
             _LOG.warning("%s: claiming another session", error)
@@ -232,9 +227,9 @@ class NnInteractiveSegmenter:
         image = _single_channel(case, self._channel) if case is not self._case else None
         try:
             with (
-                _named_failures(f"{case.id}: {self._name} failed", advice),
-                _tell_wait(self._name, self._timeout_s),
-                _quiet(self._n_threads),
+                named_failures(f"{case.id}: {self._name} failed", advice),
+                tell_wait(self._name, self._timeout_s),
+                quiet(self._n_threads),
             ):
                 if image is not None:
                     self._set_case(case, image)
@@ -303,74 +298,6 @@ def open_segmenter(
     return NnInteractiveSegmenter.from_folder(
         Path(source).expanduser(), labels=labels, device=device, n_threads=n_threads, channel=channel
     )
-
-
-class _LogStream(TextIOBase):
-    """A text stream whose lines become debug records: nnInteractive prints where it should log."""
-
-    def write(self, text: str) -> int:
-        for line in text.splitlines():
-            if line.strip():
-                _LOG.debug("nnInteractive: %s", line)
-        return len(text)
-
-
-@contextmanager
-def _quiet(n_threads: int | None) -> Iterator[None]:
-    """Send what is printed to the log, and keep a change of torch's process-wide threads inside."""
-    with redirect_stdout(_LogStream()):
-        if n_threads is None:
-            yield
-            return
-        import torch
-
-        before = torch.get_num_threads()
-        torch.set_num_threads(n_threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
-
-
-@contextmanager
-def _named_failures(what: str, advice: str) -> Iterator[None]:
-    """Turn whatever nnInteractive raises into a `SegmenterError` that says what failed.
-
-    Its sessions promise no exception types (AssertionError, KeyError, RuntimeError, httpx errors were all
-    seen), so every one is translated; the original stays attached as the cause.
-    """
-    try:
-        yield
-    except InteractivePetError:
-        raise
-    except Exception as error:
-        found = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        if _is_timeout(error):
-            advice = f"{advice}; where it is only slow, raise interactivepet_nninteractive_timeout"
-        raise SegmenterError(f"{what} ({found}); {advice}") from error
-
-
-def _is_timeout(error: BaseException) -> bool:
-    """Whether a server has not answered in time."""
-    import httpx
-
-    return isinstance(error, httpx.TimeoutException) or isinstance(error.__cause__, httpx.TimeoutException)
-
-
-@contextmanager
-def _tell_wait(name: str, timeout_s: float | None) -> Iterator[None]:
-    """Tell who is waited for when a server takes long; a local session, without a time, is not waited for."""
-    if timeout_s is None:
-        yield
-        return
-    message = "waiting for an answer of %s, at most %g s (interactivepet_nninteractive_timeout)"
-    timer = threading.Timer(NOTICE_S, _LOG.warning, (message, name, timeout_s))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def _check_folder(folder: Path) -> None:

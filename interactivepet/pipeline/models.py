@@ -16,8 +16,9 @@ from interactivepet.core.ensemble import Choice, ChoiceMode, EnsembleRule, Fusio
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Configuration, FoldList, Plan, Plans
 from interactivepet.dataset.write import read_artefact
+from interactivepet.ensemble.failures import ANSWER_S
 from interactivepet.ensemble.folds import FoldEnsemble, add_first_steps
-from interactivepet.ensemble.nninteractive import ANSWER_S, NnInteractiveSegmenter, open_segmenter
+from interactivepet.ensemble.nninteractive import NnInteractiveSegmenter, open_segmenter
 from interactivepet.errors import ArtefactError
 from interactivepet.inference.network import NetworkSegmenter, open_network
 from interactivepet.inference.segmenter import Segmenter

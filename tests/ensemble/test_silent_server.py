@@ -13,8 +13,9 @@ import pytest
 
 from interactivepet.core.case import Case
 from interactivepet.core.interaction import Click
-from interactivepet.ensemble import nninteractive
-from interactivepet.ensemble.nninteractive import ANSWER_S, NOTICE_S, open_segmenter
+from interactivepet.ensemble import failures
+from interactivepet.ensemble.failures import ANSWER_S, NOTICE_S
+from interactivepet.ensemble.nninteractive import open_segmenter
 from interactivepet.errors import SegmenterError
 from interactivepet.pipeline.models import PromptableSource
 from interactivepet.settings import Settings
@@ -34,7 +35,7 @@ CAPABILITIES = {
 
 @pytest.fixture(autouse=True)
 def notice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nninteractive, "NOTICE_S", 0.2)
+    monkeypatch.setattr(failures, "NOTICE_S", 0.2)
 
 
 @pytest.fixture
