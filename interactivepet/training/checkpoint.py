@@ -182,8 +182,8 @@ def read_tensors(path: Path) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         # torch's own message advises to load it all the same
         raise TrainingError(
-            f"{path} holds more than tensors, and loading that could run any program; take the weights.pt of a fold, or "
-            "train again with --no-continue"
+            f"{path} holds more than tensors, and loading that could run any program; take the weights.pt of a fold, "
+            "or train again with --no-continue"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
         raise TrainingError(

@@ -160,6 +160,15 @@ def test_predictions_with_click_files_obey_them_too(
     assert message.startswith("new: ")
 
 
+@pytest.mark.parametrize("frame", ["voxel", "ras", "lps"])
+def test_points_of_lines_are_what_the_frame_says(frame: PointFrame, finished: tuple[Path, object], image: Path) -> None:
+    x, y, z = read_image([image])[1].to_mm((3, 4, 5)).tolist()
+    point = {"voxel": (3, 4, 5), "ras": (x, y, z), "lps": (-x, -y, z)}[frame]
+    dialogue = start(finished[0], image, frame=frame)
+    dialogue.run_line(f"+ {' '.join(map(str, point))}")
+    assert dialogue.session.clicks[0].position_mm == pytest.approx((x, y, z))
+
+
 def test_voxels_of_a_table_are_placed_by_the_frame(finished: tuple[Path, object], image: Path) -> None:
     workspace, clicks, out = open_tiny(finished[0]), image.parent / "clicks", image.parent / "masks"
     clicks.mkdir()
