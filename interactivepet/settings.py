@@ -99,6 +99,10 @@ class Settings(BaseModel):
         default=None, alias="interactivepet_nninteractive_api_key", examples=["key-of-the-server"]
     )
     """What that server asks for."""
+    nninteractive_timeout: float = Field(
+        default=60.0, gt=0, allow_inf_nan=False, alias="interactivepet_nninteractive_timeout", examples=["300"]
+    )
+    """Seconds that the server may take to answer."""
     scheduler: str | None = Field(default=None, alias="interactivepet_scheduler", examples=["tcp://localhost:8786"])
     """Address of a Dask scheduler for the stages that go case by case, but for evaluation, and for folds."""
     mlflow_tracking_uri: str | None = Field(
@@ -139,7 +143,10 @@ def load_settings(
         SettingsError: a variable is missing or has no sense; the message shows the line to add.
     """
     file = (directory or Path.cwd()) / ".env"
-    from_file = dotenv_values(file, interpolate=False) if file.is_file() else {}
+    try:
+        from_file = dotenv_values(file, interpolate=False) if file.is_file() else {}
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{file}: is not UTF-8 ({error}); save it as UTF-8") from error
     merged = {**from_file, **(os.environ if environ is None else environ)}
     values = {name: merged[name] for name in variable_names() if merged.get(name)}
     try:

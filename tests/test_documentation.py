@@ -291,7 +291,8 @@ def test_the_demonstration_is_documented_with_its_size() -> None:
 
 
 def test_the_words_that_make_a_click_negative_are_documented() -> None:
-    from interactivepet.dataset.interactions import CLICK_FILE_ENDINGS, NEGATIVE_WORDS
+    from interactivepet.dataset.click_files import CLICK_FILE_ENDINGS
+    from interactivepet.dataset.interactions import NEGATIVE_WORDS
 
     text = read(DOCUMENTATION / "how-to" / "place-clicks.md")
     (row,) = (line for line in text.splitlines() if line.startswith("| `negative`"))

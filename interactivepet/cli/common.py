@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import functools
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +17,7 @@ from interactivepet.version import __version__
 
 if TYPE_CHECKING:
     from interactivepet.core.time_frame import TimeFrame
+    from interactivepet.dataset.click_tables import PointFrame
     from interactivepet.pipeline.models import PromptableSource
     from interactivepet.pipeline.runs import TrackerSpec
     from interactivepet.pipeline.workspace import Workspace
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "add_device",
     "add_dicom_reading",
+    "add_frame",
     "add_processes",
     "add_task",
     "brightness",
@@ -98,6 +102,16 @@ def add_dicom_reading(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_frame(parser: argparse.ArgumentParser, *, default: PointFrame, of: str) -> None:
+    """Add `--frame`; `of` says in words which numbers it speaks of."""
+    parser.add_argument(
+        "--frame",
+        choices=("lps", "ras", "voxel"),
+        default=default,
+        help=f"what the numbers are in {of}: mm, or indices of the image (default: {default})",
+    )
+
+
 def positive(text: str) -> int:
     """Parse a whole number of at least 1."""
     value = int(text)
@@ -163,6 +177,9 @@ def report_errors(run: Callable[[Sequence[str] | None], int]) -> Callable[[Seque
     @functools.wraps(run)
     def main(argv: Sequence[str] | None = None) -> int:
         let_threads_sleep()
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # names of files need not be UTF-8
+            sys.stdout.reconfigure(errors="backslashreplace")
         with open_console():
             return _answer(run, argv)
 
@@ -176,8 +193,12 @@ def _answer(run: Callable[[Sequence[str] | None], int], argv: Sequence[str] | No
     except InteractivePetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except UnicodeEncodeError as error:
+        shown = error.object.encode(errors="backslashreplace").decode()
+        print(f"error: {shown[:300]} is a name that is not UTF-8; rename the file or folder", file=sys.stderr)
+        return 1
     except OSError as error:
-        print(f"error: {error}; check that the folder is there and can be written", file=sys.stderr)
+        print(f"error: {error}; {_advise(error)}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
         if error.name not in EXTRA_MODULES:
@@ -187,6 +208,20 @@ def _answer(run: Callable[[Sequence[str] | None], int], argv: Sequence[str] | No
     except KeyboardInterrupt:
         print("stopped; the same command, without --no-continue, goes on where this one ended", file=sys.stderr)
         return 130
+
+
+def _advise(error: OSError) -> str:
+    """Say what helps against an error of the system."""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return "make room on this disk, then run the same command again"
+        case errno.EFBIG:
+            return "the file is larger than this disk or shell (ulimit -f) allows; raise the limit or take another disk"
+        case errno.EISDIR:
+            return "a file is expected here; name one in this folder"
+        case errno.ENOTDIR:
+            return "a folder is expected here"
+    return "check that the folder is there and can be written"
 
 
 def open_workspace(task: str | None, settings: Settings) -> Workspace:
@@ -214,4 +249,4 @@ def choose_promptable(argument: str | None, settings: Settings) -> PromptableSou
     if source is None:
         return None
     key = settings.nninteractive_api_key
-    return PromptableSource(source, key.get_secret_value() if key else None)
+    return PromptableSource(source, key.get_secret_value() if key else None, settings.nninteractive_timeout)

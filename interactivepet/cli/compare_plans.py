@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,10 +67,11 @@ def _read_plans(path: Path) -> Plans:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    from interactivepet.dataset.json_text import read_json
     from interactivepet.errors import ArtefactError
 
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except ValueError as error:
         raise ArtefactError(f"{path} is no JSON ({error}); give a plans.json") from error
     if not isinstance(content, dict):

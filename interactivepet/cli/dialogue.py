@@ -22,9 +22,6 @@ def add_dialogue(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--interactive", action="store_true", help="segment the image -i by lines of standard input, mask -o after each"
     )
-    parser.add_argument(
-        "--frame", default="ras", choices=("ras", "voxel"), help="of these lines: RAS mm (default) or voxel indices"
-    )
     parser.add_argument("--fast", action="store_true", help="with --interactive: fewer folds, no mirrored inputs")
 
 
@@ -48,7 +45,7 @@ def run_dialogue(
         arguments.images,
         out=arguments.out,
         options=options,
-        frame=arguments.frame,
+        frame=arguments.frame or "ras",
         fast=arguments.fast,
         reading=DicomReading(arguments.series, arguments.time_frame, arguments.long_uptake),
     )

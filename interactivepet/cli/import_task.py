@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from interactivepet.cli.common import (
     add_dicom_reading,
+    add_frame,
     add_processes,
     add_task,
     brightness,
@@ -98,7 +99,7 @@ def _import_clicks(arguments: argparse.Namespace) -> int:
         imported = run_click_import(
             workspace, executor, folder=arguments.source, frame=arguments.frame, overwrite=arguments.overwrite
         )
-    _print_passed_over(dict.fromkeys(imported.passed_over, "no case has this name"))
+    _print_passed_over(imported.passed_over)
     print(f"{workspace.raw}: clicks of {len(imported.training)} training and {len(imported.test)} test cases")
     print(f"check that they lie on the right side of the masks: interactivepet_verify -t {workspace.task}")
     return 0
@@ -201,15 +202,12 @@ def _add_mip(parser: argparse.ArgumentParser) -> None:
 
 def _add_clicks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "source", type=Path, help="folder with CASE.json, CASE_clicks.json, CASE.mrk.json or CASE.nii.gz"
+        "source",
+        type=Path,
+        help="folder with CASE.mrk.json, .json, .fcsv, .csv or .nii.gz, or CASE_clicks.json etc.",
     )
     add_task(parser)
-    parser.add_argument(
-        "--frame",
-        choices=("lps", "ras", "voxel"),
-        default="lps",
-        help="what numbers are in Grand Challenge and autoPET files: mm, or indices of the image (default: lps)",
-    )
+    add_frame(parser, default="lps", of="files that do not say it")
     parser.add_argument("--overwrite", action="store_true", help="replace clicks that cases have already")
     add_processes(parser)
 

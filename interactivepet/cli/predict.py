@@ -54,7 +54,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=Path,
         help="folder of images, named as in imagesTr, or of DICOM; with --interactive one image",
     )
-    parser.add_argument("-in", "--interactions", type=Path, help="folder of click files, CASE.mrk.json")
+    parser.add_argument(
+        "-in", "--interactions", type=Path, help="folder of click files: CASE.mrk.json, .json, .fcsv, .csv or .nii.gz"
+    )
+    parser.add_argument(
+        "--frame",
+        choices=("lps", "ras", "voxel"),
+        help="what the numbers are: mm, or indices of the image (default: lps in files of -in that do not say it, ras "
+        "in lines of --interactive)",
+    )
     parser.add_argument("-o", "--out", type=Path, help="folder of the masks; with --interactive one mask")
     parser.add_argument(
         "--format", default=".nii.gz", choices=(".nii.gz", ".nii", ".nrrd", ".mha", ".png"), help="of the masks"
@@ -74,6 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("-in needs -i and -o; the task's own test cases take their clicks from interactionsTs")
     if arguments.images is None and (arguments.series or arguments.time_frame or arguments.long_uptake):
         parser.error("--series, --time-frame and --long-uptake need -i and -o")
+    if arguments.frame is not None and arguments.interactions is None:
+        parser.error("--frame goes with -in or --interactive")
     return _predict_images(arguments)
 
 
@@ -102,6 +112,7 @@ def _predict_images(arguments: argparse.Namespace) -> int:
             out=arguments.out,
             file_ending=arguments.format,
             reading=DicomReading(arguments.series, arguments.time_frame, arguments.long_uptake),
+            point_frame=arguments.frame or "lps",
         )
     log = run_prediction(workspace, request, options=make_prediction_options(arguments, settings))
     n_clicked = sum(n > 0 for n in log.n_clicks.values())

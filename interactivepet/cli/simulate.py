@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from interactivepet.cli.common import (
     add_device,
+    add_frame,
     add_task,
     choose_promptable,
     make_parser,
@@ -68,6 +69,7 @@ def _add_simulation(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--user", default="perfect", choices=USERS, help="who corrects (default: perfect)")
     parser.add_argument("--fixed", type=Path, metavar="FOLDER", help="clicks placed beforehand, in place of a user")
+    add_frame(parser, default="voxel", of="click files of --fixed that do not say it")
     parser.add_argument("--start", default="none", choices=("none", "extreme"), help="clicks before the first mask")
     parser.add_argument(
         "--clicks",
@@ -133,6 +135,7 @@ def _make_options(arguments: argparse.Namespace, settings: Settings) -> Simulati
         n_corrections=arguments.clicks,
         seed=arguments.seed,
         fixed=arguments.fixed,
+        point_frame=arguments.frame,
         is_test=arguments.test,
         cases=tuple(arguments.cases),
         fast=arguments.fast,
@@ -149,6 +152,7 @@ def _make_name(arguments: argparse.Namespace, *, system: SystemKind, user: UserN
         "" if arguments.tta else "no-tta",
         "fast" if arguments.fast else "",
         "test" if arguments.test else "",
+        arguments.frame if arguments.frame != "voxel" else "",
     ]
     return "-".join(part for part in parts if part)
 

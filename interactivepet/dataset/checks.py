@@ -175,7 +175,7 @@ def check_clicks(
     for number, click in enumerate(clicks, start=1):
         name = f"click {number} of {path.name} at ({', '.join(f'{v:.1f}' for v in click.position_mm)}) mm RAS"
         if not geometry.contains(click.position_mm):
-            remedy = "move the click, or check the frame of its file"
+            remedy = "move the click, or say what its numbers are: interactivepet_import clicks FOLDER --frame NAME"
             findings.add("click-outside-image", name, expected="inside the image", remedy=remedy)
         elif mask is not None and mask.holds(click) != click.is_positive:
             sign, side = ("positive", "inside") if click.is_positive else ("negative", "outside")

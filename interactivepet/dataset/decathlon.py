@@ -47,7 +47,7 @@ def parse_channels(data: Mapping[str, Any], *, source: str) -> tuple[str, ...]:
         numbered = {}
     names = [numbered[number] for number in sorted(numbered)]
     if not names or sorted(numbered) != list(range(len(names))):
-        raise ManifestError(f'{source}: modality is {raw!r}, expected such as {{"0": "PET", "1": "CT"}}; mend it')
+        raise ManifestError(f'{source}: modality is {raw!r:.200}, expected such as {{"0": "PET", "1": "CT"}}; mend it')
     return check_names("channel", names, source=source)
 
 
@@ -65,7 +65,7 @@ def parse_labels(data: Mapping[str, Any], *, source: str) -> dict[str, int]:
     raw = data.get("labels")
     remedy = 'expected such as {"0": "background", "1": "tumour"} with one value a label; mend it'
     if not isinstance(raw, Mapping) or not raw:
-        raise ManifestError(f"{source}: labels is {raw!r}, {remedy}")
+        raise ManifestError(f"{source}: labels is {raw!r:.200}, {remedy}")
     if regions := [name for name, value in raw.items() if isinstance(value, list)]:
         raise ManifestError(
             f"{source}: nnU-Net's regions ({', '.join(map(str, regions))}), labels that overlap, are not supported; "
@@ -76,7 +76,7 @@ def parse_labels(data: Mapping[str, Any], *, source: str) -> dict[str, int]:
     elif all(str(value).isdigit() for value in raw.values()):
         pairs = [(int(value), name) for name, value in raw.items()]
     else:
-        raise ManifestError(f"{source}: labels is {raw!r}, {remedy}")
+        raise ManifestError(f"{source}: labels is {raw!r:.200}, {remedy}")
     pairs = sorted((value, name) for value, name in pairs if value > 0)
     if strange := [name for _, name in pairs if str(name).lower() == "ignore"]:
         raise ManifestError(
@@ -166,12 +166,12 @@ def _case_id(images: Sequence[str], label: str | None) -> str:
 
 def _parse_path(raw: object, *, source: str) -> str:
     if not isinstance(raw, str):
-        raise ManifestError(f"{source}: file {raw!r}, expected a path inside the task's folder; mend it")
+        raise ManifestError(f"{source}: file {raw!r:.200}, expected a path inside the task's folder; mend it")
     path = PurePosixPath(raw.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or len(path.parts) < 2:
-        raise ManifestError(f"{source}: file {raw!r}, expected such as ./imagesTr/CASE.nii.gz; mend it")
+        raise ManifestError(f"{source}: file {raw!r:.200}, expected such as ./imagesTr/CASE.nii.gz; mend it")
     if not split_ending(path.name)[0]:
-        raise ManifestError(f"{source}: file {raw!r} has an unknown ending; convert the file to .nii.gz")
+        raise ManifestError(f"{source}: file {raw!r:.200} has an unknown ending; convert the file to .nii.gz")
     return path.as_posix()
 
 

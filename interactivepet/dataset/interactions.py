@@ -1,4 +1,4 @@
-"""Files with clicks: 3D Slicer's `.mrk.json` is written; it and three other forms are read.
+"""Files with clicks: 3D Slicer's `.mrk.json` is written; it and five other forms are read.
 
 | form | file | what a point means |
 |---|---|---|
@@ -6,6 +6,7 @@
 | Grand Challenge "Multiple points" | `CASE.json` | its name |
 | autoPET | `CASE.json` | the name of its list: `{"tumor": [[i, j, k]], "background": []}` |
 | InteractiveNet point mask | `CASE.nii.gz` | the voxel's value is the label; every point is positive |
+| 3D Slicer's old fiducials, or a table | `CASE.fcsv`, `CASE.csv` | see `click_tables` |
 
 A name is split into lower-case words. A word of `NEGATIVE_WORDS` makes the point negative, the words of a
 label's name (the longest that occurs) choose the label. A name without one stands for the only label; where
@@ -14,9 +15,11 @@ several are declared, a positive point without one is refused and a negative one
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -27,29 +30,24 @@ from pydantic.alias_generators import to_camel
 
 from interactivepet.core.geometry import Geometry
 from interactivepet.core.interaction import Click
+from interactivepet.dataset.click_files import CLICK_FILE_ENDINGS
+from interactivepet.dataset.click_tables import PointFrame, TablePoint, read_csv_points, read_fcsv_points
 from interactivepet.dataset.layout import NIFTI_ENDINGS
 from interactivepet.dataset.read import read_mask
 from interactivepet.dataset.volume import describe_mismatch
 from interactivepet.dataset.write import write_text
-from interactivepet.errors import CaseError, InteractionError
+from interactivepet.errors import CaseError, DatasetError, InteractionError
 
-__all__ = [
-    "CLICK_FILE_ENDINGS",
-    "NEGATIVE_WORDS",
-    "PointFrame",
-    "find_clicks_file",
-    "read_clicks",
-    "write_clicks",
-]
+__all__ = ["MOST_CLICKS", "NEGATIVE_WORDS", "has_points", "read_clicks", "to_ras", "write_clicks"]
 
-CLICK_FILE_ENDINGS = (".mrk.json", ".json", ".nii.gz")
-"""Where a case's clicks are looked for, the first that is there being taken."""
+MOST_CLICKS = 10_000
+"""Clicks of one case at most. Six for each of a thousand lesions are fewer; a segmentation that was taken for a point
+mask has more."""
+_LARGEST_FILE_BYTES = 2_000 * MOST_CLICKS
+"""A point takes less than 2,000 bytes in any of the forms."""
 
 NEGATIVE_WORDS = frozenset({"background", "bg", "neg", "negative"})
 """A point with one of these words in its name shows what is not the label."""
-
-PointFrame = Literal["lps", "ras", "voxel"]
-"""What numbers in Grand Challenge and autoPET files are: mm in LPS or RAS, or indices (i, j, k) of the image."""
 
 _SCHEMA = (
     "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/"
@@ -106,12 +104,6 @@ class _MultiplePoints(_Foreign):
     points: tuple[_NamedPoint, ...]
 
 
-def find_clicks_file(folder: Path, case_id: str) -> Path | None:
-    """Give the file with a case's clicks, the first of `CLICK_FILE_ENDINGS` that is there, or None."""
-    candidates = (folder / f"{case_id}{ending}" for ending in CLICK_FILE_ENDINGS)
-    return next((path for path in candidates if path.is_file()), None)
-
-
 def write_clicks(path: Path, clicks: Iterable[Click]) -> None:
     """Write clicks as one list of points that 3D Slicer opens (Markups schema 1.0.3, LPS mm).
 
@@ -122,7 +114,14 @@ def write_clicks(path: Path, clicks: Iterable[Click]) -> None:
     Args:
         path: should end in `.mrk.json`, by which Slicer and `find_clicks_file` know it.
         clicks: in RAS+ mm; they come back from `read_clicks` exactly.
+
+    Raises:
+        InteractionError: there are more than `MOST_CLICKS`.
     """
+    try:
+        written = _bound(clicks)
+    except InteractionError as error:
+        raise InteractionError(f"{path}: {error}") from error
     markup = {
         "type": "Fiducial",
         "name": "clicks",
@@ -130,7 +129,7 @@ def write_clicks(path: Path, clicks: Iterable[Click]) -> None:
         "coordinateUnits": "mm",
         "locked": False,
         "labelFormat": "%N-%d",
-        "controlPoints": [_to_control_point(n, click) for n, click in enumerate(clicks, start=1)],
+        "controlPoints": [_to_control_point(n, click) for n, click in enumerate(written, start=1)],
         "display": {"color": [1.0, 0.2, 0.2], "selectedColor": [0.2, 0.9, 0.2]},
     }
     write_text(path, json.dumps({"@schema": _SCHEMA, "markups": [markup]}, indent=1, allow_nan=False) + "\n")
@@ -148,9 +147,9 @@ def read_clicks(
     Whether the clicks lie in the image is for verification to say.
 
     Args:
-        path: file that ends in `.json`, `.nii` or `.nii.gz`.
+        path: its ending, one of `CLICK_FILE_ENDINGS`, tells the form.
         geometry: the grid of the case's image.
-        point_frame: what the numbers of Grand Challenge and autoPET files are. Grand Challenge defines LPS
+        point_frame: what the numbers of Grand Challenge, autoPET and CSV files are. Grand Challenge defines LPS
             mm; autoPET's own files hold voxel indices. Slicer's files say it themselves.
         labels: name -> value of the task's labels, for points that are named after one.
 
@@ -158,21 +157,56 @@ def read_clicks(
         In the order of the file, RAS+ mm.
 
     Raises:
-        InteractionError: the file is missing or malformed, has another unit, type or grid, or a point's
-            name does not tell which of several labels it means.
+        InteractionError: the file is missing or malformed, has another unit, type or grid, holds more than
+            `MOST_CLICKS`, or a point's name does not tell which of several labels it means.
     """
     try:
-        if path.name.endswith(NIFTI_ENDINGS):
-            return tuple(_read_point_mask(path, geometry))
-        if path.name.endswith(".json"):
-            return tuple(_read_json(path.read_text("utf-8-sig"), geometry, frame=point_frame, labels=labels))
+        return _bound(_read(path, geometry, frame=point_frame, labels=labels))
     except InteractionError as error:
         raise InteractionError(f"{path}: {error}") from error
     except CaseError as error:
         raise InteractionError(str(error)) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InteractionError(f"{path}: cannot be read ({error}); make or export it again") from error
-    raise InteractionError(f"{path}: unknown ending, expected {' '.join(CLICK_FILE_ENDINGS)}; export it so")
+
+
+def has_points(path: Path) -> bool:
+    """Whether a click file holds a point; one that cannot be read is not known to be without."""
+    try:
+        if path.name.lower().endswith(NIFTI_ENDINGS):
+            return bool(read_mask(path)[0].any())
+        return bool(read_clicks(path, geometry=Geometry((1, 1, 1), np.eye(4))))
+    except DatasetError:
+        return True
+
+
+def _bound(clicks: Iterable[Click]) -> tuple[Click, ...]:
+    """Take clicks, but no more than `MOST_CLICKS`."""
+    taken = tuple(islice(clicks, MOST_CLICKS + 1))
+    if len(taken) > MOST_CLICKS:
+        raise InteractionError(
+            f"more than {MOST_CLICKS} clicks, which is the most for one case; check that the file holds points, not a "
+            "segmentation, and leave some out"
+        )
+    return taken
+
+
+def _read(path: Path, geometry: Geometry, *, frame: PointFrame, labels: Mapping[str, int] | None) -> Iterator[Click]:
+    """Read a file by its ending."""
+    name = path.name.lower()
+    if name.endswith(NIFTI_ENDINGS):
+        return _read_point_mask(path, geometry)
+    if not name.endswith(CLICK_FILE_ENDINGS):
+        raise InteractionError(f"unknown ending, expected {' '.join(CLICK_FILE_ENDINGS)}; export it so")
+    if (n_bytes := path.stat().st_size) > _LARGEST_FILE_BYTES:
+        raise InteractionError(
+            f"{n_bytes / 1e6:.0f} MB, more than the most for one case, {MOST_CLICKS} clicks, take; leave some out"
+        )
+    text = path.read_text("utf-8-sig")
+    if name.endswith(".json"):
+        return _read_json(text, geometry, frame=frame, labels=labels)
+    points = read_fcsv_points(text) if name.endswith(".fcsv") else read_csv_points(text)
+    return _read_table(points, geometry, frame=frame, labels=labels)
 
 
 def _to_control_point(number: int, click: Click) -> dict[str, object]:
@@ -202,8 +236,21 @@ def _read_json(
         lists = _parse(TypeAdapter(dict[str, tuple[Position, ...]]), text)
         named = [(name, point) for name, points in lists.items() for point in points]
     for name, point in named:
-        position = geometry.to_mm(point) if frame == "voxel" else np.array(point) * _FLIP[frame.upper()]
-        yield from _make_clicks(position, _read_meaning((name,), labels))
+        yield from _make_clicks(to_ras(point, geometry, frame=frame), _read_meaning((name,), labels))
+
+
+def _read_table(
+    points: Iterable[TablePoint], geometry: Geometry, *, frame: PointFrame, labels: Mapping[str, int] | None
+) -> Iterator[Click]:
+    """Read the points of a table."""
+    for point in points:
+        meaning = _read_description(point.description) or _read_row_meaning(point, labels)
+        yield from _make_clicks(to_ras(point.position, geometry, frame=point.frame or frame), meaning)
+
+
+def to_ras(point: tuple[float, float, float], geometry: Geometry, *, frame: PointFrame) -> npt.NDArray[np.float64]:
+    """Bring a point from a frame to RAS+ mm, (3,); `geometry` is the image's, whose indices count from 0."""
+    return geometry.to_mm(point) if frame == "voxel" else np.array(point) * _FLIP[frame.upper()]
 
 
 def _read_markups(file: _MarkupsFile, labels: Mapping[str, int] | None) -> Iterator[Click]:
@@ -215,10 +262,8 @@ def _read_markups(file: _MarkupsFile, labels: Mapping[str, int] | None) -> Itera
             if point.position is None:
                 msg = f"point {point.label!r} has no position; place it in Slicer or delete it"
                 raise InteractionError(msg)
-            told = _DESCRIPTION.fullmatch(point.description)
-            meaning: Meaning = (
-                ((int(told[1]),), told[2] == "positive") if told else _read_meaning((point.label, markup.name), labels)
-            )
+            told = _read_description(point.description)
+            meaning = told or _read_meaning((point.label, markup.name), labels)
             yield from _make_clicks(np.array(point.position) * _FLIP[markup.coordinate_system], meaning)
 
 
@@ -230,10 +275,42 @@ def _make_clicks(position_mm: npt.NDArray[np.float64], meaning: Meaning) -> Iter
         yield Click(position_mm=(x, y, z), label=value, is_positive=is_positive)
 
 
-def _read_meaning(names: Sequence[str], labels: Mapping[str, int] | None) -> Meaning:
-    """Read a point's meaning from its names, the first having precedence; the rule is at the module's top."""
+def _read_description(text: str) -> Meaning | None:
+    """Read the meaning that `write_clicks` gives a point."""
+    told = _DESCRIPTION.fullmatch(text)
+    return ((int(told[1]),), told[2] == "positive") if told else None
+
+
+def _read_row_meaning(point: TablePoint, labels: Mapping[str, int] | None) -> Meaning:
+    """Read the meaning of a row, whose label may be a value; 0 is the background."""
+    known = tuple((labels or {}).values())
+    if not point.label.isdecimal() or point.label in (labels or {}):
+        return _read_meaning((point.label,), labels, is_positive=point.is_positive)
+    value = int(point.label)
+    if value == 0:
+        return _read_meaning(("background",), labels, is_positive=point.is_positive)
+    if labels is not None and value not in known:
+        expected = ", ".join(f"{number} ({name})" for name, number in labels.items())
+        raise InteractionError(f"a point of label {value}, expected one of {expected}; correct it")
+    return (value,), point.is_positive is not False
+
+
+def _read_meaning(
+    names: Sequence[str], labels: Mapping[str, int] | None, *, is_positive: bool | None = None
+) -> Meaning:
+    """Read a point's meaning from its names, the first having precedence; the rule is at the module's top.
+
+    Args:
+        names: of the point, and of what holds it.
+        labels: name -> value of the task's labels.
+        is_positive: as a file says besides; None leaves it to the names.
+    """
     texts = [_to_words(name) for name in names]
-    is_positive = not any(NEGATIVE_WORDS & set(text.split()) for text in texts)
+    is_background = any(NEGATIVE_WORDS & set(text.split()) for text in texts)
+    if is_background and is_positive:
+        msg = f"a point named {names[0]!r} is marked as positive; correct either"
+        raise InteractionError(msg)
+    is_positive = not is_background if is_positive is None else is_positive
     declared = {_to_words(name): value for name, value in (labels or {}).items()}
     for text in texts:
         named = [name for name in declared if f" {name} " in f" {text} "]

@@ -28,6 +28,7 @@ __all__ = [
     "find_files",
     "list_files",
     "list_labels",
+    "refuse_foreign_name",
     "split_channel",
     "split_ending",
 ]
@@ -105,11 +106,29 @@ def find_files(task_dir: Path, folder: str) -> tuple[FoundFile, ...]:
     """Find the images or masks of a task's folder by name, without hidden and half-written files.
 
     A folder that is not there has no files.
+
+    Raises:
+        ManifestError: a name is not UTF-8.
     """
     directory = task_dir / folder
     names = sorted(p.name for p in directory.iterdir() if p.is_file()) if directory.is_dir() else []
+    for name in names:
+        refuse_foreign_name(directory / name)
     visible = [(name, *split_ending(name)) for name in names if not name.startswith(".")]
     return tuple(FoundFile(f"{folder}/{name}", stem, ending) for name, stem, ending in visible if stem)
+
+
+def refuse_foreign_name(path: Path) -> None:
+    """Refuse a file or folder whose own name is not UTF-8: no file of the project could name it.
+
+    Raises:
+        ManifestError: it is one.
+    """
+    try:
+        path.name.encode()
+    except UnicodeEncodeError as error:
+        shown = os.fsencode(path).decode(errors="backslashreplace")
+        raise ManifestError(f"{shown}: the name is not UTF-8; rename the file or folder") from error
 
 
 def list_files(task_dir: Path, folder: str) -> tuple[FoundFile, ...]:

@@ -19,6 +19,7 @@ from interactivepet.dataset.decathlon import (
     parse_labels,
     to_decathlon,
 )
+from interactivepet.dataset.json_text import read_json
 from interactivepet.dataset.layout import (
     DATASET_JSON,
     LABELS_TEST,
@@ -116,7 +117,7 @@ def read_manifest(task_dir: Path, *, is_dynamic: bool = False) -> DatasetManifes
 
 def _load(path: Path) -> Mapping[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
+        data = read_json(path)
     except FileNotFoundError as error:
         task = path.resolve().parent.name
         raise ManifestError(

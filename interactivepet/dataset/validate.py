@@ -13,8 +13,9 @@
 | `label-value`, `label-noninteger`, `label-empty` | undeclared values, fractions, or nothing in a mask |
 | `click-outside-image`, `click-outside-mask` | a click outside the image, or on the wrong side of a margin |
 
-`label-empty` of one case, `patient`, `spacing`, `transform`, `swapped` when only a CT without air speaks for it, and a
-lack of training cases where there are test cases, are notes: they do not stop the pipeline.
+`label-empty` of one case, `patient`, `spacing`, `transform`, a second click file of a case, `swapped` when only a CT
+without air speaks for it, and a lack of training cases where there are test cases, are notes: they do not stop the
+pipeline.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import numpy as np
 from interactivepet.core.dataset import CaseEntry, DatasetManifest, Issue, Severity
 from interactivepet.core.geometry import Geometry
 from interactivepet.dataset.checks import Findings, check_clicks, check_image_files, check_label, is_pet
-from interactivepet.dataset.interactions import CLICK_FILE_ENDINGS
+from interactivepet.dataset.click_files import CLICK_FILE_ENDINGS, find_clicks_file, list_visible
 from interactivepet.dataset.layout import (
     CLICKS_TEST,
     CLICKS_TRAINING,
@@ -185,12 +186,18 @@ def _find_turned_cases(grids: Mapping[str, Geometry]) -> tuple[Issue, ...]:
 
 
 def _check_clicks(findings: Findings, folder: str, *, task_dir: Path, cases: set[str]) -> None:
-    """Find click files that would be passed over because no case has their name."""
-    for path in sorted((task_dir / folder).glob("[!.]*")):
+    """Find click files that would be passed over: no case has their name, or the case has another one."""
+    for path in list_visible(task_dir / folder):
         ending = next((e for e in CLICK_FILE_ENDINGS if path.name.endswith(e)), "")
-        if path.is_file() and path.name.removesuffix(ending) not in cases:
+        case = path.name.removesuffix(ending)
+        if case not in cases:
             expected, remedy = f"CASE{CLICK_FILE_ENDINGS[0]} for a case of dataset.json", "rename or remove it"
             findings.add("orphan", f"{folder}/{path.name}", expected=expected, remedy=remedy)
+        elif (first := find_clicks_file(task_dir / folder, case)) not in (None, path):
+            found = f"{folder}/{path.name} is not used, as {first.name if first else ''} comes first"
+            findings.add(
+                "duplicate", found, expected="one click file per case", remedy="remove either", severity="note"
+            )
 
 
 def _check_folder(findings: Findings, folder: str, *, task_dir: Path, listed: set[str]) -> None:

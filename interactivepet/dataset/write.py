@@ -22,6 +22,7 @@ from interactivepet.errors import ArtefactError, CaseError, MissingArtefactError
 __all__ = [
     "WRITABLE_ENDINGS",
     "atomic_path",
+    "name_target",
     "read_artefact",
     "read_present",
     "write_artefact",
@@ -32,6 +33,9 @@ __all__ = [
 
 WRITABLE_ENDINGS = (*NIFTI_ENDINGS, ".nrrd", ".mha")
 """Formats of one file that keep the whole grid."""
+
+_TRIAL_BYTES = 2**20
+"""Written to find out why a file could not be."""
 
 T = TypeVar("T", bound=Artefact)
 
@@ -44,20 +48,58 @@ def atomic_path(final: Path) -> Iterator[Path]:
 
     Yields:
         A path that does not exist, in a folder that does.
+
+    Raises:
+        OSError: it cannot be written, such as on a full disk; it names `final`.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     partial = final.with_name(PARTIAL_PREFIX + final.name)
     partial.unlink(missing_ok=True)
     try:
-        yield partial
-        _flush(partial)
-        partial.replace(final)
+        with name_target(partial, final):
+            yield partial
+            _flush(partial)
+            partial.replace(final)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
     if os.name == "posix":
         # The new name lives in the folder, which has to reach the disk too.
         _flush(final.parent)
+
+
+@contextmanager
+def name_target(written: Path, final: Path) -> Iterator[None]:
+    """Let a failure to write `written` name the file that was asked for.
+
+    Libraries hide the reason behind a `RuntimeError`; one more attempt to write finds it out. `written` is spoilt then.
+
+    Raises:
+        OSError: names `final`.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(final)) from error
+    except RuntimeError as error:
+        found = _find_write_error(written)
+        if found is None:
+            raise
+        raise OSError(found.errno, found.strerror, str(final)) from error
+
+
+def _find_write_error(path: Path) -> OSError | None:
+    """Write to a file that failed, and give what goes wrong."""
+    try:
+        with path.open("ab") as stream:
+            stream.write(bytes(_TRIAL_BYTES))
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        return error
+    return None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from interactivepet.core.artefact import Artefact
 from interactivepet.core.plan import UNetPlan
 from interactivepet.core.promptable import N_PROMPT_CHANNELS, PromptEncoding
+from interactivepet.dataset.write import name_target
 from interactivepet.errors import SegmenterError
 
 if TYPE_CHECKING:
@@ -288,11 +289,15 @@ def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     partial = folder.with_name(f".{folder.name}.partial")
     if partial.exists():
         shutil.rmtree(partial)
-    for name, content in files.items():
-        path = partial / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+    try:
+        for name, content in files.items():
+            path = partial / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with name_target(path, folder / name), path.open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     partial.rename(folder)

@@ -7,9 +7,8 @@ the order of the file's own voxel axes, so orientation and spacing never enter.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
-from io import TextIOBase
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -19,11 +18,15 @@ import numpy.typing as npt
 from interactivepet.core.case import Case
 from interactivepet.core.interaction import Click
 from interactivepet.core.prediction import Prediction
-from interactivepet.errors import InteractionError, InteractivePetError, SegmenterError
+from interactivepet.ensemble.failures import ANSWER_S, is_timeout, named_failures, quiet, tell_wait
+from interactivepet.errors import InteractionError, SegmenterError
 
 __all__ = ["NnInteractiveSegmenter", "open_segmenter"]
 
 _LOG = logging.getLogger(__name__)
+
+CONNECT_S = 10.0
+"""How long a server may take to accept a connection."""
 
 Voxel = tuple[int, int, int]
 """Index (i, j, k) of one voxel."""
@@ -61,6 +64,7 @@ class NnInteractiveSegmenter:
         connect: _Connect | None = None,
         channel: int = 0,
         n_threads: int | None = None,
+        timeout_s: float | None = None,
     ) -> None:
         """Wrap a session that is ready; `from_folder` and `from_url` make one.
 
@@ -72,6 +76,7 @@ class NnInteractiveSegmenter:
             connect: claims another session when a server's has failed; None gives up at once.
             channel: which image channel the model sees.
             n_threads: torch threads while segmenting; None leaves them alone (remote sessions).
+            timeout_s: how long a server is waited for, to tell; None for a local session.
         """
         self._session = session
         self._name = name
@@ -80,6 +85,7 @@ class NnInteractiveSegmenter:
         self._connect = connect
         self._channel = channel
         self._n_threads = n_threads
+        self._timeout_s = timeout_s
         self._case: Case | None = None
         self._asked: _Prompts = {}
         self._open_label: int | None = None
@@ -109,7 +115,7 @@ class NnInteractiveSegmenter:
         """
         _check_folder(folder)
         advice = "check the folder and the device, or switch nnInteractive off"
-        with _named_failures(f"{folder}: cannot be loaded", advice), _quiet(n_threads):
+        with named_failures(f"{folder}: cannot be loaded", advice), quiet(n_threads):
             import torch
             from nnInteractive.inference.inference_session import nnInteractiveInferenceSession
 
@@ -133,7 +139,7 @@ class NnInteractiveSegmenter:
         *,
         labels: Sequence[int],
         api_key: str | None = None,
-        timeout_s: float = 300.0,
+        timeout_s: float = ANSWER_S,
         channel: int = 0,
     ) -> Self:
         """Claim a session of a running `nninteractive-server`; images are sent there, unencrypted over http.
@@ -142,25 +148,30 @@ class NnInteractiveSegmenter:
             url: such as `http://host:1527`.
             labels: values of the task's labels, in rising order.
             api_key: the server's key; None reads `NN_INTERACTIVE_API_KEY`, as the client itself does.
-            timeout_s: longest wait for one prediction; on a CPU server they are slow.
+            timeout_s: longest wait for one answer, that of a prediction too; on a CPU server they are slow.
             channel: which image channel the model sees.
 
         Raises:
-            SegmenterError: the server cannot be reached, refuses the key or has no free session.
+            SegmenterError: the server cannot be reached, does not answer, refuses the key or has no free session.
         """
         from nnInteractive.inference.remote import nnInteractiveRemoteInferenceSession
 
         advice = "check that nninteractive-server runs there, its API key and its number of sessions"
 
         def connect() -> tuple[_Session, Callable[[], None]]:
-            with _named_failures(f"{url}: no nnInteractive session", advice):
+            with named_failures(f"{url}: no nnInteractive session", advice), tell_wait(url, timeout_s):
                 session = nnInteractiveRemoteInferenceSession(
-                    url, api_key=api_key, read_timeout=timeout_s, set_image_read_timeout=timeout_s
+                    url,
+                    api_key=api_key,
+                    connect_timeout=min(CONNECT_S, timeout_s),
+                    read_timeout=timeout_s,
+                    set_image_read_timeout=timeout_s,
+                    write_timeout=timeout_s,
                 )
             return session, session.close
 
         session, close = connect()
-        return cls(session, url, labels=labels, close=close, connect=connect, channel=channel)
+        return cls(session, url, labels=labels, close=close, connect=connect, channel=channel, timeout_s=timeout_s)
 
     @property
     def name(self) -> str:
@@ -200,7 +211,7 @@ class NnInteractiveSegmenter:
         try:
             self._ask(case, prompts)
         except SegmenterError as error:
-            if self._connect is None:
+            if self._connect is None or is_timeout(error):
                 raise
             # a server forgets a session that nobody asked for some minutes
             _LOG.warning("%s: claiming another session", error)
@@ -215,7 +226,11 @@ class NnInteractiveSegmenter:
         advice = "see the log; on a server, check that it still runs"
         image = _single_channel(case, self._channel) if case is not self._case else None
         try:
-            with _named_failures(f"{case.id}: {self._name} failed", advice), _quiet(self._n_threads):
+            with (
+                named_failures(f"{case.id}: {self._name} failed", advice),
+                tell_wait(self._name, self._timeout_s),
+                quiet(self._n_threads),
+            ):
                 if image is not None:
                     self._set_case(case, image)
                 for index, label in enumerate(self._labels):
@@ -268,7 +283,7 @@ def open_segmenter(
     device: str = "cpu",
     n_threads: int = 1,
     api_key: str | None = None,
-    timeout_s: float = 300.0,
+    timeout_s: float = ANSWER_S,
     channel: int = 0,
 ) -> NnInteractiveSegmenter:
     """Open a server when `source` begins with http:// or https://, otherwise a model folder.
@@ -285,51 +300,10 @@ def open_segmenter(
     )
 
 
-class _LogStream(TextIOBase):
-    """A text stream whose lines become debug records: nnInteractive prints where it should log."""
-
-    def write(self, text: str) -> int:
-        for line in text.splitlines():
-            if line.strip():
-                _LOG.debug("nnInteractive: %s", line)
-        return len(text)
-
-
-@contextmanager
-def _quiet(n_threads: int | None) -> Iterator[None]:
-    """Send what is printed to the log, and keep a change of torch's process-wide threads inside."""
-    with redirect_stdout(_LogStream()):
-        if n_threads is None:
-            yield
-            return
-        import torch
-
-        before = torch.get_num_threads()
-        torch.set_num_threads(n_threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
-
-
-@contextmanager
-def _named_failures(what: str, advice: str) -> Iterator[None]:
-    """Turn whatever nnInteractive raises into a `SegmenterError` that says what failed.
-
-    Its sessions promise no exception types (AssertionError, KeyError, RuntimeError, httpx errors were all
-    seen), so every one is translated; the original stays attached as the cause.
-    """
-    try:
-        yield
-    except InteractivePetError:
-        raise
-    except Exception as error:
-        found = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        raise SegmenterError(f"{what} ({found}); {advice}") from error
-
-
 def _check_folder(folder: Path) -> None:
     """Refuse a folder that is not one of nnInteractive's model folders."""
+    if not folder.is_dir():
+        raise SegmenterError(f"{folder}: there is no such folder; name a model folder in nnInteractive's format")
     for name in ("plans.json", "dataset.json", "inference_session_class.json"):
         if not (folder / name).is_file():
             raise SegmenterError(f"{folder}: no {name}; expected a model folder in nnInteractive's format")

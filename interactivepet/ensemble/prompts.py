@@ -97,7 +97,8 @@ def check_clicks(clicks: Sequence[Click], *, case_id: str, geometry: Geometry, l
         if not geometry.contains(click.position_mm):
             raise InteractionError(
                 f"{case_id}: {where} mm (RAS) lies outside of the image of {geometry.shape} voxels; check "
-                "that it was placed on this image, and the coordinate system of the clicks (RAS, LPS or voxels)"
+                "that it was placed on this image, and say with --frame (of interactivepet_predict -in, or of "
+                "interactivepet_import clicks) what the coordinate system of the clicks is: lps, ras or voxel"
             )
         if click.label not in labels:
             raise InteractionError(
@@ -112,7 +113,7 @@ def _clip_box(corners: npt.NDArray[np.float64], geometry: Geometry) -> npt.NDArr
     if not np.isfinite(corners).all() or outside.any():
         raise InteractionError(
             f"a box that lies outside of the image of {geometry.shape} voxels; check that it was drawn on this image, "
-            "and the coordinate system of its corners (RAS, LPS or voxels)"
+            "and the coordinate system of its corners (RAS mm; --frame of interactivepet_predict --interactive)"
         )
     inside = (corners >= -0.5) & (corners <= last + 0.5)
     return np.where(inside, corners, np.clip(corners, 0.0, last))

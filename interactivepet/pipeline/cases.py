@@ -19,7 +19,8 @@ from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Plan
 from interactivepet.core.preprocessed import CaseRecord, GridRecord
 from interactivepet.dataset.arrays import read_array, write_channels
-from interactivepet.dataset.interactions import find_clicks_file, read_clicks
+from interactivepet.dataset.click_files import find_clicks_file
+from interactivepet.dataset.interactions import read_clicks
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_case, read_geometry
 from interactivepet.dataset.write import atomic_path, read_artefact, write_artefact
@@ -28,7 +29,8 @@ from interactivepet.evaluation.pictures import draw_snapshot
 from interactivepet.evaluation.views import is_emission
 from interactivepet.guidance.encode import encode_clicks
 from interactivepet.pipeline.executor import map_cases
-from interactivepet.pipeline.workspace import Workspace, stamp_files
+from interactivepet.pipeline.stamps import open_stamps
+from interactivepet.pipeline.workspace import Workspace
 from interactivepet.preprocessing.crop import find_crop
 from interactivepet.preprocessing.pipeline import preprocess, sample_foreground
 from interactivepet.preprocessing.resample import find_target_shape
@@ -102,12 +104,13 @@ def estimate_worker_gb(n_channels: int, *, before: float, after: float) -> float
 
 
 def _list_jobs(workspace: Workspace, plan: Plan) -> list[CaseJob]:
-    jobs = []
-    for seed, entry in enumerate(read_manifest(workspace.raw).training):
-        clicks = find_clicks_file(workspace.clicks_folder(), entry.id)
-        names = (*entry.images, *([entry.label] if entry.label else []))
-        files = [workspace.raw / name for name in names] + ([clicks] if clicks else [])
-        jobs.append(CaseJob(entry, clicks, stamp_files(files, salt=f"{FORMAT}|{plan.preprocessing_hash()}"), seed))
+    jobs, salt = [], f"{FORMAT}|{plan.preprocessing_hash()}"
+    with open_stamps(workspace) as stamps:
+        for seed, entry in enumerate(read_manifest(workspace.raw).training):
+            clicks = find_clicks_file(workspace.clicks_folder(), entry.id)
+            names = (*entry.images, *([entry.label] if entry.label else []))
+            files = [workspace.raw / name for name in names] + ([clicks] if clicks else [])
+            jobs.append(CaseJob(entry, clicks, stamps.stamp(files, salt=salt), seed))
     return jobs
 
 

@@ -18,7 +18,7 @@ from interactivepet.core.prediction import Prediction
 from interactivepet.core.preprocessed import CaseRecord
 from interactivepet.core.promptable import PromptableCard
 from interactivepet.dataset.arrays import read_array, write_array
-from interactivepet.dataset.interactions import find_clicks_file
+from interactivepet.dataset.click_files import find_clicks_file
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_case
 from interactivepet.dataset.write import read_present, write_artefact
@@ -27,7 +27,8 @@ from interactivepet.pipeline.folds import to_prediction
 from interactivepet.pipeline.models import Models, PredictionOptions, open_models
 from interactivepet.pipeline.promptable_folder import open_unseen, stamp_unseen
 from interactivepet.pipeline.simulated_session import SimulatedUser
-from interactivepet.pipeline.workspace import Workspace, stamp_files
+from interactivepet.pipeline.stamps import FileStamps, open_stamps
+from interactivepet.pipeline.workspace import Workspace
 
 __all__ = ["CORRECTIONS", "Corrections", "run_corrections"]
 
@@ -107,8 +108,9 @@ def run_corrections(
     with tqdm(total=sum(map(len, records.values())), desc="corrections", unit="case", dynamic_ncols=True) as bar:
         for fold, members in records.items():
             # a stamp of the promptable model looks at all of its files: once a fold, not once a case
-            salt = _hash_models(fold, rule=rule, options=options, own=own)
-            jobs = [_make_job(workspace, manifest, record, fold=fold, salt=salt) for record in members]
+            with open_stamps(workspace) as stamps:
+                salt = _hash_models(fold, stamps, rule=rule, options=options, own=own)
+                jobs = [_make_job(workspace, manifest, record, stamps, fold=fold, salt=salt) for record in members]
             found = {job.record.id: _read_finished(workspace, job, parts=parts) for job in jobs}
             cases |= {name: case for name, case in found.items() if case is not None}
             waiting = [job for job in jobs if found[job.record.id] is None]
@@ -189,17 +191,24 @@ def _read_finished(workspace: Workspace, job: _Job, *, parts: Sequence[str]) -> 
 
 
 def _hash_models(
-    fold: int, *, rule: EnsembleRule, options: PredictionOptions, own: Mapping[int, PromptableCard]
+    fold: int,
+    stamps: FileStamps,
+    *,
+    rule: EnsembleRule,
+    options: PredictionOptions,
+    own: Mapping[int, PromptableCard],
 ) -> str:
     """Give everything but a case's files that its corrections depend on."""
-    promptable = stamp_unseen(options.promptable, fold=fold, own=own) if options.promptable else ""
+    promptable = stamp_unseen(options.promptable, stamps, fold=fold, own=own) if options.promptable else ""
     choice = rule.choices["extreme"]
     return repr((rule.made_from, choice.fusion, choice.postprocessing, CORRECTIONS, options.tta, fold, promptable))
 
 
-def _make_job(workspace: Workspace, manifest: DatasetManifest, record: CaseRecord, *, fold: int, salt: str) -> _Job:
+def _make_job(
+    workspace: Workspace, manifest: DatasetManifest, record: CaseRecord, stamps: FileStamps, *, fold: int, salt: str
+) -> _Job:
     """Hash what the corrections of a case depend on."""
     entry = manifest.entry(record.id)
     clicks = find_clicks_file(workspace.clicks_folder(), record.id)
     files = [workspace.raw / name for name in (*entry.images, entry.label) if name is not None]
-    return _Job(record, fold, stamp_files([*files, *([clicks] if clicks else [])], salt=salt))
+    return _Job(record, fold, stamps.stamp([*files, *([clicks] if clicks else [])], salt=salt))

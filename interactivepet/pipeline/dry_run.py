@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 from interactivepet.core.fingerprint import CaseFingerprint, Fingerprint
 from interactivepet.core.plan import Architecture, Budget, Plan, Plans
 from interactivepet.dataset.decathlon import number_labels, parse_channels, parse_labels
+from interactivepet.dataset.json_text import read_json
 from interactivepet.dataset.write import read_artefact
 from interactivepet.errors import ArtefactError, MissingArtefactError, SettingsError
 from interactivepet.pipeline.cases import estimate_worker_gb
@@ -141,7 +141,7 @@ def _convert(
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError as error:
         raise MissingArtefactError(f"{path} is not there; give a dataset_fingerprint.json") from error
     except ValueError as error:

@@ -17,8 +17,9 @@ from interactivepet.core.dataset import CaseEntry
 from interactivepet.core.interaction import Click
 from interactivepet.core.prediction_log import PredictionLog
 from interactivepet.core.report import CaseScores, Report
-from interactivepet.dataset.interactions import find_clicks_file, read_clicks
-from interactivepet.dataset.layout import split_ending
+from interactivepet.dataset.click_files import find_clicks_file
+from interactivepet.dataset.interactions import read_clicks
+from interactivepet.dataset.layout import refuse_foreign_name, split_ending
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_case, read_mask
 from interactivepet.dataset.volume import describe_mismatch
@@ -190,6 +191,7 @@ def find_masks(folder: Path) -> dict[str, Path]:
         raise CaseError(f"{folder} is not there; predict first, or give the folder of the masks")
     found: dict[str, Path] = {}
     for path in sorted(folder.glob("[!.]*")):
+        refuse_foreign_name(path)
         stem, ending = split_ending(path.name)
         if ending and stem in found:
             raise CaseError(f"{folder}: {found[stem].name} and {path.name} are both masks of {stem}; keep one")

@@ -15,7 +15,7 @@ from interactivepet.dataset.validate import WHOLE_TASK
 from interactivepet.errors import ManifestError, VerificationError
 from interactivepet.pipeline.importing_cases import write_task
 from interactivepet.pipeline.prepare import run_verification
-from interactivepet.pipeline.workspace import Workspace
+from interactivepet.pipeline.workspace import Workspace, check_task_name
 
 __all__ = ["run_import", "run_verified_import"]
 
@@ -55,8 +55,7 @@ def run_import(
         CaseError: some cases cannot be used, or with `skip_bad` all of them; the message lists them.
     """
     final, hidden = raw / task, raw / f"{PARTIAL_PREFIX}{task}"
-    if not task or Path(task).name != task or task.startswith("."):
-        raise ManifestError(f"{task!r} is no name for a folder; choose one such as Task501_STSPET with -t")
+    check_task_name(task)
     replaced = hidden / "replaced"
     if replaced.exists() and not final.exists():
         # A replacement was killed between its two renames: the old task is still whole.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -10,14 +9,10 @@ from functools import partial
 from pathlib import Path
 
 from interactivepet.core.interaction import Click
+from interactivepet.dataset.click_files import find_clicks_file, match_click_files
+from interactivepet.dataset.click_tables import PointFrame
 from interactivepet.dataset.folders.tree import list_tree
-from interactivepet.dataset.interactions import (
-    CLICK_FILE_ENDINGS,
-    PointFrame,
-    find_clicks_file,
-    read_clicks,
-    write_clicks,
-)
+from interactivepet.dataset.interactions import read_clicks, write_clicks
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_geometry
 from interactivepet.errors import InteractionError
@@ -26,8 +21,6 @@ from interactivepet.pipeline.workspace import Workspace
 
 __all__ = ["ImportedClicks", "run_click_import"]
 
-_SUFFIX = re.compile(r"([_-]lesion)?[_-](clicks?|points?|interactions?|markups?)", re.IGNORECASE)
-"""What may follow the case in a file's name; anything else may be another case."""
 _SHOWN = 3
 """Names that an error message gives as examples."""
 
@@ -39,12 +32,12 @@ class ImportedClicks:
     Attributes:
         training: files written to `interactionsTr`.
         test: files written to `interactionsTs`.
-        passed_over: click files that belong to no case, relative to the folder.
+        passed_over: files that are not used, relative to the folder -> why.
     """
 
     training: tuple[Path, ...] = ()
     test: tuple[Path, ...] = ()
-    passed_over: tuple[str, ...] = field(default=())
+    passed_over: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +58,8 @@ def run_click_import(
 ) -> ImportedClicks:
     """Convert the click files of a folder for the task's cases; write all of them, or none.
 
-    A file belongs to the case that it is named after: `CASE.json`, `CASE_clicks.json`, `CASE_lesion-clicks.json`.
+    A file belongs to the case that it is named after: `CASE.json`, `CASE_clicks.fcsv`, `CASE_lesion-clicks.csv`,
+    `CASE_0000.nii.gz`.
 
     Args:
         workspace: with a `dataset.json`.
@@ -108,33 +102,21 @@ def run_click_import(
     )
 
 
-def _find_files(folder: Path, cases: Collection[str]) -> tuple[dict[str, Path], tuple[str, ...]]:
-    """Give case -> its file, and the files of no case."""
-    found: dict[str, Path] = {}
-    passed_over: list[str] = []
-    for path in list_tree(folder):
-        ending = next((ending for ending in CLICK_FILE_ENDINGS if path.name.endswith(ending)), None)
-        if ending is None:
-            continue
-        stem = path.name.removesuffix(ending)
-        case = next((case for case in cases if stem == case or _is_named_after(stem, case)), None)
-        if case is None:
-            passed_over.append(path.relative_to(folder).as_posix())
-        elif case in found:
-            raise InteractionError(f"{found[case]} and {path} are both clicks of {case}, expected one; remove either")
-        else:
-            found[case] = path
+def _find_files(folder: Path, cases: Collection[str]) -> tuple[dict[str, Path], dict[str, str]]:
+    """Give case -> its file, and file -> why it is no case's."""
+    files = match_click_files(list_tree(folder), cases)
+    for case, paths in files.by_case.items():
+        if len(paths) > 1:
+            raise InteractionError(f"{paths[0]} and {paths[1]} are both clicks of {case}, expected one; remove either")
+    found, unused = files.take_first()
+    passed_over = {path.relative_to(folder).as_posix(): reason for path, reason in unused.items()}
     if not found:
-        there = f"{', '.join(passed_over[:_SHOWN])} ..." if passed_over else "none"
+        there = f"{', '.join(list(passed_over)[:_SHOWN])} ..." if passed_over else "no file at all"
         raise InteractionError(
-            f"{folder}: no click file of a case, expected CASE.json, CASE_clicks.json or CASE.mrk.json for a case such "
-            f"as {', '.join(list(cases)[:_SHOWN])}, found {there}; rename the files after the cases"
+            f"{folder}: no click file of a case, expected CASE.json, CASE_clicks.csv, CASE.fcsv or CASE.mrk.json for a "
+            f"case such as {', '.join(list(cases)[:_SHOWN])}, found {there}; rename the files after the cases"
         )
-    return found, tuple(passed_over)
-
-
-def _is_named_after(stem: str, case: str) -> bool:
-    return stem.startswith(case) and _SUFFIX.fullmatch(stem, len(case)) is not None
+    return found, passed_over
 
 
 def _refuse_present(jobs: Sequence[_Job]) -> None:

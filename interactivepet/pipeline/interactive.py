@@ -6,7 +6,6 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 
@@ -14,7 +13,9 @@ from interactivepet.core.case import Case
 from interactivepet.core.dataset import CaseEntry
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Plans
+from interactivepet.dataset.click_tables import PointFrame
 from interactivepet.dataset.dicom.images import DicomReading
+from interactivepet.dataset.interactions import to_ras
 from interactivepet.dataset.layout import channel_path, split_channel, split_ending
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.write import WRITABLE_ENDINGS, read_artefact
@@ -25,12 +26,7 @@ from interactivepet.pipeline.predict import write_case_mask
 from interactivepet.pipeline.requests import PICTURE_ENDING, PredictionRequest, is_by_channel, make_folder_request
 from interactivepet.pipeline.workspace import Workspace
 
-__all__ = ["FRAMES", "Answer", "ClickFrame", "Dialogue", "open_dialogue", "open_session"]
-
-ClickFrame = Literal["ras", "voxel"]
-"""What the numbers of a line are: RAS+ mm, or voxel indices (i, j, k) counted from 0."""
-
-FRAMES: tuple[ClickFrame, ...] = get_args(ClickFrame)
+__all__ = ["Answer", "Dialogue", "open_dialogue", "open_session"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +64,7 @@ class Dialogue:
     entry: CaseEntry
     request: PredictionRequest
     out: Path
-    frame: ClickFrame
+    frame: PointFrame
 
     def run_line(self, line: str) -> Answer:
         """Do what a line says, then segment and write the mask.
@@ -137,8 +133,7 @@ class Dialogue:
 
     def _read_point(self, numbers: list[str]) -> tuple[float, float, float]:
         x, y, z = (_read_number(text) for text in numbers)
-        if self.frame == "voxel":
-            x, y, z = (float(n) for n in self.case.geometry.to_mm((x, y, z)))
+        x, y, z = to_ras((x, y, z), self.case.geometry, frame=self.frame).tolist()
         return (x, y, z)
 
 
@@ -171,7 +166,7 @@ def open_dialogue(
     *,
     out: Path,
     options: PredictionOptions,
-    frame: ClickFrame,
+    frame: PointFrame,
     fast: bool,
     reading: DicomReading | None = None,
 ) -> Dialogue:
@@ -228,7 +223,7 @@ def _find_image(workspace: Workspace, image: Path, *, out: Path, reading: DicomR
         raise CaseError(f"{image.parent}: {', '.join(missing)} is not there; expected {', '.join(manifest.channels)}")
     is_projected = manifest.file_ending != PICTURE_ENDING
     entry = CaseEntry(id=stem, images=names)
-    return PredictionRequest((entry,), image.parent, None, out.parent, is_projected=is_projected)
+    return PredictionRequest((entry,), image.parent, {}, out.parent, is_projected=is_projected)
 
 
 def _read_number(text: str) -> float:

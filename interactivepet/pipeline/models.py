@@ -16,6 +16,7 @@ from interactivepet.core.ensemble import Choice, ChoiceMode, EnsembleRule, Fusio
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Configuration, FoldList, Plan, Plans
 from interactivepet.dataset.write import read_artefact
+from interactivepet.ensemble.failures import ANSWER_S
 from interactivepet.ensemble.folds import FoldEnsemble, add_first_steps
 from interactivepet.ensemble.nninteractive import NnInteractiveSegmenter, open_segmenter
 from interactivepet.errors import ArtefactError
@@ -23,7 +24,8 @@ from interactivepet.inference.network import NetworkSegmenter, open_network
 from interactivepet.inference.segmenter import Segmenter
 from interactivepet.networks.precision import choose_device
 from interactivepet.pipeline.folds import read_card, read_rule
-from interactivepet.pipeline.workspace import Workspace, stamp_files
+from interactivepet.pipeline.stamps import FileStamps
+from interactivepet.pipeline.workspace import Workspace
 from interactivepet.training.checkpoint import load_weights
 
 __all__ = ["Models", "PredictionOptions", "PromptableSource", "open_models", "warn_of_size"]
@@ -42,25 +44,34 @@ class PromptableSource:
     Attributes:
         source: model folder, or URL of a running nninteractive-server; of a folder, the absolute path.
         api_key: of the server.
+        timeout_s: longest wait for an answer of the server.
     """
 
     source: str
     api_key: str | None = None
+    timeout_s: float = ANSWER_S
 
     def __post_init__(self) -> None:
         """Find the folder: what is stamped and whose card is read is what is loaded."""
         if not self.source.startswith(("http://", "https://")):
             object.__setattr__(self, "source", str(Path(self.source).expanduser().absolute()))
 
-    def stamp(self, labels: Sequence[int]) -> str:
+    def stamp(self, labels: Sequence[int], stamps: FileStamps) -> str:
         """Hash which model this is, by the files of a folder, and the labels that it is asked for."""
         folder = Path(self.source)
         files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
-        return stamp_files(files, salt=f"{self.source}|{tuple(labels)}")
+        return stamps.stamp(files, salt=f"{self.source}|{tuple(labels)}")
 
     def open(self, *, labels: Sequence[int], device: str, n_threads: int) -> NnInteractiveSegmenter:
         """Load the model or reach the server."""
-        return open_segmenter(self.source, labels=labels, device=device, n_threads=n_threads, api_key=self.api_key)
+        return open_segmenter(
+            self.source,
+            labels=labels,
+            device=device,
+            n_threads=n_threads,
+            api_key=self.api_key,
+            timeout_s=self.timeout_s,
+        )
 
 
 @dataclass(frozen=True, slots=True)

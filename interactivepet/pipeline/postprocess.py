@@ -21,7 +21,8 @@ from interactivepet.core.prediction import Prediction
 from interactivepet.core.preprocessed import CaseRecord
 from interactivepet.core.promptable import PromptableCard
 from interactivepet.dataset.arrays import read_array, write_array
-from interactivepet.dataset.interactions import find_clicks_file, write_clicks
+from interactivepet.dataset.click_files import find_clicks_file
+from interactivepet.dataset.interactions import write_clicks
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_case
 from interactivepet.dataset.write import read_present, write_artefact, write_mask
@@ -49,7 +50,8 @@ from interactivepet.pipeline.models import PredictionOptions, PromptableSource
 from interactivepet.pipeline.prepare import read_decisions
 from interactivepet.pipeline.promptable_folder import find_own_folds, open_unseen
 from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
-from interactivepet.pipeline.workspace import Workspace, stamp_files
+from interactivepet.pipeline.stamps import FileStamps, open_stamps
+from interactivepet.pipeline.workspace import Workspace
 
 __all__ = ["MARGIN", "run_postprocessing"]
 
@@ -102,8 +104,11 @@ def _choose(
     made_from = hash_cards([card for cards in trained.values() for card in cards])
     labels, promptable = plans.plan(plans.default).label_values, options.promptable
     own = find_own_folds(workspace, promptable.source, split=split) if promptable else {}
-    stamps = [promptable.stamp(labels) if promptable else "", *(card.content_hash() for card in own.values())]
-    chosen_on = _hash_inputs(workspace, "|".join([*stamps, repr(with_corrections and (CORRECTIONS, options.tta))]))
+    with open_stamps(workspace) as stamps:
+        source = promptable.stamp(labels, stamps) if promptable else ""
+        parts = [source, *(card.content_hash() for card in own.values())]
+        salt = "|".join([*parts, repr(with_corrections and (CORRECTIONS, options.tta))])
+        chosen_on = _hash_clicks(workspace, stamps, salt=salt)
     present = read_present(workspace.ensemble, EnsembleRule, made_from=made_from)
     if present is not None and present.chosen_on == chosen_on:
         return present
@@ -195,19 +200,21 @@ class _Cases:
     def predict_promptable(self, segmenter: Segmenter, *, source: str, fold: int | None = None) -> None:
         """Let nnInteractive segment every case with clicks, or a fold's validation cases, unless it has already."""
         records = [record for record in self.clicked if fold in (None, self._folds[record.id])]
-        for record in tqdm(records, desc="nnInteractive", unit="case", dynamic_ncols=True):
-            path = self._promptable_path(record, source)
+        with open_stamps(self._workspace) as stamps:
+            paths = [self._promptable_path(record, stamps, source=source) for record in records]
+        bar = tqdm(zip(records, paths, strict=True), "nnInteractive", len(records), unit="case", dynamic_ncols=True)
+        for record, path in bar:
             if not path.is_file():
                 case = read_case(self._workspace.raw, self._manifest.entry(record.id), with_label=False)
                 found = segmenter.segment(case, record.clicks)
                 write_array(path, found.probabilities[1:].astype(np.float16))
             self._promptable[record.id] = path
 
-    def _promptable_path(self, record: CaseRecord, source: str) -> Path:
+    def _promptable_path(self, record: CaseRecord, stamps: FileStamps, *, source: str) -> Path:
         entry = self._manifest.entry(record.id)
         clicks = find_clicks_file(self._workspace.clicks_folder(), record.id)
         files = [self._workspace.raw / name for name in entry.images] + ([clicks] if clicks else [])
-        return self._workspace.promptable / f"{record.id}.{stamp_files(files, salt=source)}.b2nd"
+        return self._workspace.promptable / f"{record.id}.{stamps.stamp(files, salt=source)}.b2nd"
 
     def correct(self, rule: EnsembleRule, *, options: PredictionOptions, own: Mapping[int, PromptableCard]) -> None:
         """Let a simulated user correct every case with clicks."""
@@ -300,7 +307,9 @@ def _predict_promptable(
 ) -> str:
     """Let nnInteractive predict the cases with clicks, a model of the task's own fold by fold; name and licence."""
     labels = cases.labels
-    device, stamp = str(choose_device(options.device)), promptable.stamp(labels)
+    device = str(choose_device(options.device))
+    with open_stamps(workspace) as stamps:
+        stamp = promptable.stamp(labels, stamps)
     if not own:
         with promptable.open(labels=labels, device=device, n_threads=options.n_threads) as segmenter:
             logger.info("nnInteractive %s, licence: %s", segmenter.name, segmenter.licence)
@@ -317,10 +326,10 @@ def _predict_promptable(
     return described
 
 
-def _hash_inputs(workspace: Workspace, promptable_stamp: str) -> str:
+def _hash_clicks(workspace: Workspace, stamps: FileStamps, *, salt: str) -> str:
     folder = workspace.clicks_folder()
     clicks = sorted(folder.iterdir()) if folder.is_dir() else []
-    return stamp_files(clicks, salt=promptable_stamp)
+    return stamps.stamp(clicks, salt=salt)
 
 
 def _track(workspace: Workspace, rule: EnsembleRule, spec: TrackerSpec) -> None:

@@ -19,7 +19,7 @@ from interactivepet.core.plan import Configuration
 from interactivepet.core.prediction import Prediction
 from interactivepet.core.prediction_log import PredictionLog
 from interactivepet.dataset.folders.mip import write_projection_mask
-from interactivepet.dataset.interactions import find_clicks_file, read_clicks
+from interactivepet.dataset.interactions import read_clicks
 from interactivepet.dataset.write import read_artefact, write_artefact, write_image, write_mask
 from interactivepet.ensemble.folds import add_first_steps
 from interactivepet.ensemble.fuse import average, blend, find_silent
@@ -30,7 +30,8 @@ from interactivepet.pipeline.folds import hash_cards
 from interactivepet.pipeline.lock import PATIENCE_S, lock_folder
 from interactivepet.pipeline.models import Models, PredictionOptions, open_models, warn_of_size
 from interactivepet.pipeline.requests import FILE_ENDING, PICTURE_ENDING, PredictionRequest
-from interactivepet.pipeline.workspace import Workspace, stamp_files
+from interactivepet.pipeline.stamps import FileStamps, open_stamps
+from interactivepet.pipeline.workspace import Workspace
 
 __all__ = ["run_prediction", "write_case_mask"]
 
@@ -49,15 +50,15 @@ def run_prediction(workspace: Workspace, request: PredictionRequest, *, options:
     import torch
 
     torch.set_num_threads(options.n_threads)
-    with open_models(workspace, options) as models:
+    with open_models(workspace, options) as models, open_stamps(workspace) as stamps:
         if request.file_ending == PICTURE_ENDING and not models.plans.is_flat:
             raise CaseError(f"{workspace.task} has volumes, which are no pictures: choose --format .nii.gz")
         logger.info("predicting with %s", models.description)
-        made_from = _hash_inputs(request, models, options=options)
+        made_from = _hash_inputs(request, models, stamps, options=options)
         log = _open_log(workspace, request, models, made_from=made_from)
         for entry in tqdm(request.entries, desc="predict", unit="case", dynamic_ncols=True):
-            clicks_path = find_clicks_file(request.clicks_folder, entry.id) if request.clicks_folder else None
-            stamp = stamp_files([*request.list_files(entry), *([clicks_path] if clicks_path else [])])
+            clicks_path = request.clicks.get(entry.id)
+            stamp = stamps.stamp([*request.list_files(entry), *([clicks_path] if clicks_path else [])])
             target = request.out / f"{entry.id}{request.file_ending}"
             if log.cases.get(entry.id) == stamp and target.is_file():
                 continue
@@ -88,7 +89,7 @@ def _predict_entry(
     warn_of_size(case, models.plans)
     clicks: tuple[Click, ...] = ()
     if clicks_path is not None:
-        clicks = read_clicks(clicks_path, geometry=case.geometry, labels=models.labels)
+        clicks = read_clicks(clicks_path, geometry=case.geometry, point_frame=request.point_frame, labels=models.labels)
         labels = tuple(models.labels.values())
         check_clicks(clicks, case_id=case.id, geometry=case.geometry, labels=labels)
     fusion, postprocessing = models.choice(clicks)
@@ -140,15 +141,18 @@ def _fuse(case: Case, clicks: Sequence[Click], models: Models, *, fusion: Fusion
     return folds if promptable is None else blend(folds, promptable, clicks, weight=weight)
 
 
-def _hash_inputs(request: PredictionRequest, models: Models, *, options: PredictionOptions) -> str:
+def _hash_inputs(request: PredictionRequest, models: Models, stamps: FileStamps, *, options: PredictionOptions) -> str:
     """Hash models and options: a log of others does not vouch for masks."""
+    promptable = options.promptable
     parts = [
         models.plans.content_hash(),
         models.rule.content_hash() if models.rule else "",
         *(hash_cards(cards) for cards in models.cards.values()),
-        options.promptable.stamp(tuple(models.labels.values())) if options.promptable and models.promptable else "",
+        promptable.stamp(tuple(models.labels.values()), stamps) if promptable and models.promptable else "",
         str((options.tta, options.save_probabilities, request.file_ending)),
         *sorted({f"frame {job.time_frame}" for job in request.series.values() if job.time_frame is not None}),
+        # as before there was a choice
+        *([request.point_frame] if request.point_frame != "lps" else []),
     ]
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 

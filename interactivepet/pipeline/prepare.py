@@ -14,7 +14,8 @@ import numpy as np
 from interactivepet.core.dataset import CaseEntry, DatasetManifest, Issue, IssueList
 from interactivepet.core.fingerprint import Fingerprint
 from interactivepet.core.plan import Architecture, Budget, FoldList, Plans
-from interactivepet.dataset.interactions import find_clicks_file, write_clicks
+from interactivepet.dataset.click_files import find_clicks_file, find_own_clicks
+from interactivepet.dataset.interactions import has_points, write_clicks
 from interactivepet.dataset.manifest import build_manifest, read_manifest, write_manifest
 from interactivepet.dataset.read import read_case
 from interactivepet.dataset.validate import find_empty_task, find_issues, find_task_issues
@@ -22,7 +23,8 @@ from interactivepet.dataset.write import read_artefact, write_artefact
 from interactivepet.errors import ArtefactError, CaseError, ManifestError
 from interactivepet.guidance.simulate import ClickOptions, simulate_clicks
 from interactivepet.pipeline.executor import map_cases
-from interactivepet.pipeline.workspace import Workspace, stamp_files
+from interactivepet.pipeline.stamps import open_stamps
+from interactivepet.pipeline.workspace import Workspace
 from interactivepet.planning.fingerprint import CaseMeasurement, extract_fingerprint, measure_case
 from interactivepet.planning.folds import make_folds
 from interactivepet.planning.overrides import apply_overrides
@@ -104,7 +106,8 @@ def _stamp_task(workspace: Workspace, manifest: DatasetManifest) -> str:
     folders = [workspace.clicks_folder(test=test) for test in (False, True)]
     clicks = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
     files = _list_files(workspace, (*manifest.training, *manifest.test))
-    return stamp_files([*files, *clicks], salt=manifest.content_hash())
+    with open_stamps(workspace) as stamps:
+        return stamps.stamp([*files, *clicks], salt=manifest.content_hash())
 
 
 def _list_files(workspace: Workspace, entries: Sequence[CaseEntry]) -> list[Path]:
@@ -120,11 +123,13 @@ class ClickJob:
         entry: the case; it has a label.
         path: of the file to write.
         seed: of this case.
+        is_empty: whether the case has a click file without a point.
     """
 
     entry: CaseEntry
     path: Path
     seed: tuple[int, ...]
+    is_empty: bool = False
 
 
 def run_mimic_interactions(
@@ -136,7 +141,9 @@ def run_mimic_interactions(
     overwrite: bool,
     test: bool = False,
 ) -> int:
-    """Synthesise clicks for every labelled case that has none yet, or for all with `overwrite`.
+    """Synthesise clicks for every labelled case without any, or for all with `overwrite`.
+
+    A click file without a point counts as none, and is replaced if the label gives clicks.
 
     Returns:
         How many files were written.
@@ -149,33 +156,42 @@ def run_mimic_interactions(
     entries = [entry for entry in (manifest.test if test else manifest.training) if entry.label is not None]
     if not entries:
         raise ManifestError(f"{workspace.raw}: no {'test' if test else 'training'} case has a label to click on")
+    present = find_own_clicks(folder, [entry.id for entry in (manifest.test if test else manifest.training)])
     jobs = [
-        ClickJob(entry, folder / f"{entry.id}.mrk.json", (seed, index))
+        ClickJob(entry, folder / f"{entry.id}.mrk.json", (seed, index), is_empty=not overwrite and entry.id in present)
         for index, entry in enumerate(entries)
-        if overwrite or find_clicks_file(folder, entry.id) is None
+        if overwrite or entry.id not in present or not has_points(present[entry.id])
     ]
-    map_cases(
+    written = map_cases(
         executor,
         partial(_write_case_clicks, raw=workspace.raw, options=options),
         items=jobs,
         names=[job.entry.id for job in jobs],
         description="clicks",
     )
-    return len(jobs)
+    return sum(written)
 
 
-def _write_case_clicks(job: ClickJob, *, raw: Path, options: ClickOptions) -> None:
+def _write_case_clicks(job: ClickJob, *, raw: Path, options: ClickOptions) -> bool:
+    """Write the clicks of one case; an empty file stays as it is when the case has no lesion."""
     case = read_case(raw, job.entry)
     if case.label is None:
         raise ManifestError(f"{job.entry.id}: no label to click on")
     rng = np.random.default_rng(job.seed)
-    write_clicks(job.path, simulate_clicks(case.label, case.geometry, options=options, rng=rng))
+    clicks = simulate_clicks(case.label, case.geometry, options=options, rng=rng)
+    if job.is_empty:
+        if not clicks:
+            return False
+        logger.warning("%s: its click file holds no point, so clicks are made from the label", job.entry.id)
+    write_clicks(job.path, clicks)
+    return True
 
 
 def run_fingerprint(workspace: Workspace, executor: Executor) -> Fingerprint:
     """Measure the training cases, unless that was done and nothing changed."""
     manifest = read_manifest(workspace.raw)
-    stamp = stamp_files(_list_files(workspace, manifest.training), salt=manifest.content_hash())
+    with open_stamps(workspace) as stamps:
+        stamp = stamps.stamp(_list_files(workspace, manifest.training), salt=manifest.content_hash())
     try:
         return read_artefact(
             workspace.fingerprint, Fingerprint, command="interactivepet_plan_and_process", made_from=stamp

@@ -16,7 +16,8 @@ from interactivepet.dataset.write import read_artefact, write_artefact
 from interactivepet.errors import ArtefactError
 from interactivepet.pipeline.executor import map_cases
 from interactivepet.pipeline.lock import PATIENCE_S, lock_folder
-from interactivepet.pipeline.workspace import Workspace, stamp_files
+from interactivepet.pipeline.stamps import FileStamps, open_stamps
+from interactivepet.pipeline.workspace import Workspace
 from interactivepet.training.promptable.cases import make_prompt_case, make_record
 
 __all__ = ["COMMAND", "run_prompt_cases"]
@@ -36,20 +37,26 @@ def run_prompt_cases(workspace: Workspace, executor: Executor) -> dict[str, Case
     entries = read_manifest(workspace.raw).training
     # several folds may be started at once, and all of them need the cases
     with lock_folder(workspace.prompt_cases, timeout_s=PATIENCE_S):
+        with open_stamps(workspace) as stamps:
+            jobs = [(entry, _stamp(workspace, entry, stamps)) for entry in entries]
         records = map_cases(
             executor,
             partial(_prepare, workspace=workspace),
-            items=entries,
+            items=jobs,
             names=[entry.id for entry in entries],
             description="cases",
         )
     return {record.id: record for record in records}
 
 
-def _prepare(entry: CaseEntry, *, workspace: Workspace) -> CaseRecord:
-    """Write one case, its record last, unless it is there already."""
+def _stamp(workspace: Workspace, entry: CaseEntry, stamps: FileStamps) -> str:
     names = (entry.images[0], *([entry.label] if entry.label else []))
-    stamp = stamp_files([workspace.raw / name for name in names], salt=FORMAT)
+    return stamps.stamp([workspace.raw / name for name in names], salt=FORMAT)
+
+
+def _prepare(job: tuple[CaseEntry, str], *, workspace: Workspace) -> CaseRecord:
+    """Write one case, its record last, unless it is there already."""
+    entry, stamp = job
     path = workspace.prompt_cases / f"{entry.id}.json"
     volume = path.with_suffix(".b2nd")
     try:

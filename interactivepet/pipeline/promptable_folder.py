@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from interactivepet.core.plan import Fold, FoldList
 from interactivepet.core.preprocessed import CaseRecord
 from interactivepet.core.promptable import FoldName, PromptableCard, PromptableExport, PromptablePlan
 from interactivepet.dataset.arrays import read_array
+from interactivepet.dataset.json_text import read_json
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_case
 from interactivepet.dataset.write import read_artefact
@@ -26,6 +26,7 @@ from interactivepet.errors import MissingArtefactError, SegmenterError, StaleArt
 from interactivepet.evaluation.metrics import dice
 from interactivepet.pipeline.models import PromptableSource
 from interactivepet.pipeline.promptable_cases import COMMAND
+from interactivepet.pipeline.stamps import FileStamps
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.training.checkpoint import load_weights
 
@@ -92,9 +93,11 @@ def open_unseen(
         yield PromptableSource(str(folder))
 
 
-def stamp_unseen(source: PromptableSource, *, fold: int | None, own: Mapping[int, PromptableCard]) -> str:
+def stamp_unseen(
+    source: PromptableSource, stamps: FileStamps, *, fold: int | None, own: Mapping[int, PromptableCard]
+) -> str:
     """Hash the model that `open_unseen` gives."""
-    return source.stamp(()) if fold is None or fold not in own else own[fold].content_hash()
+    return source.stamp((), stamps) if fold is None or fold not in own else own[fold].content_hash()
 
 
 def find_own_folds(
@@ -147,7 +150,7 @@ def read_seen_cases(folder: Path) -> tuple[str, ...]:
 def _is_export(path: Path) -> bool:
     """Whether a card was written by `interactivepet_export_nninteractive`; other models bring cards of other kinds."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        content = read_json(path) if path.is_file() else {}
     except ValueError:
         return False
     return isinstance(content, dict) and "model" in content

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from interactivepet.core.case import Case
 from interactivepet.core.dataset import CaseEntry, DatasetManifest
 from interactivepet.dataset.checks import check_image
+from interactivepet.dataset.click_files import find_own_clicks, list_visible, match_click_files, warn_of_unused
+from interactivepet.dataset.click_tables import PointFrame
 from interactivepet.dataset.dicom.case import DicomJob
 from interactivepet.dataset.dicom.images import DicomReading
 from interactivepet.dataset.folders.mip import is_projection, read_projection
+from interactivepet.dataset.interactions import has_points
 from interactivepet.dataset.layout import list_files
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_case
 from interactivepet.dataset.scan import scan_folder
-from interactivepet.errors import CaseError, ManifestError
+from interactivepet.errors import CaseError, InteractionError, ManifestError
 from interactivepet.pipeline.workspace import Workspace
 
 __all__ = [
@@ -33,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 FILE_ENDING = ".nii.gz"
 PICTURE_ENDING = ".png"
+_SHOWN = 5
+"""Cases that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,8 @@ class PredictionRequest:
     Attributes:
         entries: the cases, their files relative to `images_root`.
         images_root: folder that the entries' paths start from.
-        clicks_folder: holds the cases' click files; a case without one is predicted without clicks.
+        clicks: case -> its click file; a case without one is predicted without clicks.
+        point_frame: what the numbers are in click files that do not say it.
         out: folder of the masks.
         file_ending: format of the masks, such as `.nii.gz` or `.nrrd`.
         is_projected: PNG images are projections on which dark is hot, as `interactivepet_import mip` reads them.
@@ -51,11 +57,12 @@ class PredictionRequest:
 
     entries: tuple[CaseEntry, ...]
     images_root: Path
-    clicks_folder: Path | None
+    clicks: Mapping[str, Path]
     out: Path
     file_ending: str = FILE_ENDING
     is_projected: bool = False
     series: Mapping[str, DicomJob] = field(default_factory=dict)
+    point_frame: PointFrame = "lps"
 
     def read(self, entry: CaseEntry, *, channels: Sequence[str]) -> Case:
         """Read a case's image without its label, and check it as `interactivepet_verify` checks training images.
@@ -103,7 +110,7 @@ def make_test_request(workspace: Workspace, *, file_ending: str = ".nii.gz") -> 
     return PredictionRequest(
         entries=manifest.test,
         images_root=workspace.raw,
-        clicks_folder=workspace.clicks_folder(test=True),
+        clicks=find_own_clicks(workspace.clicks_folder(test=True), [entry.id for entry in manifest.test]),
         out=workspace.predictions,
         file_ending=file_ending,
     )
@@ -117,6 +124,7 @@ def make_folder_request(
     out: Path,
     file_ending: str = ".nii.gz",
     reading: DicomReading | None = None,
+    point_frame: PointFrame = "lps",
 ) -> PredictionRequest:
     """Ask for the images of any folder, named as the task's own are, or for the PET series of a tree of DICOM files.
 
@@ -125,22 +133,49 @@ def make_folder_request(
     Raises:
         ManifestError: the folders cannot be used so.
         CaseError: there is neither an image nor a PET series, or the task's cases are in different SUV.
+        InteractionError: the folder of click files has no click for any of the cases.
     """
     manifest = read_manifest(workspace.raw)
     if out.resolve() == images.resolve():
         raise ManifestError(f"{out} holds the images, which masks of the same names would replace; choose another -o")
+    if not images.exists():
+        raise ManifestError(f"{images}: there is no such folder; name the folder that holds the images with -i")
     if clicks_folder is not None and not clicks_folder.is_dir():
         raise ManifestError(f"{clicks_folder} is not there; name the folder of the click files, or leave -in out")
     if images.is_dir() and not list_files(images, "."):
-        series = _find_series(images, manifest, raw=workspace.raw, reading=reading)
-        entries = tuple(CaseEntry(id=name, images=()) for name in series)
-        return PredictionRequest(entries, images, clicks_folder, out, file_ending, series=series)
-    if reading is not None and reading != DicomReading():
+        request = _make_dicom_request(images, manifest, raw=workspace.raw, out=out, ending=file_ending, reading=reading)
+    elif reading is not None and reading != DicomReading():
         raise ManifestError(f"{images} holds no DICOM, so --series, --time-frame and --long-uptake have no effect")
-    entries = scan_folder(images, n_channels=len(manifest.channels), by_channel=is_by_channel(manifest))
-    return PredictionRequest(
-        entries, images, clicks_folder, out, file_ending, is_projected=manifest.file_ending != PICTURE_ENDING
-    )
+    else:
+        entries = scan_folder(images, n_channels=len(manifest.channels), by_channel=is_by_channel(manifest))
+        is_projected = manifest.file_ending != PICTURE_ENDING
+        request = PredictionRequest(entries, images, {}, out, file_ending, is_projected=is_projected)
+    if clicks_folder is None:
+        return request
+    clicks = _find_clicks(clicks_folder, request.entries)
+    _refuse_no_clicks(clicks, clicks_folder, request.entries)
+    return replace(request, clicks=clicks, point_frame=point_frame)
+
+
+def _find_clicks(folder: Path, entries: Sequence[CaseEntry]) -> dict[str, Path]:
+    """Give case -> its click file, and name the files that are not used."""
+    clicks, unused = match_click_files(list_visible(folder), {entry.id for entry in entries}).take_first()
+    warn_of_unused(unused)
+    return clicks
+
+
+def _refuse_no_clicks(clicks: Mapping[str, Path], folder: Path, entries: Sequence[CaseEntry]) -> None:
+    """Refuse a folder without a click for any case, and name the files that hold none."""
+    empty = {case for case, path in clicks.items() if not has_points(path)}
+    if len(empty) == len(clicks):
+        names = ", ".join(entry.id for entry in entries[:_SHOWN])
+        held = f"{len(empty)} files without a point" if empty else "no click file"
+        raise InteractionError(
+            f"{folder}: {held} for the {len(entries)} images, expected CASE.mrk.json, .json, .fcsv, .csv or .nii.gz "
+            f"for {names}{' ...' if len(entries) > _SHOWN else ''}; rename the files after the images, or leave -in out"
+        )
+    for case in sorted(empty):
+        logger.warning("%s: %s holds no point, so the case is predicted without clicks", case, clicks[case])
 
 
 def is_by_channel(manifest: DatasetManifest) -> bool:
@@ -149,11 +184,13 @@ def is_by_channel(manifest: DatasetManifest) -> bool:
     return any(name.startswith(f"{case}_0000.") for case, name in names)
 
 
-def _find_series(
-    folder: Path, manifest: DatasetManifest, *, raw: Path, reading: DicomReading | None
-) -> dict[str, DicomJob]:
+def _make_dicom_request(
+    folder: Path, manifest: DatasetManifest, *, raw: Path, out: Path, ending: str, reading: DicomReading | None
+) -> PredictionRequest:
     from interactivepet.dataset.dicom.images import find_dicom_images, find_suv_variant
 
     variant = find_suv_variant(raw, manifest.training)
     jobs = find_dicom_images(folder, channels=manifest.channels, variant=variant, reading=reading)
-    return {job.id: job for job in jobs}
+    series = {job.id: job for job in jobs}
+    entries = tuple(CaseEntry(id=name, images=()) for name in series)
+    return PredictionRequest(entries, folder, {}, out, ending, series=series)

@@ -18,7 +18,9 @@ from interactivepet.core.dataset import CaseEntry, DatasetManifest
 from interactivepet.core.plan import FoldList, Plans
 from interactivepet.core.promptable import PromptableCard
 from interactivepet.core.simulation import SimulatedCase, Simulation, StartName, UserName
-from interactivepet.dataset.interactions import find_clicks_file, read_clicks
+from interactivepet.dataset.click_files import list_visible, match_click_files, warn_of_unused
+from interactivepet.dataset.click_tables import PointFrame
+from interactivepet.dataset.interactions import read_clicks
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_case
 from interactivepet.dataset.write import atomic_path, read_artefact, read_present, write_artefact, write_text
@@ -32,8 +34,9 @@ from interactivepet.pipeline.models import PredictionOptions
 from interactivepet.pipeline.promptable_folder import find_own_folds, open_unseen, stamp_unseen
 from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
 from interactivepet.pipeline.simulated_session import SimulatedUser, run_session
+from interactivepet.pipeline.stamps import FileStamps, open_stamps
 from interactivepet.pipeline.systems import System, SystemKind, open_system
-from interactivepet.pipeline.workspace import Workspace, stamp_files
+from interactivepet.pipeline.workspace import Workspace
 
 __all__ = ["SimulationOptions", "run_simulation"]
 
@@ -54,6 +57,7 @@ class SimulationOptions:
         n_corrections: steps after the first.
         seed: of the user.
         fixed: folder of click files, for the user `fixed`.
+        point_frame: what their numbers are where the files do not say it.
         is_test: simulate the test cases, with all folds, instead of the training cases, each with the fold that
             never saw it.
         cases: only these; all when empty.
@@ -69,6 +73,7 @@ class SimulationOptions:
     n_corrections: int = 10
     seed: int = 0
     fixed: Path | None = None
+    point_frame: PointFrame = "voxel"
     is_test: bool = False
     cases: tuple[str, ...] = ()
     fast: bool = False
@@ -183,11 +188,15 @@ def _list_jobs(
             f"interactivepet_plan_and_process -t {workspace.task} again, or name other --cases"
         )
     fold_of = {entry.id: folds.get(entry.id) if folds else None for entry in asked}
-    # a stamp of the promptable model looks at all of its files: once a fold, not once a case
-    salts = {fold: _hash_options(manifest, options, fold=fold, own=own) for fold in set(fold_of.values())}
-    jobs = [
-        _make_job(workspace, entry, options, fold=fold_of[entry.id], salt=salts[fold_of[entry.id]]) for entry in asked
-    ]
+    clicks = _find_fixed(options, asked)
+    with open_stamps(workspace) as stamps:
+        # a stamp of the promptable model looks at all of its files: once a fold, not once a case
+        salts = {fold: _hash_options(manifest, options, stamps, fold=fold, own=own) for fold in set(fold_of.values())}
+        jobs = [
+            _make_job(workspace, entry, options, stamps, clicks=clicks.get(entry.id), fold=fold, salt=salts[fold])
+            for entry in asked
+            for fold in [fold_of[entry.id]]
+        ]
     return sorted(jobs, key=lambda job: (job.fold is not None and job.fold, job.entry.id))
 
 
@@ -200,16 +209,32 @@ def _find_folds(
     return {name: fold.index for fold in _read_split(workspace).folds for name in fold.validation}
 
 
+def _find_fixed(options: SimulationOptions, entries: Sequence[CaseEntry]) -> dict[str, Path]:
+    """Give case -> its file of fixed clicks, which every case must have; the other files are named."""
+    if options.user != "fixed" or options.fixed is None:
+        return {}
+    if not options.fixed.is_dir():
+        raise InteractionError(f"{options.fixed}: there is no such folder; name the folder of the click files")
+    names = [entry.id for entry in entries]
+    found, unused = match_click_files(list_visible(options.fixed), names).take_first()
+    if missing := next((name for name in names if name not in found), None):
+        raise InteractionError(
+            f"{missing}: no click file in {options.fixed}; expected {missing}.mrk.json, .json, .fcsv, .csv or .nii.gz"
+        )
+    warn_of_unused(unused)
+    return found
+
+
 def _make_job(
-    workspace: Workspace, entry: CaseEntry, options: SimulationOptions, *, fold: int | None, salt: str
+    workspace: Workspace,
+    entry: CaseEntry,
+    options: SimulationOptions,
+    stamps: FileStamps,
+    *,
+    clicks: Path | None,
+    fold: int | None,
+    salt: str,
 ) -> _Job:
-    clicks = None
-    if options.user == "fixed" and options.fixed is not None:
-        clicks = find_clicks_file(options.fixed, entry.id)
-        if clicks is None:
-            raise InteractionError(
-                f"{entry.id}: no click file in {options.fixed}; expected {entry.id}.json or {entry.id}.mrk.json"
-            )
     files = [workspace.raw / name for name in (*entry.images, entry.label or "")]
     files += [clicks] if clicks else []
     if options.kind in ("ours", "ensemble"):
@@ -217,7 +242,7 @@ def _make_job(
     if options.kind == "command":
         # a script that is named in it; what a program loads by itself is not seen
         files += [Path(word) for word in shlex.split(options.command) if os.path.isfile(word)]  # noqa: PTH113
-    return _Job(entry, fold, clicks, stamp_files(files, salt=f"{salt}|{entry.id}|{fold}"))
+    return _Job(entry, fold, clicks, stamps.stamp(files, salt=f"{salt}|{entry.id}|{fold}"))
 
 
 def _list_models(workspace: Workspace, fold: int | None) -> list[Path]:
@@ -229,14 +254,19 @@ def _list_models(workspace: Workspace, fold: int | None) -> list[Path]:
 
 
 def _hash_options(
-    manifest: DatasetManifest, options: SimulationOptions, *, fold: int | None, own: Mapping[int, PromptableCard]
+    manifest: DatasetManifest,
+    options: SimulationOptions,
+    stamps: FileStamps,
+    *,
+    fold: int | None,
+    own: Mapping[int, PromptableCard],
 ) -> str:
     """Give everything but files that changes a session."""
     prediction = options.prediction
     labels = _list_labels(manifest)
     promptable = ""
     if prediction.promptable is not None and options.kind not in ("ours", "command"):
-        promptable = stamp_unseen(prediction.promptable, fold=fold, own=own)
+        promptable = stamp_unseen(prediction.promptable, stamps, fold=fold, own=own)
     answers = (
         options.kind,
         options.command,
@@ -245,7 +275,8 @@ def _hash_options(
         options.fast,
         prediction.folds if options.is_test else (),
     )
-    asks = (options.user, options.start, options.n_corrections, options.seed)
+    frame = (options.point_frame,) if options.point_frame != "voxel" else ()
+    asks = (options.user, options.start, options.n_corrections, options.seed, *frame)
     return repr((answers, asks, labels))
 
 
@@ -269,7 +300,7 @@ def _simulate(
     manifest = read_manifest(workspace.raw)
     case = read_case(workspace.raw, job.entry)
     fixed = (
-        read_clicks(job.clicks, geometry=case.geometry, point_frame="voxel", labels=manifest.labels)
+        read_clicks(job.clicks, geometry=case.geometry, point_frame=options.point_frame, labels=manifest.labels)
         if job.clicks
         else ()
     )

@@ -196,7 +196,9 @@ class _Command:
                 "clicks": [str(click_file)],
                 "mask": [str(mask_file)],
             }
-            done = subprocess.run(_fill(self.command, files), capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                _fill(self.command, files), capture_output=True, encoding="utf-8", errors="replace", check=False
+            )
             if done.returncode != 0 or not mask_file.is_file():
                 told = (done.stderr or done.stdout).strip()[-500:] or "nothing"
                 raise SegmenterError(

@@ -1,19 +1,17 @@
-"""Every path that the project writes, and how a file's content is stamped."""
+"""Every path that the project writes, and how a task is found."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from interactivepet.core.ensemble import ChoiceMode, ClickMode
 from interactivepet.core.plan import Configuration
 from interactivepet.core.promptable import FoldName
-from interactivepet.dataset.layout import CLICKS_TEST, CLICKS_TRAINING, find_detached
+from interactivepet.dataset.layout import CLICKS_TEST, CLICKS_TRAINING, refuse_foreign_name
 from interactivepet.errors import ManifestError
 
-__all__ = ["Workspace", "find_task", "stamp_files"]
+__all__ = ["Workspace", "check_task_name", "find_task"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +58,11 @@ class Workspace:
     def plans(self) -> Path:
         """Every decision."""
         return self.processed / "plans.json"
+
+    @property
+    def file_list(self) -> Path:
+        """Files that stamps were made of, with the hashes of their contents."""
+        return self.processed / "stamps" / "files.json"
 
     @property
     def snapshots(self) -> Path:
@@ -139,12 +142,25 @@ class Workspace:
         return self.results / "runs.json"
 
 
+def check_task_name(task: str) -> None:
+    """Check that a task's name is that of a folder within the root folders, and no path.
+
+    Raises:
+        ManifestError: it is a path, hidden, empty, or not UTF-8.
+    """
+    if not task or Path(task).name != task or task.startswith("."):
+        raise ManifestError(f"{task!r} is no name for a folder; give one such as Task501_STSPET with -t, and no path")
+    refuse_foreign_name(Path(task))
+
+
 def find_task(raw: Path, task: str | None) -> str:
     """Give the task to work on: the one named, or the only one there is.
 
     Raises:
-        ManifestError: it is not there, or there are several or none to choose from.
+        ManifestError: it is a path, it is not there, or there are several or none to choose from.
     """
+    if task is not None:
+        check_task_name(task)
     found = sorted(path.name for path in raw.iterdir() if (path / "imagesTr").is_dir()) if raw.is_dir() else []
     listed = ", ".join(found) or "none"
     if task is not None:
@@ -156,15 +172,3 @@ def find_task(raw: Path, task: str | None) -> str:
             f"name the task with -t, or set interactivepet_task; tasks (folders with imagesTr) in {raw}: {listed}"
         )
     return found[0]
-
-
-def stamp_files(paths: Iterable[Path], *, salt: str = "") -> str:
-    """Hash names, sizes and times of change of files, 16 hexadecimal digits; a missing file counts as such.
-
-    Cheap enough to check thousands of cases, and changed by every replacement of a file.
-    """
-    digest = hashlib.sha256(salt.encode())
-    for path in (part for whole in paths for part in (whole, *find_detached(whole))):
-        status = path.stat() if path.exists() else None
-        digest.update(f"{path.name}|{status.st_size if status else -1}|{status.st_mtime_ns if status else -1}".encode())
-    return digest.hexdigest()[:16]

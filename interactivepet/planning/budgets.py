@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,10 @@ if TYPE_CHECKING:
     from interactivepet.core.plan import Budget
     from interactivepet.planning.cost import Cost
 
-__all__ = ["BUDGETS", "MemoryBudget", "fits", "get_memory_gb"]
+__all__ = ["BUDGETS", "MemoryBudget", "find_most_gb", "fits", "get_memory_gb"]
+
+MOST_CARDS = 4
+"""A step that needs more than the largest graphics card so many times is a slip of the pen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,18 @@ Swin UNETR: Tang 2022, 48). Halved and quartered widths keep the 64 features tha
 def get_memory_gb(cost: Cost, budget: MemoryBudget) -> float:
     """Give the memory of a step in the number format that the budget's device trains in."""
     return cost.memory.mixed_gb if budget.mixed else cost.memory.float32_gb
+
+
+def find_most_gb(budget: Budget) -> float:
+    """Give the memory that no training step can have: of this machine for `cpu`, else of several of the largest cards.
+
+    Where the machine does not tell its memory, there is no limit.
+    """
+    if budget != "cpu":
+        return MOST_CARDS * max(known.memory_gb for known in BUDGETS.values())
+    if "SC_PHYS_PAGES" not in os.sysconf_names:
+        return np.inf
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
 
 
 def fits(cost: Cost, budget: MemoryBudget) -> bool:

@@ -35,16 +35,24 @@ def make_folds(entries: Sequence[CaseEntry], seed: int, *, n_folds: int = 5) -> 
     if not groups:
         raise PlanError("there is no training case to plan from: add images and labels of some, or import them")
     if not 2 <= n_folds <= len(groups):
-        raise PlanError(
-            f"{n_folds} folds were asked for, but with {len(groups)} patients there can be 2 to {len(groups)}, "
-            "each with a patient to hold out; choose their number with -f"
-        )
+        raise PlanError(f"{n_folds} folds were asked for, but {_list_possible(len(groups))}")
     assigned = _deal(groups, seed, n_folds=n_folds)
     everyone = {entry.id for entry in entries}
     return tuple(
         Fold(index=index, training=tuple(sorted(everyone - set(cases))), validation=tuple(sorted(cases)))
         for index, cases in enumerate(assigned)
     )
+
+
+def _list_possible(n_patients: int) -> str:
+    """Say how many folds there can be."""
+    if n_patients == 1:
+        return (
+            "all training cases are of one patient, and every fold needs one to hold out and another to train on; add "
+            "cases of other patients"
+        )
+    numbers = "there can be 2" if n_patients == 2 else f"there can be 2 to {n_patients}"
+    return f"with {n_patients} patients {numbers}, each with a patient to hold out; choose their number with -f"
 
 
 def _deal(groups: dict[str, list[CaseEntry]], seed: int, *, n_folds: int) -> list[list[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -14,8 +13,9 @@ from pydantic import ValidationError
 
 from interactivepet.core.artefact import explain_refusal
 from interactivepet.core.plan import PREPROCESSING_FIELDS, Architecture, Budget, Configuration, ConfigurationPlan, Plans
+from interactivepet.dataset.json_text import parse_json
 from interactivepet.errors import PlanError
-from interactivepet.planning.budgets import BUDGETS, get_memory_gb
+from interactivepet.planning.budgets import BUDGETS, find_most_gb, get_memory_gb
 from interactivepet.planning.cost import Cost, estimate_cost
 from interactivepet.planning.sizing import NetworkSpec, cover_shape
 
@@ -70,13 +70,16 @@ def apply_overrides(plans: Plans, overrides: Sequence[str]) -> Plans:
             JSON, a list with commas, or a word. What preprocessing of `3d_fullres` follows is set in `3d_cascade` too.
 
     Raises:
-        PlanError: a key or configuration is not known, or the values are impossible together.
+        PlanError: a key or configuration is not known, the values are impossible together, or a training step needs
+            more memory than any machine for the budget has.
     """
     parsed = [_parse(text, plans) for text in overrides]
     changed: dict[Configuration, ConfigurationPlan] = {}
+    touched: set[Configuration] = set()
     for name in plans.configurations:
         own = [override for override in parsed if _concerns(override, name, plans)]
         changed[name] = _change(plans, name, own) if own else plans.configurations[name]
+        touched |= {name} if own else set()
     content = {**plans.model_dump(), "configurations": {name: own.model_dump() for name, own in changed.items()}}
     try:
         result = Plans.model_validate(content)
@@ -84,8 +87,12 @@ def apply_overrides(plans: Plans, overrides: Sequence[str]) -> Plans:
         raise PlanError(f"{' '.join(overrides)}: {explain_refusal(error, Plans, content=content)}") from error
     for name, configuration in result.configurations.items():
         excess = explain_excess(configuration, plans.budget)
-        if excess is not None:
-            logger.warning("%s: %s", name, excess)
+        if excess is None:
+            continue
+        limit_gb = find_most_gb(plans.budget)
+        if name in touched and get_memory_gb(_estimate(configuration), BUDGETS[plans.budget]) > limit_gb:
+            raise PlanError(f"{name}: {excess}; no plan above {limit_gb:.0f} GB is written")
+        logger.warning("%s: %s", name, excess)
     return result
 
 
@@ -124,8 +131,8 @@ def _parse(text: str, plans: Plans) -> _Override:
 def _parse_value(text: str) -> object:
     for attempt in (text, f"[{text}]") if "," in text else (text,):
         try:
-            return json.loads(attempt)
-        except json.JSONDecodeError:
+            return parse_json(attempt)
+        except ValueError:
             continue
     return text
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import is_zipfile
 
 from interactivepet.core.checkpoint import EpochRecord
 from interactivepet.dataset.write import atomic_path
@@ -154,9 +155,13 @@ def load_pretrained(network: nn.Module, path: Path) -> tuple[int, int]:
     Raises:
         TrainingError: the file is missing or damaged, or nothing in it fits.
     """
+    import torch
+
     if not path.is_file():
         raise TrainingError(f"--pretrained {path} is not there; name the weights.pt of a trained fold")
-    found = read_tensors(path)
+    if not is_zipfile(path):
+        raise TrainingError(f"--pretrained {path} is no file of weights; name the weights.pt of a trained fold")
+    found = {name: value for name, value in read_tensors(path).items() if isinstance(value, torch.Tensor)}
     own = network.state_dict()
     fitting = {name: found[name] for name, tensor in own.items() if name in found and found[name].shape == tensor.shape}
     if not fitting:
@@ -172,7 +177,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
     """Read a file of tensors onto the CPU after comparing its content with the checksums that it holds.
 
     Raises:
-        TrainingError: the file is damaged.
+        TrainingError: the file is damaged, or holds something else than named tensors.
     """
     import pickle
     import zipfile
@@ -185,11 +190,21 @@ def read_tensors(path: Path) -> dict[str, Any]:
             damaged = archive.testzip()
         if damaged is not None:
             raise zipfile.BadZipFile(f"checksum of {damaged}")
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        content: object = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # torch's own message advises to load it all the same
+        raise TrainingError(
+            f"{path} holds more than tensors, and loading that could run any program; take the weights.pt of a fold, "
+            "or train again with --no-continue"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
         raise TrainingError(
             f"{path} is damaged ({error}); start anew with the same command and --no-continue"
         ) from error
+    if not isinstance(content, dict):
+        raise TrainingError(
+            f"{path} holds a {type(content).__name__}, expected named tensors; take the weights.pt of a fold"
+        )
     return content
 
 

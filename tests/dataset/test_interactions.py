@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from interactivepet.core.geometry import Geometry
 from interactivepet.core.interaction import Click
-from interactivepet.dataset.interactions import PointFrame, find_clicks_file, read_clicks, write_clicks
+from interactivepet.dataset.click_files import find_clicks_file
+from interactivepet.dataset.click_tables import PointFrame
+from interactivepet.dataset.interactions import read_clicks, write_clicks
 from interactivepet.dataset.read import read_mask
 from interactivepet.errors import InteractionError
 
@@ -214,8 +216,8 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         read_clicks(tmp_path / "latin.json", geometry=GEOMETRY)
     with pytest.raises(InteractionError, match=r"bad\.nii\.gz"):
         read_clicks(tmp_path / "bad.nii.gz", geometry=GEOMETRY)
-    with pytest.raises(InteractionError, match=r"a\.fcsv: unknown ending"):
-        read_clicks(tmp_path / "a.fcsv", geometry=GEOMETRY)
+    with pytest.raises(InteractionError, match=r"a\.txt: unknown ending"):
+        read_clicks(tmp_path / "a.txt", geometry=GEOMETRY)
 
 
 def _write_mask(path: Path, values: npt.NDArray[np.generic], affine: npt.NDArray[np.float64] = AFFINE) -> Path:

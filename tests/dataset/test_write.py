@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import errno
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 import SimpleITK
+import torch
 from nibabel.affines import from_matvec
 from scipy.spatial.transform import Rotation
 
 from interactivepet.core.artefact import Artefact
 from interactivepet.core.dataset import IssueList
 from interactivepet.core.geometry import Geometry
+from interactivepet.dataset.arrays import write_array, write_channels
 from interactivepet.dataset.read import read_geometry, read_image, read_mask
 from interactivepet.dataset.write import (
     atomic_path,
@@ -280,3 +284,64 @@ def test_mask_on_a_real_grid_is_bit_exact(tmp_path: Path, real_data: Path) -> No
         write_mask(tmp_path / "m.nii.gz", np.ones(geometry.shape, bool), geometry=geometry, like=like)
         assert itk_place(tmp_path / "m.nii.gz") == itk_place(like)
         np.testing.assert_array_equal(nibabel.load(tmp_path / "m.nii.gz").affine, nibabel.load(like).affine)
+
+
+LARGE = np.random.default_rng(0).random((1, 64, 64, 64)).astype(np.float32)
+LARGE_GRID = Geometry((64, 64, 64), np.eye(4))
+
+
+def write_torch(path: Path) -> None:
+    with atomic_path(path) as partial:
+        torch.save({"a": torch.from_numpy(LARGE)}, partial)
+
+
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "a.nii.gz": lambda path: write_image(path, LARGE, geometry=LARGE_GRID),
+    "a.nii": lambda path: write_image(path, LARGE, geometry=LARGE_GRID),
+    "a.nrrd": lambda path: write_image(path, LARGE, geometry=LARGE_GRID),
+    "a.mha": lambda path: write_image(path, LARGE, geometry=LARGE_GRID),
+    "a.json": lambda path: write_artefact(path, IssueList(task="T" * 10**6, n_cases=0)),
+    "a.txt": lambda path: write_text(path, "x" * 10**6),
+    "a.b2nd": lambda path: write_array(path, LARGE),
+    "channels.b2nd": lambda path: write_channels(path, (LARGE, LARGE)),
+    "a.pt": write_torch,
+}
+
+
+@pytest.fixture
+def limit() -> Iterator[None]:
+    """Let no file grow beyond 64 kB, as on a disk that is full."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+# nibabel leaves a file that it could not write to the garbage collector
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_file_that_cannot_be_written_is_named_and_leaves_nothing(name: str, limit: None, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=rf"\[Errno {errno.EFBIG}\] .*: '{tmp_path / name}'"):
+        WRITERS[name](tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("name", WRITERS)
+def test_what_was_there_stays_when_a_disk_is_full(name: str, limit: None, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"before")
+    with pytest.raises(OSError, match=name):
+        WRITERS[name](tmp_path / name)
+    assert (tmp_path / name).read_bytes() == b"before"
+
+
+def test_an_error_of_another_kind_stays_what_it_is(tmp_path: Path) -> None:
+    def write() -> None:
+        with atomic_path(tmp_path / "a") as partial:
+            partial.write_text("x")
+            raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        write()
+    assert list(tmp_path.iterdir()) == []

@@ -11,9 +11,11 @@ import pytest
 
 from interactivepet.core.geometry import BoundingBox
 from interactivepet.core.plan import Configuration, CropPlan, Plan
-from interactivepet.dataset.interactions import write_clicks
+from interactivepet.dataset.click_files import find_clicks_file
+from interactivepet.dataset.interactions import has_points, write_clicks
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_mask
+from interactivepet.dataset.write import write_mask, write_text
 from interactivepet.errors import CaseError, StaleArtefactError
 from interactivepet.guidance.simulate import ClickOptions
 from interactivepet.pipeline.cases import read_preprocessed, read_records, run_preprocessing
@@ -147,3 +149,49 @@ def test_a_case_that_fails_is_named_and_the_rest_are_written(workspace: Workspac
     with pytest.raises(CaseError, match="preprocess failed for 1 of 3 cases:\nTINY_001"):
         process(workspace, plan)
     assert sorted(path.stem for path in workspace.cases("3d_fullres").glob("*.b2nd")) == ["TINY_000", "TINY_002"]
+
+
+def mimic(workspace: Workspace, *, overwrite: bool = False) -> int:
+    return run_mimic_interactions(workspace, InlineExecutor(), options=ClickOptions(), seed=0, overwrite=overwrite)
+
+
+EMPTY = {
+    "TINY_000.mrk.json": '{"markups": [{"type": "Fiducial", "controlPoints": []}]}',
+    "TINY_000.json": '{"tumour": [], "background": []}',
+    "TINY_000.csv": "x,y,z\n",
+    "TINY_000.fcsv": "# CoordinateSystem = LPS\n",
+}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_a_click_file_without_a_point_is_no_reason_to_make_none(
+    name: str, workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_text(workspace.clicks_folder() / name, EMPTY[name])
+    assert mimic(workspace) == 3
+    path = find_clicks_file(workspace.clicks_folder(), "TINY_000")
+    assert path is not None
+    assert has_points(path)
+    assert "TINY_000: its click file holds no point" in caplog.text
+    assert mimic(workspace) == 0
+
+
+def test_a_click_file_of_a_case_without_lesion_stays_as_it_is(workspace: Workspace) -> None:
+    label = workspace.raw / "labelsTr" / "TINY_000.nii.gz"
+    values, geometry = read_mask(label)
+    write_mask(label, np.zeros_like(values), geometry=geometry)
+    assert mimic(workspace) == 3
+    path = workspace.clicks_folder() / "TINY_000.mrk.json"
+    before = path.stat().st_mtime_ns
+    assert mimic(workspace) == 0
+    assert path.stat().st_mtime_ns == before
+
+
+def test_files_of_no_case_are_named_before_clicks_are_made(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("TINY_000_clicks.csv", "TINY_009.json"):
+        write_text(workspace.clicks_folder() / name, "x,y,z\n1,2,3\n")
+    assert mimic(workspace) == 3
+    assert "TINY_000_clicks.csv is not used" in caplog.text
+    assert "TINY_009.json is not used" in caplog.text

@@ -40,7 +40,7 @@ class Uptake:
 
     name, licence, source = "uptake", "MIT", "a/folder"
 
-    def stamp(self, labels: Sequence[int]) -> str:
+    def stamp(self, labels: Sequence[int], stamps: object) -> str:
         return "uptake"
 
     @contextmanager

@@ -8,7 +8,8 @@ import pytest
 
 from interactivepet.core.geometry import Geometry
 from interactivepet.core.interaction import Click
-from interactivepet.dataset.interactions import PointFrame, read_clicks, write_clicks
+from interactivepet.dataset.click_tables import PointFrame
+from interactivepet.dataset.interactions import read_clicks, write_clicks
 from interactivepet.dataset.manifest import build_manifest, write_manifest
 from interactivepet.dataset.read import read_mask
 from interactivepet.dataset.write import write_image, write_mask
@@ -67,7 +68,9 @@ def test_files_are_named_after_their_cases(workspace: Workspace, folder: Path) -
     imported = run(workspace, folder, "voxel")
     assert [path.name for path in imported.training] == ["P1.mrk.json", "P1_2.mrk.json"]
     assert imported.test == (workspace.raw / "interactionsTs" / "T.mrk.json",)
-    assert imported.passed_over == ("P1_2_other.json", "P1_3.json", "T_mask.json")
+    assert list(imported.passed_over) == ["P1_2_other.json", "P1_3.json", "T_mask.json", "notes.txt"]
+    assert imported.passed_over["T_mask.json"] == "no case has this name"
+    assert "no click file" in imported.passed_over["notes.txt"]
 
 
 def test_one_click_outside_leaves_nothing(workspace: Workspace, folder: Path) -> None:
@@ -109,7 +112,7 @@ def test_files_in_the_task_itself_are_converted(workspace: Workspace) -> None:
 
 
 def test_nothing_or_two_for_a_case(workspace: Workspace, folder: Path) -> None:
-    with pytest.raises(InteractionError, match=r"no click file of a case.* such as P1, P1_2, T, found none"):
+    with pytest.raises(InteractionError, match=r"no click file of a case.* such as P1, P1_2, T, found no file at all"):
         run(workspace, folder)
     write_points(folder / "other.json", [1, 2, 3])
     with pytest.raises(InteractionError, match=r"found other\.json"):

@@ -10,6 +10,7 @@ from interactivepet.core.case import Case
 from interactivepet.core.geometry import Geometry
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Plans
+from interactivepet.dataset.click_tables import PointFrame
 from interactivepet.dataset.interactions import write_clicks
 from interactivepet.dataset.manifest import read_manifest, write_manifest
 from interactivepet.dataset.read import read_image, read_mask
@@ -22,7 +23,7 @@ from interactivepet.errors import (
     MissingArtefactError,
     SegmenterError,
 )
-from interactivepet.pipeline.interactive import ClickFrame, Dialogue, open_dialogue, open_session
+from interactivepet.pipeline.interactive import Dialogue, open_dialogue, open_session
 from interactivepet.pipeline.models import PredictionOptions, warn_of_size
 from interactivepet.pipeline.predict import run_prediction
 from interactivepet.pipeline.requests import make_folder_request, make_test_request
@@ -38,7 +39,7 @@ def image(finished: tuple[Path, object], tmp_path: Path) -> Path:
     return path
 
 
-def start(root: Path, image: Path, *, frame: ClickFrame = "voxel", out: str = "mask.nii.gz") -> Dialogue:
+def start(root: Path, image: Path, *, frame: PointFrame = "voxel", out: str = "mask.nii.gz") -> Dialogue:
     return open_dialogue(open_tiny(root), image, out=image.parent / out, options=OPTIONS, frame=frame, fast=False)
 
 
@@ -157,6 +158,31 @@ def test_predictions_with_click_files_obey_them_too(
     assert [int(mask[voxel]) for voxel in places] == [1, 0, 0]
     (message,) = [record.getMessage() for record in caplog.records if "contradicts" in record.getMessage()]
     assert message.startswith("new: ")
+
+
+@pytest.mark.parametrize("frame", ["voxel", "ras", "lps"])
+def test_points_of_lines_are_what_the_frame_says(frame: PointFrame, finished: tuple[Path, object], image: Path) -> None:
+    x, y, z = read_image([image])[1].to_mm((3, 4, 5)).tolist()
+    point = {"voxel": (3, 4, 5), "ras": (x, y, z), "lps": (-x, -y, z)}[frame]
+    dialogue = start(finished[0], image, frame=frame)
+    dialogue.run_line(f"+ {' '.join(map(str, point))}")
+    assert dialogue.session.clicks[0].position_mm == pytest.approx((x, y, z))
+
+
+def test_voxels_of_a_table_are_placed_by_the_frame(finished: tuple[Path, object], image: Path) -> None:
+    workspace, clicks, out = open_tiny(finished[0]), image.parent / "clicks", image.parent / "masks"
+    clicks.mkdir()
+    (clicks / "new_clicks.csv").write_text("x,y,z\n3,3,3\n")
+    images = image.parent / "images"
+    images.mkdir()
+    shutil.copy(image, images)
+    request = make_folder_request(workspace, images, clicks_folder=clicks, out=out, point_frame="voxel")
+    log = run_prediction(workspace, request, options=OPTIONS)
+    assert log.n_clicks == {"new": 1}
+    assert read_mask(out / "new.nii.gz")[0][3, 3, 3] == 1
+    (clicks / "new_clicks.csv").write_text("x,y,z\n300,3,3\n")
+    with pytest.raises(InteractionError, match="coordinate system of the clicks"):
+        run_prediction(workspace, request, options=OPTIONS)
 
 
 def test_a_task_without_folds_says_what_to_run(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def test_another_failure_of_a_step_is_no_lack_of_memory(monkeypatch: pytest.Monk
 
 def test_a_step_beyond_the_budget_is_not_timed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     fingerprint = make_fingerprint(shape=(20, 20, 20), spacings=((4.0, 4.0, 4.0),))
-    plans = apply_overrides(make_plans(fingerprint, "cpu"), ["training.batch_size=5000"])
+    plans = apply_overrides(make_plans(fingerprint, "cpu"), ["training.batch_size=600"])
     monkeypatch.setattr("interactivepet.pipeline.dry_run._try_step", lambda *_: pytest.fail("a step was tried"))
     expected = expect(plans.plan("3d_fullres"), fingerprint, device="cpu")
     assert expected.epoch_seconds is None

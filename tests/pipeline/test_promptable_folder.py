@@ -23,6 +23,7 @@ from interactivepet.pipeline.models import PromptableSource
 from interactivepet.pipeline.postprocess import run_postprocessing
 from interactivepet.pipeline.promptable_folder import find_own_folds
 from interactivepet.pipeline.simulate import SimulationOptions, run_simulation
+from interactivepet.pipeline.stamps import open_stamps
 from interactivepet.pipeline.workspace import Workspace
 from tests.tiny import TASK, make_options, open_tiny
 from tests.training.promptable.conftest import make_promptable_plan
@@ -103,9 +104,10 @@ def test_a_folder_is_found_from_home_as_by_its_path(tmp_path: Path, monkeypatch:
     source = PromptableSource("~/model")
     assert source == PromptableSource(str(tmp_path / "model"))
     assert set(find_own_folds(workspace, source.source, split=SPLIT)) == {0, 1}
-    before = source.stamp((1,))
-    (tmp_path / "model" / "weights").write_text("x")
-    assert source.stamp((1,)) != before
+    with open_stamps(workspace) as stamps:
+        before = source.stamp((1,), stamps)
+        (tmp_path / "model" / "weights").write_text("x")
+        assert source.stamp((1,), stamps) != before
     assert PromptableSource("http://host:1527").source == "http://host:1527"
 
 

@@ -9,11 +9,13 @@ import pytest
 
 from interactivepet.core.dataset import CaseEntry, DatasetManifest
 from interactivepet.core.geometry import Geometry
+from interactivepet.core.interaction import Click
 from interactivepet.core.suv import DicomSource, SuvRecord, SuvRule
 from interactivepet.dataset.dicom.images import DicomReading, read_dicom_case
+from interactivepet.dataset.interactions import read_clicks
 from interactivepet.dataset.manifest import write_manifest
 from interactivepet.dataset.write import write_artefact, write_image
-from interactivepet.errors import CaseError, ManifestError
+from interactivepet.errors import CaseError, InteractionError, ManifestError
 from interactivepet.pipeline.requests import make_folder_request
 from interactivepet.pipeline.workspace import Workspace
 from tests.dicom_series import write_series
@@ -150,3 +152,62 @@ def test_a_folder_without_any_image_is_refused(workspace: Workspace, tmp_path: P
     (tmp_path / "empty").mkdir()
     with pytest.raises(CaseError):
         make_folder_request(workspace, tmp_path / "empty", clicks_folder=None, out=tmp_path / "out")
+
+
+POINT = "x,y,z\n-8,-8,10\n"
+NO_POINT = "x,y,z\n"
+NO_CLICKS = {
+    "empty-folder": ({}, "no click file for the 1 images, expected .* for new"),
+    "other-names": ({"old.csv": POINT, "new_2.mrk.json": "{}"}, "no click file for the 1 images"),
+    "unknown-kind": ({"new.txt": POINT}, "no click file for the 1 images"),
+    "table-without-a-point": ({"new.csv": NO_POINT}, "1 files without a point for the 1 images"),
+    "json-without-a-point": ({"new.json": '{"tumour": []}'}, "1 files without a point for the 1 images"),
+    "list-without-a-point": ({"new.mrk.json": '{"markups": [{"type": "Fiducial"}]}'}, "1 files without a point"),
+}
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    values = np.random.default_rng(0).random((1, *GRID.shape)).astype(np.float32)
+    write_image(tmp_path / "in" / "new.nii.gz", values, geometry=GRID)
+    (tmp_path / "clicks").mkdir()
+    return tmp_path / "in"
+
+
+@pytest.mark.parametrize(("files", "message"), NO_CLICKS.values(), ids=NO_CLICKS)
+def test_a_folder_without_clicks_is_no_prediction_without_clicks(
+    files: dict[str, str], message: str, workspace: Workspace, images: Path, tmp_path: Path
+) -> None:
+    for name, text in files.items():
+        (tmp_path / "clicks" / name).write_text(text)
+    with pytest.raises(InteractionError, match=rf"clicks: {message}.*leave -in out"):
+        make_folder_request(workspace, images, clicks_folder=tmp_path / "clicks", out=tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["new.csv", "new.fcsv", "new_0000.mrk.json", "new_clicks.json", "new-points.csv"])
+def test_click_files_of_every_kind_are_found_and_the_others_are_named(
+    name: str, workspace: Workspace, images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    texts = {
+        "csv": POINT,
+        "fcsv": "# CoordinateSystem = LPS\n1,-8,-8,10,0,0,0,1,1,1,0,F-1,,\n",
+        "json": '{"lesion": [[-8, -8, 10]]}',
+    }
+    path = tmp_path / "clicks" / name
+    path.write_text(texts[name.rpartition(".")[2]])
+    (tmp_path / "clicks" / "old.csv").write_text(POINT)
+    request = make_folder_request(workspace, images, clicks_folder=path.parent, out=tmp_path / "out")
+    assert request.clicks == {"new": path}
+    assert read_clicks(path, geometry=GRID) == (Click(position_mm=(8, 8, 10)),)
+    assert "old.csv is not used: no case has this name" in caplog.text
+
+
+def test_one_of_two_empty_click_files_is_named(
+    workspace: Workspace, images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_image(images / "more.nii.gz", np.ones((1, *GRID.shape), np.float32), geometry=GRID)
+    (tmp_path / "clicks" / "new.csv").write_text(POINT)
+    (tmp_path / "clicks" / "more.csv").write_text(NO_POINT)
+    request = make_folder_request(workspace, images, clicks_folder=tmp_path / "clicks", out=tmp_path / "out")
+    assert set(request.clicks) == {"new", "more"}
+    assert "more.csv holds no point, so the case is predicted without clicks" in caplog.text

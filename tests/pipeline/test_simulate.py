@@ -195,7 +195,7 @@ class Thresholds:
 
     name, licence, source = "thresholds", "MIT", "thresholds"
 
-    def stamp(self, labels: Sequence[int]) -> str:
+    def stamp(self, labels: Sequence[int], stamps: object) -> str:
         return f"thresholds {labels}"
 
     @contextmanager
@@ -241,6 +241,32 @@ def test_another_program_is_asked_by_its_command_line(copied: Path, tmp_path: Pa
     assert read_case(open_tiny(copied), "program", "TINY_000").made_from != before, "simulated again"
     with pytest.raises(SegmenterError, match="no idea"):
         simulate(copied, kind="command", command=f"{command} fail", cases=("TINY_000",), name="failing")
+
+
+def test_another_program_may_say_what_is_not_utf_8(copied: Path, tmp_path: Path) -> None:
+    program = tmp_path / "say.py"
+    program.write_text("import sys; sys.stderr.buffer.write(b'P\\xe9ter'); sys.exit(3)")
+    command = f"{sys.executable} '{program}' {{image}} {{clicks}} {{mask}}"
+    with pytest.raises(SegmenterError, match="ended with 3 and no mask") as refused:
+        simulate(copied, kind="command", command=command, cases=("TINY_000",), name="latin")
+    assert "P\ufffdter" in str(refused.value)
+
+
+def test_fixed_clicks_are_read_in_the_frame_that_is_named(
+    copied: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "fixed"
+    folder.mkdir()
+    (folder / "TINY_000_clicks.csv").write_text("x,y,z\n10,10,10\n")
+    (folder / "notes.txt").touch()
+    options = {"user": "fixed", "fixed": folder, "cases": ("TINY_000",), "n_corrections": 1}
+    simulate(copied, name="voxel", **options)
+    (added,) = read_case(open_tiny(copied), "voxel", "TINY_000").steps[1].added
+    assert "notes.txt is not used" in caplog.text
+    x, y, z = added.position_mm
+    (folder / "TINY_000_clicks.csv").write_text(f"x,y,z\n{-x},{-y},{z}\n")
+    simulate(copied, name="lps", point_frame="lps", **options)
+    assert read_case(open_tiny(copied), "lps", "TINY_000").steps[1].added[0].position_mm == pytest.approx((x, y, z))
 
 
 def test_what_cannot_be_simulated_is_refused(copied: Path, tmp_path: Path) -> None:

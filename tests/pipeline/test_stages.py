@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -22,10 +23,12 @@ from interactivepet.errors import (
     TrainingError,
     VerificationError,
 )
+from interactivepet.pipeline.cases import read_records
+from interactivepet.pipeline.executor import InlineExecutor
 from interactivepet.pipeline.models import PredictionOptions
 from interactivepet.pipeline.planning import PlanningOptions, run_plan_and_process
 from interactivepet.pipeline.predict import run_prediction
-from interactivepet.pipeline.prepare import run_generate_dataset_json
+from interactivepet.pipeline.prepare import is_verified, read_decisions, run_generate_dataset_json, run_verification
 from interactivepet.pipeline.requests import make_test_request
 from interactivepet.pipeline.train import run_training
 from interactivepet.planning.plan import PlanOptions
@@ -128,6 +131,21 @@ def test_running_again_changes_no_mask_weight_or_decision(copied: Path) -> None:
     # copying changed no time stamp, so what is made anew is cheap; the tracker's store has another address now
     cheap = {"issues.json", "report.json", "report.html", "runs.json", ".lock"}
     assert {Path(name).name for name in rewritten} <= cheap
+
+
+def test_a_task_whose_files_were_copied_back_is_as_it_was(copied: Path) -> None:
+    workspace = open_tiny(copied)
+    run_verification(workspace, InlineExecutor())
+    for path in workspace.raw.rglob("*.*"):
+        os.utime(path, ns=(1, path.stat().st_mtime_ns + 10**9))
+    before = {path: path.read_bytes() for path in copied.rglob("*.*") if path.is_file()}
+    assert is_verified(workspace)
+    plans, _ = read_decisions(workspace)
+    assert len(read_records(workspace, plans.plan("3d_fullres"), cases=["TINY_000"])) == 1
+    walk(copied)
+    kept = ("*.b2nd", "*.nii.gz", "*.pt", "plans.json", "card.json", "ensemble.json", "predictions.json", "issues.json")
+    paths = [path for pattern in kept for path in copied.rglob(pattern)]
+    assert [path for path in paths if path.read_bytes() != before[path]] == []
 
 
 def test_a_complete_fold_goes_on_when_more_epochs_are_asked_for(copied: Path) -> None:

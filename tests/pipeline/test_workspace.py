@@ -1,14 +1,13 @@
-"""Finding a task, and stamping files."""
+"""Finding a task, and its paths."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from interactivepet.errors import ManifestError
-from interactivepet.pipeline.workspace import Workspace, find_task, stamp_files
+from interactivepet.pipeline.workspace import Workspace, find_task
 
 
 def test_the_only_task_needs_no_name(tmp_path: Path) -> None:
@@ -33,31 +32,8 @@ def test_a_task_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -
         find_task(tmp_path / "empty", None)
 
 
-def test_a_stamp_follows_size_time_name_and_salt(tmp_path: Path) -> None:
-    path = tmp_path / "a.nii.gz"
-    path.write_bytes(b"12")
-    first = stamp_files([path])
-    assert stamp_files([path]) == first
-    assert stamp_files([path], salt="plan") != first
-    os.utime(path, ns=(1, 1))
-    second = stamp_files([path])
-    path.write_bytes(b"123")
-    os.utime(path, ns=(1, 1))
-    assert len({first, second, stamp_files([path]), stamp_files([tmp_path / "b.nii.gz"])}) == 4
-
-
 def test_paths_lie_in_the_three_folders(tmp_path: Path) -> None:
     workspace = Workspace.of("T", raw=tmp_path / "a", processed=tmp_path / "b", results=tmp_path / "c")
     assert workspace.plans == tmp_path / "b" / "T" / "plans.json"
     assert workspace.card("2d", 3) == tmp_path / "c" / "T" / "2d" / "fold_3" / "card.json"
     assert workspace.clicks_folder(test=True) == tmp_path / "a" / "T" / "interactionsTs"
-
-
-@pytest.mark.parametrize(("header", "line"), [("a.mhd", "ElementDataFile = a.raw"), ("a.nhdr", "data file: a.raw")])
-def test_voxels_beside_their_header_are_stamped_too(header: str, line: str, tmp_path: Path) -> None:
-    path, voxels = tmp_path / header, tmp_path / "a.raw"
-    path.write_text(f"NDims = 3\n{line}\n")
-    voxels.write_bytes(b"1")
-    before = stamp_files([path])
-    voxels.write_bytes(b"22")
-    assert stamp_files([path]) != before

@@ -66,8 +66,28 @@ def test_a_large_patient_does_not_make_a_large_fold() -> None:
     assert sizes == [4, 4, 4]
 
 
-@pytest.mark.parametrize(("n_folds", "n_patients"), [(5, 4), (1, 4), (0, 4), (2, 1)])
+@pytest.mark.parametrize(("n_folds", "n_patients"), [(5, 4), (1, 4), (0, 4)])
 def test_an_impossible_number_of_folds_is_refused(n_folds: int, n_patients: int) -> None:
     entries = [entry(f"c{i}", patient=f"p{i % n_patients}") for i in range(8)]
     with pytest.raises(PlanError, match=rf"{n_folds} folds .* {n_patients} patients .* -f"):
+        make_folds(entries, 0, n_folds=n_folds)
+
+
+POSSIBLE = {
+    (
+        1,
+        2,
+    ): "2 folds were asked for, but all training cases are of one patient, .* add cases of other",
+    (1, 5): "all training cases are of one patient",
+    (2, 3): r"3 folds were asked for, but with 2 patients there can be 2, each .* with -f",
+    (2, 1): "with 2 patients there can be 2, each",
+    (4, 5): "with 4 patients there can be 2 to 4, each",
+    (4, 1): "1 folds were asked for, but with 4 patients there can be 2 to 4",
+}
+
+
+@pytest.mark.parametrize(("n_patients", "n_folds"), POSSIBLE)
+def test_the_folds_that_there_can_be_are_told(n_patients: int, n_folds: int) -> None:
+    entries = [entry(f"c{p}_{i}", patient=f"p{p}") for p in range(n_patients) for i in range(2)]
+    with pytest.raises(PlanError, match=POSSIBLE[n_patients, n_folds]):
         make_folds(entries, 0, n_folds=n_folds)

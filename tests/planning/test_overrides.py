@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from interactivepet.core.plan import Plans, UNetPlan
+from interactivepet.core.plan import Budget, Plans, UNetPlan
 from interactivepet.errors import PlanError
+from interactivepet.planning.budgets import BUDGETS, find_most_gb
 from interactivepet.planning.overrides import apply_overrides, explain_excess
 from interactivepet.planning.plan import PlanOptions, make_plans
 from tests.planning.factory import make_fingerprint
@@ -161,3 +162,38 @@ def test_an_element_of_a_list_can_be_set(plans: Plans) -> None:
 def test_what_cannot_be_is_refused_by_name(plans: Plans, text: str, message: str) -> None:
     with pytest.raises(PlanError, match=message):
         apply_overrides(plans, [text])
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["training.batch_size=1e9"],
+        ["training.batch_size=1000000000"],
+        ["3d_fullres:training.batch_size=1e9"],
+        ["patch_size=6400,6400,6400"],
+        ["training.batch_size=100", "patch_size=256,256,256"],
+    ],
+)
+@pytest.mark.parametrize("budget", ["cpu", "8gb", "80gb"])
+def test_a_step_that_no_machine_can_hold_is_refused(overrides: list[str], budget: Budget) -> None:
+    plans = make_plans(make_fingerprint(shape=(400, 400, 300), spacings=((2.0, 2.0, 3.0),) * 5), budget)
+    with pytest.raises(PlanError, match=rf"GB a training step, the budget {budget} .* no plan above \d+ GB is written"):
+        apply_overrides(plans, overrides)
+
+
+def test_the_limit_is_four_of_the_largest_cards_or_the_machines_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_most_gb("8gb") == find_most_gb("80gb") == 4 * BUDGETS["80gb"].memory_gb
+    monkeypatch.setattr("os.sysconf", {"SC_PHYS_PAGES": 10**6, "SC_PAGE_SIZE": 4096}.get)
+    assert find_most_gb("cpu") == pytest.approx(4.096)
+
+
+def test_a_plan_of_a_larger_machine_is_kept(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    plans = apply_overrides(make_plans(make_fingerprint(), "cpu"), ["training.batch_size=40"])
+    monkeypatch.setattr("os.sysconf", {"SC_PHYS_PAGES": 1, "SC_PAGE_SIZE": 4096}.get)
+    assert apply_overrides(plans, []) == plans
+
+
+@pytest.mark.parametrize("value", ["[" * 50_000, '{"a":' * 20_000, "[" * 100 + "]" * 100])
+def test_a_nested_value_is_refused(plans: Plans, value: str) -> None:
+    with pytest.raises(PlanError, match=r"training\.batch_size"):
+        apply_overrides(plans, [f"training.batch_size={value}"])

@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -142,8 +143,8 @@ def test_nothing_in_a_file_is_executed(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     torch.save({"made_from": "cafe", "network": Harmful()}, tmp_path / "zip.pt")
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(Harmful(), protocol=2))
-    for name in ("zip.pt", "plain.pt"):
-        with pytest.raises(TrainingError, match="is damaged"):
+    for name, message in {"zip.pt": "holds more than tensors.*--no-continue", "plain.pt": "is damaged"}.items():
+        with pytest.raises(TrainingError, match=message):
             load_state(tmp_path / name, made_from="cafe")
     assert not (tmp_path / "harm").exists()
 
@@ -273,3 +274,31 @@ def test_weights_of_something_else_are_refused(make_plan: Callable[..., Plan], t
         load_pretrained(network, tmp_path / "weights.pt")
     with pytest.raises(TrainingError, match=r"gone.pt is not there"):
         load_pretrained(network, tmp_path / "gone.pt")
+
+
+class Foreign:
+    """A class that loading would have to import."""
+
+
+CONTENTS = {
+    "an object": (Foreign(), "holds more than tensors, and loading that could run any program"),
+    "an object among tensors": ({"w": torch.zeros(2), "args": Foreign()}, "holds more than tensors"),
+    "a whole network": (nn.Linear(2, 2), "holds more than tensors"),
+    "numbers of numpy": ({"w": torch.zeros(2), "loss": np.float64(3)}, "holds more than tensors"),
+    "a list": ([torch.zeros(2)], "holds a list, expected named tensors"),
+    "a checkpoint of tensors": ({"state_dict": {"w": torch.zeros(2)}, "epoch": 3}, "none of its 0 tensors fits"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), CONTENTS.values(), ids=CONTENTS)
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_a_foreign_pickle_is_refused_in_a_sentence_of_ours(
+    content: object, message: str, is_zip: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "foreign.pth"
+    torch.save(content, path, _use_new_zipfile_serialization=is_zip)
+    with pytest.raises(TrainingError, match=message if is_zip else "is no file of weights") as refused:
+        load_pretrained(nn.Linear(3, 3), path)
+    assert "weights_only" not in str(refused.value)
+    assert "weights.pt of a" in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1

@@ -97,8 +97,8 @@ def find_series(folder: Path) -> tuple[tuple[FoundSeries, ...], dict[Path, str]]
         The series, sorted by patient, time and UID; and files that are no DICOM -> why.
 
     Raises:
-        CaseError: the folder, or files and folders in it, cannot be read. They may hold slices, so they are
-            not passed over.
+        CaseError: the folder is empty, or it, or files and folders in it, cannot be read. They may hold slices, so
+            they are not passed over.
     """
     if not folder.is_dir():
         raise CaseError(f"{folder}: there is no such folder; give the folder of a DICOM export")
@@ -115,6 +115,8 @@ def find_series(folder: Path) -> tuple[tuple[FoundSeries, ...], dict[Path, str]]
                 key = tuple(_text(header, keyword) for keyword in IDENTITY)
                 first.setdefault(key, header)
                 members[key].append(path)
+    if not (members or passed_over or unreadable):
+        raise CaseError(f"{folder}: the folder is empty; name the folder that holds the images")
     if unreadable:
         named = [f"{path}: {reason}" for path, reason in sorted(unreadable.items())]
         more = f"\nand {len(named) - 5} more" if len(named) > 5 else ""

@@ -39,6 +39,8 @@ def find_folder_source(folder: Path, *, options: FolderOptions) -> ImportSource:
             other; the message names them.
     """
     files = list_tree(folder)
+    if not files:
+        raise ManifestError(f"{folder}: the folder is empty; name the folder that holds the volumes")
     if not any(split_ending(path.name)[0] for path in files):
         raise ManifestError(f"{folder}: {len(files)} files, none of them NIfTI, NRRD or MHA; name the folder with them")
     if options.mask_suffix and options.layout not in (None, "pairs", "channels"):

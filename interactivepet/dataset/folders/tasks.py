@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from interactivepet.core.dataset import CaseEntry, DatasetManifest
 from interactivepet.core.imported import ImportSource
+from interactivepet.dataset.click_files import list_visible, match_click_files
 from interactivepet.dataset.decathlon import flatten_regions, parse_channels, parse_labels
 from interactivepet.dataset.folders.case_table import Group
 from interactivepet.dataset.folders.label_names import name_labels
@@ -17,7 +17,7 @@ from interactivepet.dataset.folders.mask_files import MaskFile
 from interactivepet.dataset.folders.options import FolderLayout, FolderOptions
 from interactivepet.dataset.folders.tree import make_ids
 from interactivepet.dataset.folders.volume_job import VolumeJob
-from interactivepet.dataset.interactions import find_clicks_file
+from interactivepet.dataset.json_text import read_json
 from interactivepet.dataset.layout import (
     CLICKS_TEST,
     CLICKS_TRAINING,
@@ -64,9 +64,11 @@ def find_task(folder: Path, *, options: FolderOptions) -> ImportSource:
     entries = (*manifest.training, *manifest.test)
     ids = make_ids(entry.id for entry in entries)
     jobs = []
+    n_training = len(manifest.training)
+    training, unused = _find_clicks(folder, CLICKS_TRAINING, manifest.training)
+    test, unused_test = _find_clicks(folder, CLICKS_TEST, manifest.test)
     for number, entry in enumerate(entries):
         group = groups.get(entry.id) or _read_name(entry)
-        clicks = CLICKS_TRAINING if number < len(manifest.training) else CLICKS_TEST
         is_split = len(entry.images) > 1
         images = [entry.images[pick] for pick in picks] if is_split else entry.images
         jobs.append(
@@ -77,7 +79,7 @@ def find_task(folder: Path, *, options: FolderOptions) -> ImportSource:
                 labels=labels,
                 masks=(MaskFile(folder / entry.label),) if entry.label else (),
                 picks=None if is_split else picks,
-                clicks=find_clicks_file(folder / clicks, entry.id),
+                clicks=(training if number < n_training else test).get(entry.id),
                 patient=entry.patient or group.patient,
                 subtype=entry.subtype or group.subtype,
                 grid=options.grid,
@@ -86,14 +88,20 @@ def find_task(folder: Path, *, options: FolderOptions) -> ImportSource:
                 spacing_mm=options.spacing_mm,
             )
         )
-    n_training = len(manifest.training)
     return ImportSource(
         channels,
         labels,
         tuple(jobs[:n_training]),
         tuple(jobs[n_training:]),
+        passed_over={**unused, **unused_test},
         remarks=(remark,) if remark else (),
     )
+
+
+def _find_clicks(folder: Path, name: str, entries: Sequence[CaseEntry]) -> tuple[dict[str, Path], dict[str, str]]:
+    """Give case -> its click file, and file -> why it is not used."""
+    found, unused = match_click_files(list_visible(folder / name), {entry.id for entry in entries}).take_first()
+    return found, {f"{name}/{path.name}": reason for path, reason in unused.items()}
 
 
 def _read(folder: Path, options: FolderOptions) -> tuple[DatasetManifest, dict[str, Group], str]:
@@ -127,7 +135,7 @@ def _default_channels(folder: Path) -> tuple[str, ...]:
 
 def _load(path: Path) -> Mapping[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
+        data = read_json(path)
     except (OSError, ValueError) as error:
         raise ManifestError(f"{path}: cannot be read ({error}); mend it, or name channels with -m") from error
     if not isinstance(data, Mapping):

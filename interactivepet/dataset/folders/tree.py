@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from interactivepet.dataset.layout import refuse_foreign_name
 from interactivepet.errors import ManifestError
 
 __all__ = ["list_tree", "make_ids"]
@@ -19,7 +20,8 @@ def list_tree(folder: Path) -> tuple[Path, ...]:
     """List every visible file below a folder, in the order of the names, through links too.
 
     Raises:
-        ManifestError: the folder is not there, a folder cannot be read, or a link leads nowhere or in a circle.
+        ManifestError: the folder is not there, a folder cannot be read, a name is not UTF-8, or a link leads
+            nowhere or in a circle.
     """
     if not folder.is_dir():
         raise ManifestError(f"{folder}: there is no such folder; name the folder that holds the files")
@@ -32,6 +34,7 @@ def _walk(folder: Path, real: str, *, above: frozenset[str]) -> Iterator[Path]:
     for entry in _scan(folder):
         if entry.name.startswith("."):
             continue
+        refuse_foreign_name(Path(entry.path))
         if _is(entry, "dir"):
             inner = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(real, entry.name)  # noqa: PTH118
             if inner in above:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import nn
 
 from interactivepet.core.plan import UNetPlan
 from interactivepet.core.promptable import N_PROMPT_CHANNELS, PromptEncoding, StartingModel
+from interactivepet.dataset.json_text import read_json
 from interactivepet.errors import SegmenterError
 
 __all__ = ["favour_background", "load_model_weights", "read_model_folder"]
@@ -104,14 +104,20 @@ def _read_tensors(path: Path) -> dict[str, Any]:
     try:
         with torch.serialization.safe_globals([*kinds, *names]):
             content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+    except pickle.UnpicklingError as error:
+        # torch's own message advises to load it all the same
+        raise SegmenterError(
+            f"{path} holds more than nnInteractive's own checkpoints, and loading that could run any program; download "
+            "the model again"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
         raise SegmenterError(f"{path} cannot be read as tensors ({error}); download the model again") from error
     return content
 
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except (OSError, ValueError) as error:
         raise SegmenterError(f"{path} cannot be read ({error}); name a model folder of nnInteractive") from error
 
