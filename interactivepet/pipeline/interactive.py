@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -24,12 +24,10 @@ from interactivepet.pipeline.predict import write_case_mask
 from interactivepet.pipeline.requests import PICTURE_ENDING, PredictionRequest, is_by_channel, make_folder_request
 from interactivepet.pipeline.workspace import Workspace
 
-__all__ = ["FRAMES", "Answer", "ClickFrame", "Dialogue", "open_dialogue", "open_session"]
+__all__ = ["Answer", "ClickFrame", "Dialogue", "open_dialogue", "open_session"]
 
 ClickFrame = Literal["ras", "voxel"]
 """What the numbers of a line are: RAS+ mm, or voxel indices (i, j, k) counted from 0."""
-
-FRAMES: tuple[ClickFrame, ...] = get_args(ClickFrame)
 
 
 @dataclass(frozen=True, slots=True)

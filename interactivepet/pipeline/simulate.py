@@ -23,8 +23,6 @@ from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_case
 from interactivepet.dataset.write import atomic_path, read_artefact, read_present, write_artefact, write_text
 from interactivepet.errors import CaseError, InteractionError
-from interactivepet.evaluation.curve_page import render_simulation
-from interactivepet.evaluation.curve_pictures import draw_curves
 from interactivepet.evaluation.curves import find_areas, make_simulation
 from interactivepet.pipeline.executor import map_cases, open_executor
 from interactivepet.pipeline.lock import lock_folder
@@ -34,6 +32,8 @@ from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
 from interactivepet.pipeline.simulated_session import SimulatedUser, run_session
 from interactivepet.pipeline.systems import System, SystemKind, open_system
 from interactivepet.pipeline.workspace import Workspace, stamp_files
+from interactivepet.reporting.curve_page import render_simulation
+from interactivepet.reporting.curve_pictures import draw_curves
 
 __all__ = ["SimulationOptions", "run_simulation"]
 

@@ -13,8 +13,6 @@ from interactivepet.core.checkpoint import CheckpointCard
 from interactivepet.core.plan import Configuration, Fold, FoldList, Plan, Plans
 from interactivepet.dataset.write import write_artefact, write_text
 from interactivepet.errors import ArtefactError, MissingArtefactError, PlanError, SettingsError, TrainingError
-from interactivepet.evaluation.fold_page import render_fold
-from interactivepet.evaluation.learning_curves import draw_learning
 from interactivepet.inference.network import open_network
 from interactivepet.networks.precision import choose_device
 from interactivepet.pipeline.cascade import run_coarse_masks
@@ -26,6 +24,8 @@ from interactivepet.pipeline.prepare import read_decisions
 from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
 from interactivepet.pipeline.validation import Validation, validate_fold
 from interactivepet.pipeline.workspace import Workspace
+from interactivepet.reporting.fold_page import render_fold
+from interactivepet.reporting.learning_curves import draw_learning
 from interactivepet.tracking.tracker import Tracker
 from interactivepet.training.checkpoint import has_state, load_weights, remove_foreign_state, remove_previous
 from interactivepet.training.distributed import ALONE, Ranks, open_ranks

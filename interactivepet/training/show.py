@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from interactivepet.core.plan import Plan
-from interactivepet.evaluation.batch_pictures import Sample, draw_batch
-from interactivepet.evaluation.views import is_emission
+from interactivepet.reporting.batch_pictures import Sample, draw_batch
+from interactivepet.reporting.views import is_emission
 from interactivepet.training.epochs import make_batches
 from interactivepet.training.lessons import make_preparation
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from interactivepet.core.plan import ClickSampling, Plan
-from interactivepet.evaluation.batch_pictures import Sample
 from interactivepet.networks.build import build_network
+from interactivepet.reporting.batch_pictures import Sample
 from interactivepet.training import show
 from interactivepet.training.batches import StoredCase
 from interactivepet.training.data import FoldData

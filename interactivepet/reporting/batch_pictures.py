@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.geometry import BoundingBox, Geometry, Shape, Spacing
-from interactivepet.evaluation.panels import (
+from interactivepet.reporting.panels import (
     NEGATIVE_COLOUR,
     POSITIVE_COLOUR,
     Scene,
@@ -19,7 +19,7 @@ from interactivepet.evaluation.panels import (
     find_aspect,
     make_figure,
 )
-from interactivepet.evaluation.views import Plane, choose_planes
+from interactivepet.reporting.views import Plane, choose_planes
 
 __all__ = ["Sample", "draw_batch"]
 
