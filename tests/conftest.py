@@ -26,6 +26,18 @@ NO_DATA = "no real data"
 """How the reason of a test begins that may be left out everywhere; in continuous integration no other test may."""
 
 
+SLOW_FIXTURES = frozenset({"finished", "model_folder"})
+"""What takes long to set up; every test that uses it is slow, whichever of them comes first."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need a whole pipeline or a trained model."""
+    for item in items:
+        if isinstance(item, pytest.Function) and SLOW_FIXTURES & set(item.fixturenames):
+            item.add_marker(pytest.mark.slow)
+
+
 def list_left_out(reports: Iterable[pytest.TestReport | pytest.CollectReport]) -> dict[str, list[str]]:
     """Give the tests that were left out by their reasons; a whole file is named when it was left out as one."""
     left_out: dict[str, list[str]] = {}

@@ -23,13 +23,13 @@ PARALLEL = (*ALONE, "--numprocesses", "1")
 @pytest.mark.parametrize(
     ("text", "is_ci", "options", "shown", "code"),
     [
-        (COMPLETE, True, ALONE, None, 0),
-        (NO_DATA, True, ALONE, "1: no real data at /nowhere", 0),
-        (NO_PROGRAM, False, ALONE, "1: no program dciodvfy", 0),
-        (NO_PROGRAM, True, ALONE, "1: no program dciodvfy", 1),
-        (NO_PACKAGE, True, ALONE, "1: could not import 'no_such_package'", 1),
-        (NO_PROGRAM, True, PARALLEL, "1: no program dciodvfy", 1),
-        (NO_PACKAGE, True, PARALLEL, "1: could not import 'no_such_package'", 1),
+        pytest.param(COMPLETE, True, ALONE, None, 0, id="nothing"),
+        pytest.param(NO_DATA, True, ALONE, "1: no real data at /nowhere", 0, id="data"),
+        pytest.param(NO_PROGRAM, False, ALONE, "1: no program dciodvfy", 0, id="program at a developer's"),
+        pytest.param(NO_PROGRAM, True, ALONE, "1: no program dciodvfy", 1, id="program"),
+        pytest.param(NO_PACKAGE, True, ALONE, "1: could not import 'no_such_package'", 1, id="package"),
+        pytest.param(NO_PROGRAM, True, PARALLEL, "1: no program dciodvfy", 1, id="program in parallel"),
+        pytest.param(NO_PACKAGE, True, PARALLEL, "1: could not import 'no_such_package'", 1, id="package in parallel"),
     ],
 )
 def test_what_is_left_out_is_listed(

@@ -42,6 +42,7 @@ def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Use:
     return set_root
 
 
+@pytest.mark.slow
 def test_the_first_half_of_the_walk(use: Use, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_tiny_task(tmp_path / "raw")
     use(tmp_path)

@@ -163,6 +163,7 @@ def log_many(uri: str, name: str, n: int) -> None:
     tracker.end_run()
 
 
+@pytest.mark.slow
 def test_two_processes_log_into_one_store(results: Path) -> None:
     context = multiprocessing.get_context("spawn")
     uri = default_uri(results)

@@ -463,6 +463,7 @@ def test_the_best_weights_are_kept_when_asked_for(plan: Plan, data: FoldData, mo
     assert same(read_tensors(data.best_weights), weights[1])
 
 
+@pytest.mark.slow
 def test_a_fold_starts_from_given_weights(plan: Plan, data: FoldData, tmp_path: Path) -> None:
     train_fold(plan, data, tracker=NullTracker(), options=OPTIONS)
     source = tmp_path / "given.pt"
