@@ -18,7 +18,7 @@ from interactivepet.reporting.report_page import render_report
 from tests.reporting.examples import make_example_pages
 
 EXPECTED = Path(__file__).with_name("expected")
-"""Pages of the same examples, without style sheet, as they were when strings were joined."""
+"""Pages of the same examples without their style sheet: a difference is one that readers see."""
 PAGES = make_example_pages(render_report, render_fold, render_simulation)
 TEMPLATES = Path(html.__file__).with_name("templates")
 
@@ -53,7 +53,7 @@ class Content(HTMLParser):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_shows_what_it_always_showed(name: str) -> None:
+def test_a_page_keeps_its_text_tables_links_and_pictures(name: str) -> None:
     expected = (EXPECTED / f"{name}.html").read_text(encoding="utf-8")
     assert Content(PAGES[name]).parts == Content(expected).parts
 
