@@ -14,6 +14,7 @@ from interactivepet.core.case import Case
 from interactivepet.core.dataset import CaseEntry
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Plans
+from interactivepet.dataset.dicom.images import DicomReading
 from interactivepet.dataset.layout import channel_path, split_channel, split_ending
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.write import WRITABLE_ENDINGS, read_artefact
@@ -163,7 +164,14 @@ def open_session(workspace: Workspace, options: PredictionOptions, *, fast: bool
 
 
 def open_dialogue(
-    workspace: Workspace, image: Path, *, out: Path, options: PredictionOptions, frame: ClickFrame, fast: bool
+    workspace: Workspace,
+    image: Path,
+    *,
+    out: Path,
+    options: PredictionOptions,
+    frame: ClickFrame,
+    fast: bool,
+    reading: DicomReading | None = None,
 ) -> Dialogue:
     """Load a task's results and an image.
 
@@ -175,6 +183,7 @@ def open_dialogue(
         options: as of `open_session`.
         frame: of the numbers in lines.
         fast: as of `open_session`.
+        reading: of a folder of DICOM: which series to take, and how.
 
     Raises:
         ManifestError: there are several cases, or the mask would replace the image.
@@ -184,7 +193,7 @@ def open_dialogue(
     endings = (*WRITABLE_ENDINGS, PICTURE_ENDING)
     if not out.name.lower().endswith(endings):
         raise CaseError(f"{out}: unknown ending; expected one of {', '.join(endings)}")
-    request = _find_image(workspace, image, out=out)
+    request = _find_image(workspace, image, out=out, reading=reading)
     entry = request.entries[0]
     if out.resolve() in {path.resolve() for path in request.list_files(entry)}:
         raise ManifestError(f"{out} is the image, which the mask would replace; choose another -o")
@@ -195,9 +204,9 @@ def open_dialogue(
     return Dialogue(session, case, entry, request, out, frame)
 
 
-def _find_image(workspace: Workspace, image: Path, *, out: Path) -> PredictionRequest:
+def _find_image(workspace: Workspace, image: Path, *, out: Path, reading: DicomReading | None) -> PredictionRequest:
     if image.is_dir():
-        request = make_folder_request(workspace, image, clicks_folder=None, out=out.parent)
+        request = make_folder_request(workspace, image, clicks_folder=None, out=out.parent, reading=reading)
         if len(request.entries) != 1:
             found = ", ".join(entry.id for entry in request.entries[:5])
             raise ManifestError(f"{image} holds {len(request.entries)} cases ({found}); name the file of one")

@@ -148,6 +148,7 @@ def _hash_inputs(request: PredictionRequest, models: Models, *, options: Predict
         *(hash_cards(cards) for cards in models.cards.values()),
         options.promptable.stamp(tuple(models.labels.values())) if options.promptable and models.promptable else "",
         str((options.tta, options.save_probabilities, request.file_ending)),
+        *sorted({f"frame {job.time_frame}" for job in request.series.values() if job.time_frame is not None}),
     ]
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 

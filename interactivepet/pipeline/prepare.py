@@ -17,9 +17,9 @@ from interactivepet.core.plan import Architecture, Budget, FoldList, Plans
 from interactivepet.dataset.interactions import find_clicks_file, write_clicks
 from interactivepet.dataset.manifest import build_manifest, read_manifest, write_manifest
 from interactivepet.dataset.read import read_case
-from interactivepet.dataset.validate import find_issues, find_task_issues
+from interactivepet.dataset.validate import find_empty_task, find_issues, find_task_issues
 from interactivepet.dataset.write import read_artefact, write_artefact
-from interactivepet.errors import ArtefactError, ManifestError
+from interactivepet.errors import ArtefactError, CaseError, ManifestError
 from interactivepet.guidance.simulate import ClickOptions, simulate_clicks
 from interactivepet.pipeline.executor import map_cases
 from interactivepet.pipeline.workspace import Workspace, stamp_files
@@ -73,7 +73,8 @@ def run_verification(workspace: Workspace, executor: Executor) -> IssueList:
         names=[entry.id for entry in entries],
         description="verify",
     )
-    issues = (*find_task_issues(workspace.raw, manifest), *(issue for case in found for issue in case))
+    cases = tuple(issue for case in found for issue in case)
+    issues = (*find_task_issues(workspace.raw, manifest), *find_empty_task(manifest, cases), *cases)
     result = IssueList(
         made_from=_stamp_task(workspace, manifest), task=workspace.task, n_cases=len(entries), issues=issues
     )
@@ -183,7 +184,7 @@ def run_fingerprint(workspace: Workspace, executor: Executor) -> Fingerprint:
         logger.info("measuring %d cases", len(manifest.training))
     measured = map_cases(
         executor,
-        partial(_measure, raw=workspace.raw, labels=manifest.labels),
+        partial(_measure, raw=workspace.raw, manifest=manifest),
         items=list(enumerate(manifest.training)),
         names=[entry.id for entry in manifest.training],
         description="fingerprint",
@@ -195,9 +196,16 @@ def run_fingerprint(workspace: Workspace, executor: Executor) -> Fingerprint:
     return fingerprint
 
 
-def _measure(item: tuple[int, CaseEntry], *, raw: Path, labels: dict[str, int]) -> CaseMeasurement:
+def _measure(item: tuple[int, CaseEntry], *, raw: Path, manifest: DatasetManifest) -> CaseMeasurement:
     seed, entry = item
-    return measure_case(read_case(raw, entry), labels, seed=seed)
+    case = read_case(raw, entry)
+    if len(case.image) != len(manifest.channels):
+        raise CaseError(
+            f"{entry.images[0]}: {len(case.image)} channels, expected {len(manifest.channels)} "
+            f"({', '.join(manifest.channels)}); declare every channel, or take one frame of a dynamic image with "
+            "interactivepet_import folder --time-frame"
+        )
+    return measure_case(case, manifest.labels, seed=seed)
 
 
 def run_folds(workspace: Workspace, *, seed: int | None, n_folds: int | None) -> FoldList:

@@ -11,6 +11,7 @@ from interactivepet.core.case import Case
 from interactivepet.core.dataset import CaseEntry, DatasetManifest
 from interactivepet.dataset.checks import check_image
 from interactivepet.dataset.dicom.case import DicomJob
+from interactivepet.dataset.dicom.images import DicomReading
 from interactivepet.dataset.folders.mip import is_projection, read_projection
 from interactivepet.dataset.layout import list_files
 from interactivepet.dataset.manifest import read_manifest
@@ -109,11 +110,17 @@ def make_test_request(workspace: Workspace, *, file_ending: str = ".nii.gz") -> 
 
 
 def make_folder_request(
-    workspace: Workspace, images: Path, *, clicks_folder: Path | None, out: Path, file_ending: str = ".nii.gz"
+    workspace: Workspace,
+    images: Path,
+    *,
+    clicks_folder: Path | None,
+    out: Path,
+    file_ending: str = ".nii.gz",
+    reading: DicomReading | None = None,
 ) -> PredictionRequest:
     """Ask for the images of any folder, named as the task's own are, or for the PET series of a tree of DICOM files.
 
-    DICOM becomes the SUV that the task's training cases were imported in.
+    DICOM becomes the SUV that the task's training cases were imported in; `reading` says which series, and how.
 
     Raises:
         ManifestError: the folders cannot be used so.
@@ -125,9 +132,11 @@ def make_folder_request(
     if clicks_folder is not None and not clicks_folder.is_dir():
         raise ManifestError(f"{clicks_folder} is not there; name the folder of the click files, or leave -in out")
     if images.is_dir() and not list_files(images, "."):
-        return _make_dicom_request(
-            images, manifest, raw=workspace.raw, clicks_folder=clicks_folder, out=out, ending=file_ending
-        )
+        series = _find_series(images, manifest, raw=workspace.raw, reading=reading)
+        entries = tuple(CaseEntry(id=name, images=()) for name in series)
+        return PredictionRequest(entries, images, clicks_folder, out, file_ending, series=series)
+    if reading is not None and reading != DicomReading():
+        raise ManifestError(f"{images} holds no DICOM, so --series, --time-frame and --long-uptake have no effect")
     entries = scan_folder(images, n_channels=len(manifest.channels), by_channel=is_by_channel(manifest))
     return PredictionRequest(
         entries, images, clicks_folder, out, file_ending, is_projected=manifest.file_ending != PICTURE_ENDING
@@ -140,12 +149,11 @@ def is_by_channel(manifest: DatasetManifest) -> bool:
     return any(name.startswith(f"{case}_0000.") for case, name in names)
 
 
-def _make_dicom_request(
-    folder: Path, manifest: DatasetManifest, *, raw: Path, clicks_folder: Path | None, out: Path, ending: str
-) -> PredictionRequest:
+def _find_series(
+    folder: Path, manifest: DatasetManifest, *, raw: Path, reading: DicomReading | None
+) -> dict[str, DicomJob]:
     from interactivepet.dataset.dicom.images import find_dicom_images, find_suv_variant
 
     variant = find_suv_variant(raw, manifest.training)
-    series = {job.id: job for job in find_dicom_images(folder, channels=manifest.channels, variant=variant)}
-    entries = tuple(CaseEntry(id=name, images=()) for name in series)
-    return PredictionRequest(entries, folder, clicks_folder, out, ending, series=series)
+    jobs = find_dicom_images(folder, channels=manifest.channels, variant=variant, reading=reading)
+    return {job.id: job for job in jobs}
