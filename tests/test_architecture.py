@@ -67,6 +67,16 @@ def test_the_tests_mirror_the_package() -> None:
         assert list(tests.glob("test_*.py")), f"tests/{folder.name} holds no tests"
 
 
+def test_no_test_asserts_how_long_something_took() -> None:
+    clocks = {"time", "monotonic", "perf_counter", "process_time"}
+    for path in sorted((PROJECT_ROOT / "tests").rglob("test_*.py")):
+        asserts = (node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Assert))
+        differences = (part for node in asserts for part in ast.walk(node) if isinstance(part, ast.BinOp))
+        called = {part.func for node in differences for part in ast.walk(node) if isinstance(part, ast.Call)}
+        read = {function.attr for function in called if isinstance(function, ast.Attribute)} & clocks
+        assert not read, f"{name_of(path)} asserts a difference of {read}: a busy machine would fail it"
+
+
 def test_importing_core_settings_and_commands_stays_cheap() -> None:
     cheap = [
         PACKAGE / "settings.py",

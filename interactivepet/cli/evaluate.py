@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def print_report(report: Report, folder: Path) -> None:
     """Show the summary and where the pages are."""
-    from interactivepet.evaluation.html import HEADINGS, describe_lesion_free
+    from interactivepet.reporting.report_page import HEADINGS, describe_lesion_free
 
     rows = [
         [row.label, HEADINGS[row.metric], str(row.n)]

@@ -1,1 +1,1 @@
-"""Masks against reference labels: metrics, their summary, pictures and a readable report."""
+"""Masks against reference labels: metrics of a case, summaries of a task, a fold and a simulation."""

@@ -13,7 +13,6 @@ from interactivepet.core.components import find_components
 __all__ = ["CHALLENGE_CONNECTIVITY", "MATCHING_IOU", "LesionMatch", "match_lesions"]
 
 Mask = npt.NDArray[np.bool_]
-Labels = npt.NDArray[np.integer]
 
 MATCHING_IOU: Final = 0.1
 """A component of the mask finds a lesion when intersection over union of the two reach this (autoPET V, DMM)."""

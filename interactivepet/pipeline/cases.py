@@ -25,8 +25,6 @@ from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_case, read_geometry
 from interactivepet.dataset.write import atomic_path, read_artefact, write_artefact
 from interactivepet.errors import ArtefactError
-from interactivepet.evaluation.pictures import draw_snapshot
-from interactivepet.evaluation.views import is_emission
 from interactivepet.guidance.encode import encode_clicks
 from interactivepet.pipeline.executor import map_cases
 from interactivepet.pipeline.stamps import open_stamps
@@ -34,6 +32,8 @@ from interactivepet.pipeline.workspace import Workspace
 from interactivepet.preprocessing.crop import find_crop
 from interactivepet.preprocessing.pipeline import preprocess, sample_foreground
 from interactivepet.preprocessing.resample import find_target_shape
+from interactivepet.reporting.pictures import draw_snapshot
+from interactivepet.reporting.views import is_emission
 
 __all__ = ["estimate_worker_gb", "read_preprocessed", "read_records", "run_preprocessing"]
 

@@ -25,13 +25,13 @@ from interactivepet.dataset.read import read_case, read_mask
 from interactivepet.dataset.volume import describe_mismatch
 from interactivepet.dataset.write import read_artefact, write_artefact, write_text
 from interactivepet.errors import ArtefactError, CaseError, ManifestError
-from interactivepet.evaluation.html import render_report
 from interactivepet.evaluation.metrics import score_case
-from interactivepet.evaluation.pictures import draw_case
 from interactivepet.evaluation.summarise import make_report
-from interactivepet.evaluation.views import is_emission
 from interactivepet.pipeline.executor import map_cases
 from interactivepet.pipeline.workspace import Workspace
+from interactivepet.reporting.pictures import draw_case
+from interactivepet.reporting.report_page import render_report
+from interactivepet.reporting.views import is_emission
 
 __all__ = ["EvaluationRequest", "find_masks", "make_masks_request", "run_evaluation"]
 

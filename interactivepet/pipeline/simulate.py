@@ -25,8 +25,6 @@ from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_case
 from interactivepet.dataset.write import atomic_path, read_artefact, read_present, write_artefact, write_text
 from interactivepet.errors import CaseError, InteractionError
-from interactivepet.evaluation.curve_page import render_simulation
-from interactivepet.evaluation.curve_pictures import draw_curves
 from interactivepet.evaluation.curves import find_areas, make_simulation
 from interactivepet.pipeline.executor import map_cases, open_executor
 from interactivepet.pipeline.lock import lock_folder
@@ -37,6 +35,8 @@ from interactivepet.pipeline.simulated_session import SimulatedUser, run_session
 from interactivepet.pipeline.stamps import FileStamps, open_stamps
 from interactivepet.pipeline.systems import System, SystemKind, open_system
 from interactivepet.pipeline.workspace import Workspace
+from interactivepet.reporting.curve_page import render_simulation
+from interactivepet.reporting.curve_pictures import draw_curves
 
 __all__ = ["SimulationOptions", "run_simulation"]
 

@@ -11,10 +11,6 @@ from interactivepet.core.checkpoint import CheckpointCard
 from interactivepet.core.plan import Configuration, FoldList, Plan, Plans
 from interactivepet.dataset.write import write_text
 from interactivepet.errors import PlanError, SettingsError, TrainingError
-from interactivepet.evaluation.batch_pictures import draw_batch
-from interactivepet.evaluation.fold_page import render_fold
-from interactivepet.evaluation.learning_curves import draw_learning
-from interactivepet.evaluation.views import is_emission
 from interactivepet.inference.network import open_network
 from interactivepet.networks.precision import choose_device
 from interactivepet.pipeline.cascade import run_coarse_masks
@@ -25,6 +21,10 @@ from interactivepet.pipeline.prepare import read_decisions
 from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
 from interactivepet.pipeline.validation import Validation, validate_fold
 from interactivepet.pipeline.workspace import Workspace
+from interactivepet.reporting.batch_pictures import draw_batch
+from interactivepet.reporting.fold_page import render_fold
+from interactivepet.reporting.learning_curves import draw_learning
+from interactivepet.reporting.views import is_emission
 from interactivepet.tracking.tracker import Tracker
 from interactivepet.training.checkpoint import load_weights
 from interactivepet.training.distributed import ALONE, Ranks, open_ranks

@@ -20,14 +20,14 @@ from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_case
 from interactivepet.ensemble.fuse import to_segmentation
 from interactivepet.evaluation.metrics import mean_case_dice
-from interactivepet.evaluation.pictures import draw_case
-from interactivepet.evaluation.views import is_emission
 from interactivepet.inference.network import NetworkSegmenter, return_to_scanner
 from interactivepet.pipeline.cases import read_preprocessed
 from interactivepet.pipeline.folds import read_reference
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.preprocessing.crop import find_crop
 from interactivepet.preprocessing.pipeline import preprocess
+from interactivepet.reporting.pictures import draw_case
+from interactivepet.reporting.views import is_emission
 from interactivepet.training.batches import StoredCase
 
 __all__ = ["OUT_OF_FOLD_THRESHOLD", "Validation", "validate_fold"]

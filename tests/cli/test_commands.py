@@ -62,6 +62,7 @@ def test_waiting_threads_sleep_unless_the_user_chose(
     assert seen == [used]
 
 
+@pytest.mark.slow
 def test_the_first_half_of_the_walk(use: Use, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_tiny_task(tmp_path / "raw")
     use(tmp_path)

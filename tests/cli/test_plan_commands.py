@@ -64,6 +64,7 @@ def test_an_override_that_is_not_understood_ends_with_the_nearest(
     assert "did you mean patch_size?" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_dry_run_of_a_task_shows_what_it_will_take(
     copied: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

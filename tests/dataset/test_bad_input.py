@@ -238,7 +238,7 @@ def test_another_header_that_promises_too_much(source: Path, attempt: Attempt, e
     assert "its header promises 9999x9999x9999 voxels" in attempt(source)
 
 
-def test_twenty_thousand_files_are_listed_within_seconds(tmp_path: Path) -> None:
+def test_twenty_thousand_files_are_listed(tmp_path: Path) -> None:
     folder = tmp_path / "many"
     folder.mkdir()
     for number in range(10_000):

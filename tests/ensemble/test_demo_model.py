@@ -37,6 +37,7 @@ def test_the_same_seed_gives_the_same_weights(make_case: Callable[..., Case], tm
     assert np.isfinite(losses).all()
 
 
+@pytest.mark.slow
 def test_flat_and_tiny_cases_can_be_learned_from(make_case: Callable[..., Case], tmp_path: Path) -> None:
     flat = make_case(1, shape=(20, 24, 1), centres=((9, 9, 0),))
     train([flat], tmp_path / "model")

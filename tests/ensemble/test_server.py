@@ -15,6 +15,8 @@ from interactivepet.ensemble.nninteractive import open_segmenter
 from interactivepet.errors import SegmenterError
 from tests.ensemble.servers import serve
 
+pytestmark = pytest.mark.slow
+
 KEY = "a-key-of-the-test"
 
 

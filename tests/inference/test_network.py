@@ -151,6 +151,7 @@ def test_a_constant_image_and_one_voxel_are_background() -> None:
         assert (prediction.probabilities[0] > 0.99).all()
 
 
+@pytest.mark.slow
 def test_mirrored_inputs_are_averaged_when_asked_to() -> None:
     plan = make_plan()
     torch.manual_seed(0)

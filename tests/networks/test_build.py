@@ -96,6 +96,7 @@ def test_strides_along_an_axis_make_a_network_3d() -> None:
     assert not isinstance(build_network(plan, deep_supervision=False), SliceNetwork)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "plan",
     [
@@ -123,6 +124,7 @@ def test_unetr_lists_its_one_output_for_training(image_size: Shape) -> None:
     assert [tuple(out.shape) for out in infer(plan, image_size, deep_supervision=True)] == [(2, 2, *image_size)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("image_size", [(32, 32, 64), (1, 64, 32)])
 def test_swinunetr_keeps_the_inputs_size(image_size: Shape) -> None:
     logits = infer(make_transformer("swinunetr", image_size), image_size)

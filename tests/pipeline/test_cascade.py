@@ -52,6 +52,7 @@ def test_a_configuration_that_was_not_planned_is_refused(copied: Path) -> None:
         train(copied, "3d_cascade")
 
 
+@pytest.mark.slow
 def test_two_steps_from_the_plan_to_the_mask(copied: Path) -> None:
     workspace = open_tiny(copied)
     plan_two_steps(copied)

@@ -99,6 +99,7 @@ def test_a_table_is_written_only_when_there_is_something_in_it(workspace: Worksp
         assert list(csv.DictReader(stream)) == [{"case": "a", "patient": "", "subtype": "x,y"}]
 
 
+@pytest.mark.slow
 def test_worker_processes_import_the_same(workspace: Workspace) -> None:
     source = make_source(*(Job(f"case_{seed}", seed) for seed in range(3)))
     with open_executor(2) as executor:

@@ -24,6 +24,8 @@ from interactivepet.pipeline.stages import RunOptions, run_all
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.training.inputs import TrainingOptions
 
+pytestmark = pytest.mark.slow
+
 TASK = "Task905_Projections"
 ROWS, COLUMNS = 52, 40
 

@@ -34,6 +34,8 @@ from tests.ensemble.servers import serve
 from tests.tiny import make_options, open_tiny, write_tiny_task
 from tests.training.promptable.conftest import make_promptable_plan
 
+pytestmark = pytest.mark.slow
+
 
 def train(workspace: Workspace, *folds: int | str, **changes: object) -> list[PromptableCard]:
     return run_promptable_training(

@@ -144,6 +144,7 @@ class Recorder:
         return Prediction(case.id, probabilities, case.geometry, (1,))
 
 
+@pytest.mark.slow
 def test_each_case_is_predicted_by_the_fold_that_never_saw_it(
     copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

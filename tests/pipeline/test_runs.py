@@ -6,10 +6,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
 from tests.tiny import TASK, open_tiny
 
 
+@pytest.mark.slow
 def test_folds_that_start_at_once_share_their_parent_run(tmp_path: Path) -> None:
     workspace = open_tiny(tmp_path)
     spec = TrackerSpec.of(TASK, results=tmp_path / "results", uri=None)

@@ -68,6 +68,7 @@ def test_a_cluster_maps_cases_and_names_those_that_fail(scheduler: str) -> None:
             map_cases(executor, halve, items=[4, 3], names=["a", "b"], description="halves")
 
 
+@pytest.mark.slow
 def test_folds_go_to_the_cluster_and_one_that_fails_is_named(planned: Path, scheduler: str) -> None:
     workspace = open_tiny(planned)
     damaged = workspace.fold("3d_fullres", 1) / "checkpoint.pt"

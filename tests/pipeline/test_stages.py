@@ -231,6 +231,7 @@ def test_problems_stop_the_walk_before_anything_is_planned(copied: Path) -> None
     assert [(issue.case, issue.kind) for issue in shown[0].issues] == [("TINY_002", "label-value")]
 
 
+@pytest.mark.slow
 def test_a_task_that_is_only_clicked_on_is_judged_with_clicks_alone(tmp_path: Path) -> None:
     write_tiny_task(tmp_path / "raw")
     workspace, options = open_tiny(tmp_path), make_options(tmp_path)

@@ -56,6 +56,7 @@ def validate(workspace: Workspace, region: str) -> Validation:
     return validate_fold(workspace, plan, fold=0, cases=cases, segmenter=segmenter)
 
 
+@pytest.mark.slow
 def test_a_plan_for_the_body_is_judged_with_and_without_clicks(workspace: Workspace) -> None:
     found = validate(workspace, "body")
     assert {mode: set(cases) for mode, cases in found.dice.items()} == {

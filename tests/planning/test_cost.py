@@ -14,6 +14,7 @@ from interactivepet.networks.build import build_network
 from interactivepet.planning.cost import CONSTANT_BYTES, estimate_cost, list_layers, list_losses
 from interactivepet.planning.topology import find_topology
 from interactivepet.training import loss
+from tests.counting import count_calls
 
 
 def make_unet(
@@ -194,16 +195,22 @@ def test_mixed_precision_takes_about_half_of_a_convolutional_network() -> None:
     assert 0.5 < memory.mixed_gb / memory.float32_gb < 0.65
 
 
-def test_a_plan_is_priced_in_a_blink_without_torch() -> None:
+def test_a_plan_is_priced_with_little_work() -> None:
+    swin = TransformerPlan(
+        architecture="swinunetr", input_channels=4, output_channels=2, image_size=(96, 96, 96), feature_size=48
+    )
+    _, n_calls = count_calls(lambda: estimate_cost((96, 96, 96), swin, batch_size=2))
+    assert n_calls < 10_000
+
+
+def test_a_plan_is_priced_without_torch() -> None:
     code = (
-        "import sys, time\n"
+        "import sys\n"
         "from interactivepet.planning.cost import estimate_cost\n"
         "from interactivepet.core.plan import TransformerPlan\n"
         "plan = TransformerPlan(architecture='swinunetr', input_channels=4, output_channels=2,\n"
         "                       image_size=(96, 96, 96), feature_size=48)\n"
-        "start = time.perf_counter()\n"
-        "for _ in range(100): estimate_cost((96, 96, 96), plan, batch_size=2)\n"
-        "assert time.perf_counter() - start < 2.0\n"
+        "estimate_cost((96, 96, 96), plan, batch_size=2)\n"
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

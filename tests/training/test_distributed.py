@@ -169,6 +169,7 @@ def interrupt_second_epoch(ranks: Ranks, work: Work, plan: Plan) -> None:
     (work.folder / f"stopped_{ranks.rank}").write_text(str(work.fold("stopped").checkpoint.exists()))
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_with_the_double_batch_and_end_together(
     make_plan: MakePlan,
     store_case: StoreCase,

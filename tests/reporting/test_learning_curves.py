@@ -1,30 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
 from io import BytesIO
 
 import pytest
 from matplotlib.image import imread
 
-from interactivepet.core.checkpoint import EpochRecord
-from interactivepet.evaluation.learning_curves import draw_learning
-
-
-def make_epochs(n: int, *, dice: Sequence[float | None] = (0.5,)) -> list[EpochRecord]:
-    return [
-        EpochRecord(
-            epoch=number,
-            loss=1.0 / (number + 1),
-            validation_loss=1.2 / (number + 1),
-            pseudo_dice=tuple(dice),
-            learning_rate=0.01 * (1 - number / n),
-            seconds=10.0,
-            memory_gb=1.5,
-            iterations_per_second=5.0,
-            wait_share=0.1,
-        )
-        for number in range(n)
-    ]
+from interactivepet.reporting.learning_curves import draw_learning
+from tests.reporting.examples import make_epochs
 
 
 def read_shape(png: bytes) -> tuple[int, ...]:

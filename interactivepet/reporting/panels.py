@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from interactivepet.core.geometry import BoundingBox, Geometry, Shape
 from interactivepet.core.interaction import Click
-from interactivepet.evaluation.views import CORONAL, Plane
+from interactivepet.reporting.views import CORONAL, Plane
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

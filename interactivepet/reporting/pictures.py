@@ -13,7 +13,7 @@ import numpy.typing as npt
 from interactivepet.core.case import Case, PreprocessedCase
 from interactivepet.core.geometry import Geometry
 from interactivepet.core.interaction import Click
-from interactivepet.evaluation.panels import (
+from interactivepet.reporting.panels import (
     NEGATIVE_COLOUR,
     POSITIVE_COLOUR,
     Scene,
@@ -23,7 +23,7 @@ from interactivepet.evaluation.panels import (
     find_aspect,
     make_figure,
 )
-from interactivepet.evaluation.views import (
+from interactivepet.reporting.views import (
     CORONAL,
     choose_planes,
     find_centre,

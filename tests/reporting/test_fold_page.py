@@ -6,70 +6,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from interactivepet.core.checkpoint import CheckpointCard
-from interactivepet.core.plan import (
-    ClickSampling,
-    GuidancePlan,
-    MemoryEstimate,
-    Normalisation,
-    Plan,
-    TrainingPlan,
-    TransformerPlan,
-    UNetPlan,
-)
-from interactivepet.evaluation.fold_page import describe_duration, describe_plan, render_fold
-from interactivepet.evaluation.html import NOTICE
-from tests.evaluation.test_learning_curves import make_epochs
-
-UNET = UNetPlan(
-    input_channels=4,
-    output_channels=2,
-    features_per_stage=(32, 64),
-    kernel_sizes=((3, 3, 3), (3, 3, 3)),
-    strides=((1, 1, 1), (2, 2, 2)),
-    n_conv_per_stage=(2, 2),
-    n_conv_per_stage_decoder=(2,),
-)
-TRANSFORMER = TransformerPlan(
-    architecture="swinunetr", input_channels=4, output_channels=2, image_size=(32, 32, 32), feature_size=24
-)
-
-
-def make_plan(network: UNetPlan | TransformerPlan = UNET) -> Plan:
-    return Plan(
-        task="Task<1>",
-        budget="cpu",
-        channels=("PET",),
-        labels={"tumour <b>": 1},
-        spacing_mm=(4.0728, 4.0728, 3.0),
-        median_shape=(40, 40, 60),
-        patch_size=(32, 32, 32),
-        normalisation=(Normalisation(scheme="suv"),),
-        network=network,
-        guidance=GuidancePlan(scale_mm=6.0),
-        training=TrainingPlan(batch_size=2, epochs=3, iterations_per_epoch=5, clicks=ClickSampling(noise_mm=1.0)),
-        memory=MemoryEstimate(float32_gb=1.5, mixed_gb=0.9),
-    )
-
-
-def make_card(n_epochs: int = 3) -> CheckpointCard:
-    return CheckpointCard(
-        made_from="0123456789abcdef",
-        task="Task<1>",
-        fold=2,
-        training=("A", "B", "C"),
-        validation=("good", "bad & <i>", "middle"),
-        cases_hash="x",
-        weights_sha256="f" * 64,
-        licence="decided by <owner>",
-        device="Card 9000",
-        tta=True,
-        epochs=tuple(make_epochs(n_epochs)),
-        validation_dice={
-            "none": {"good": 0.8, "bad & <i>": 0.3, "middle": 0.7},
-            "extreme": {"good": 0.9, "bad & <i>": 0.25, "middle": 0.8},
-        },
-    )
+from interactivepet.reporting.fold_page import describe_duration, describe_plan, render_fold
+from interactivepet.reporting.html import NOTICE
+from tests.reporting.examples import TRANSFORMER, make_card, make_plan
 
 
 def render(**changes: object) -> str:

@@ -7,9 +7,10 @@ from html.parser import HTMLParser
 import pytest
 
 from interactivepet.core.report import CaseScores, LabelScores, Report
-from interactivepet.evaluation import html
-from interactivepet.evaluation.html import NOTICE, render_report
 from interactivepet.evaluation.summarise import make_report
+from interactivepet.reporting import report_page
+from interactivepet.reporting.html import NOTICE
+from interactivepet.reporting.report_page import render_report
 
 VOID = {"meta", "img"}
 
@@ -106,7 +107,7 @@ def test_report_without_cases_is_a_page() -> None:
 
 
 def test_a_page_shows_the_worst_of_many_cases(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(html, "MOST_PICTURES", 2)
+    monkeypatch.setattr(report_page, "MOST_PICTURES", 2)
     pictures = {name: name.encode() for name in "abc"}
     page = render_report(make_test_report(a=0.9, b=0.1, c=0.3), pictures=pictures)
     assert "The 2 worst of 3 cases are shown" in page

@@ -10,7 +10,7 @@ import pytest
 from interactivepet.core.case import Case, PreprocessedCase
 from interactivepet.core.geometry import BoundingBox, Geometry, SpatialTrace
 from interactivepet.core.interaction import Click
-from interactivepet.evaluation.pictures import (
+from interactivepet.reporting.pictures import (
     MASK_COLOUR,
     REFERENCE_COLOUR,
     draw_case,

@@ -9,8 +9,8 @@ from matplotlib.image import imread
 
 from interactivepet.core.geometry import Shape
 from interactivepet.core.sample import Sample
-from interactivepet.evaluation.batch_pictures import LABEL_COLOUR, PREVIOUS_COLOUR, draw_batch
-from interactivepet.evaluation.panels import NEGATIVE_COLOUR, POSITIVE_COLOUR
+from interactivepet.reporting.batch_pictures import LABEL_COLOUR, PREVIOUS_COLOUR, draw_batch
+from interactivepet.reporting.panels import NEGATIVE_COLOUR, POSITIVE_COLOUR
 
 SPACING_MM = (4.0, 4.0, 5.0)
 COLOURS = (LABEL_COLOUR, PREVIOUS_COLOUR, POSITIVE_COLOUR, NEGATIVE_COLOUR)

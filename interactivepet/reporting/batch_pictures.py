@@ -10,7 +10,7 @@ import numpy as np
 
 from interactivepet.core.geometry import BoundingBox, Geometry, Shape, Spacing
 from interactivepet.core.sample import Sample
-from interactivepet.evaluation.panels import (
+from interactivepet.reporting.panels import (
     NEGATIVE_COLOUR,
     POSITIVE_COLOUR,
     Scene,
@@ -19,7 +19,7 @@ from interactivepet.evaluation.panels import (
     find_aspect,
     make_figure,
 )
-from interactivepet.evaluation.views import Plane, choose_planes
+from interactivepet.reporting.views import Plane, choose_planes
 
 __all__ = ["draw_batch"]
 

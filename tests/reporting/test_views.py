@@ -7,7 +7,7 @@ import pytest
 
 from interactivepet.core.geometry import BoundingBox, Geometry
 from interactivepet.core.interaction import Click
-from interactivepet.evaluation.views import (
+from interactivepet.reporting.views import (
     AXIAL,
     CORONAL,
     SAGITTAL,
