@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from interactivepet.core.artefact import Artefact, Record
+from interactivepet.core.intensities import IntensityRange
 
 __all__ = ["CheckpointCard", "EpochRecord"]
 
@@ -34,6 +37,8 @@ class EpochRecord(Record):
 class CheckpointCard(Artefact):
     """Written last, so that its presence says that the fold is complete. `made_from` is the plan's hash."""
 
+    later_fields: ClassVar[frozenset[str]] = frozenset({"intensities"})
+
     task: str
     fold: int
     training: tuple[str, ...]
@@ -52,3 +57,5 @@ class CheckpointCard(Artefact):
     epochs: tuple[EpochRecord, ...]
     validation_dice: dict[str, dict[str, float]]
     """Click mode (`none`, `extreme`) -> case -> mean Dice over the labels, out of fold, threshold 0.5."""
+    intensities: tuple[IntensityRange, ...] | None = None
+    """Per channel, what the training cases of the task hold; None where it was not measured."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -11,13 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from interactivepet.core.dataset import CaseEntry, DatasetManifest, Issue, IssueList
+from interactivepet.core.axes import AxisOrder, find_axes, find_axis_order
+from interactivepet.core.dataset import CaseEntry, DatasetManifest, IssueList
 from interactivepet.core.fingerprint import Fingerprint
 from interactivepet.core.plan import Architecture, Budget, FoldList, Plans
+from interactivepet.dataset.checks import Findings
 from interactivepet.dataset.interactions import find_clicks_file, write_clicks
 from interactivepet.dataset.manifest import build_manifest, read_manifest, write_manifest
-from interactivepet.dataset.read import read_case
-from interactivepet.dataset.validate import find_issues, find_task_issues
+from interactivepet.dataset.read import read_case, read_geometry
+from interactivepet.dataset.validate import examine_case, find_foreign_units, find_task_issues
 from interactivepet.dataset.write import read_artefact, write_artefact
 from interactivepet.errors import ArtefactError, ManifestError
 from interactivepet.guidance.simulate import ClickOptions, simulate_clicks
@@ -68,12 +71,16 @@ def run_verification(workspace: Workspace, executor: Executor) -> IssueList:
     ]
     found = map_cases(
         executor,
-        partial(_find_case_issues, raw=workspace.raw, manifest=manifest),
+        partial(_examine, raw=workspace.raw, manifest=manifest),
         items=list(zip(entries, clicks, strict=True)),
         names=[entry.id for entry in entries],
         description="verify",
     )
-    issues = (*find_task_issues(workspace.raw, manifest), *(issue for case in found for issue in case))
+    issues = (
+        *find_task_issues(workspace.raw, manifest),
+        *(issue for case in found for issue in case.issues),
+        *find_foreign_units(found),
+    )
     result = IssueList(
         made_from=_stamp_task(workspace, manifest), task=workspace.task, n_cases=len(entries), issues=issues
     )
@@ -81,11 +88,9 @@ def run_verification(workspace: Workspace, executor: Executor) -> IssueList:
     return result
 
 
-def _find_case_issues(
-    item: tuple[CaseEntry, Path | None], *, raw: Path, manifest: DatasetManifest
-) -> tuple[Issue, ...]:
+def _examine(item: tuple[CaseEntry, Path | None], *, raw: Path, manifest: DatasetManifest) -> Findings:
     entry, clicks_path = item
-    return find_issues(raw, entry, manifest=manifest, clicks_path=clicks_path)
+    return examine_case(raw, entry, manifest=manifest, clicks_path=clicks_path)
 
 
 def is_verified(workspace: Workspace) -> bool:
@@ -181,23 +186,42 @@ def run_fingerprint(workspace: Workspace, executor: Executor) -> Fingerprint:
         )
     except ArtefactError:
         logger.info("measuring %d cases", len(manifest.training))
+    order, flat = _find_usual_order(workspace.raw, manifest.training)
     measured = map_cases(
         executor,
-        partial(_measure, raw=workspace.raw, labels=manifest.labels),
+        partial(_measure, raw=workspace.raw, labels=manifest.labels, order=order, flat=flat),
         items=list(enumerate(manifest.training)),
         names=[entry.id for entry in manifest.training],
         description="fingerprint",
     )
     fingerprint = extract_fingerprint(
-        measured, workspace.task, channels=manifest.channels, labels=manifest.labels, made_from=stamp
+        measured,
+        workspace.task,
+        channels=manifest.channels,
+        labels=manifest.labels,
+        axis_order=order,
+        made_from=stamp,
     )
     write_artefact(workspace.fingerprint, fingerprint)
     return fingerprint
 
 
-def _measure(item: tuple[int, CaseEntry], *, raw: Path, labels: dict[str, int]) -> CaseMeasurement:
+def _find_usual_order(raw: Path, entries: Sequence[CaseEntry]) -> tuple[AxisOrder | None, int | None]:
+    """Find the order of axes that most cases have, and the axis of a single voxel where they are pictures."""
+    found = []
+    for entry in entries:
+        grid = read_geometry(raw / entry.images[0])
+        found.append((find_axis_order(grid.affine), grid.shape.index(1) if 1 in grid.shape else None))
+    return Counter(found).most_common(1)[0][0] if found else (None, None)
+
+
+def _measure(
+    item: tuple[int, CaseEntry], *, raw: Path, labels: dict[str, int], order: AxisOrder | None, flat: int | None
+) -> CaseMeasurement:
     seed, entry = item
-    return measure_case(read_case(raw, entry), labels, seed=seed)
+    case = read_case(raw, entry)
+    axes = find_axes(case.geometry.affine, case.geometry.shape, order=order, flat=flat)
+    return measure_case(case.permuted(axes), labels, seed=seed)
 
 
 def run_folds(workspace: Workspace, *, seed: int | None, n_folds: int | None) -> FoldList:

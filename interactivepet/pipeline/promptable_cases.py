@@ -8,12 +8,12 @@ from functools import partial
 import numpy as np
 
 from interactivepet.core.dataset import CaseEntry
+from interactivepet.core.plan import Plan
 from interactivepet.core.preprocessed import CaseRecord
 from interactivepet.dataset.arrays import write_channels
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_case
-from interactivepet.dataset.write import read_artefact, write_artefact
-from interactivepet.errors import ArtefactError
+from interactivepet.dataset.write import read_present, write_artefact
 from interactivepet.pipeline.executor import map_cases
 from interactivepet.pipeline.lock import PATIENCE_S, lock_folder
 from interactivepet.pipeline.workspace import Workspace, stamp_files
@@ -27,8 +27,8 @@ FORMAT = "prompt cases 1"
 """Raised when what is stored changes, so that it is written again."""
 
 
-def run_prompt_cases(workspace: Workspace, executor: Executor) -> dict[str, CaseRecord]:
-    """Prepare every training case that is not up to date, and give the records of all.
+def run_prompt_cases(workspace: Workspace, executor: Executor, *, plan: Plan) -> dict[str, CaseRecord]:
+    """Prepare every training case that is not up to date, in the plan's order of axes; give the records of all.
 
     Raises:
         TrainingError: another process has been at it for too long.
@@ -38,7 +38,7 @@ def run_prompt_cases(workspace: Workspace, executor: Executor) -> dict[str, Case
     with lock_folder(workspace.prompt_cases, timeout_s=PATIENCE_S):
         records = map_cases(
             executor,
-            partial(_prepare, workspace=workspace),
+            partial(_prepare, workspace=workspace, plan=plan),
             items=entries,
             names=[entry.id for entry in entries],
             description="cases",
@@ -46,21 +46,21 @@ def run_prompt_cases(workspace: Workspace, executor: Executor) -> dict[str, Case
     return {record.id: record for record in records}
 
 
-def _prepare(entry: CaseEntry, *, workspace: Workspace) -> CaseRecord:
+def _prepare(entry: CaseEntry, *, workspace: Workspace, plan: Plan) -> CaseRecord:
     """Write one case, its record last, unless it is there already."""
     names = (entry.images[0], *([entry.label] if entry.label else []))
     stamp = stamp_files([workspace.raw / name for name in names], salt=FORMAT)
     path = workspace.prompt_cases / f"{entry.id}.json"
     volume = path.with_suffix(".b2nd")
-    try:
-        record = read_artefact(path, CaseRecord, command=COMMAND, made_from=stamp)
-        if volume.is_file():
-            return record
-    except ArtefactError:
-        path.unlink(missing_ok=True)
+    present = read_present(path, CaseRecord, made_from=stamp)
+    if present is not None and volume.is_file() and present.trace.axes == plan.find_axes(present.trace.original):
+        return present
     case = read_case(workspace.raw, entry)
-    ready = make_prompt_case(case, rng=np.random.default_rng(0))
+    axes = plan.find_axes(case.geometry)
+    ready = make_prompt_case(case.permuted(axes), rng=np.random.default_rng(0))
+    # an old record must not speak of the new voxels
+    path.unlink(missing_ok=True)
     sha256 = write_channels(volume, (ready.image, ready.objects[None]))
-    record = make_record(case, ready, made_from=stamp, volume_sha256=sha256)
+    record = make_record(case, ready, axes=axes, made_from=stamp, volume_sha256=sha256)
     write_artefact(path, record)
     return record

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from interactivepet.core.case import Case
@@ -12,15 +12,24 @@ from interactivepet.core.dataset import CaseEntry, DatasetManifest
 from interactivepet.dataset.checks import check_image
 from interactivepet.dataset.dicom.case import DicomJob
 from interactivepet.dataset.folders.mip import is_projection, read_projection
-from interactivepet.dataset.layout import list_files
+from interactivepet.dataset.layout import (
+    ITK_ENDINGS,
+    NIFTI_ENDINGS,
+    channel_path,
+    list_files,
+    split_channel,
+    split_ending,
+)
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_case
 from interactivepet.dataset.scan import scan_folder
+from interactivepet.dataset.write import WRITABLE_ENDINGS
 from interactivepet.errors import CaseError, ManifestError
 from interactivepet.pipeline.workspace import Workspace
 
 __all__ = [
     "FILE_ENDING",
+    "MASK_ENDINGS",
     "PICTURE_ENDING",
     "PredictionRequest",
     "is_by_channel",
@@ -32,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 FILE_ENDING = ".nii.gz"
 PICTURE_ENDING = ".png"
+MASK_ENDINGS = (*WRITABLE_ENDINGS, PICTURE_ENDING)
+"""What a mask's file may end with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,7 @@ class PredictionRequest:
         file_ending: format of the masks, such as `.nii.gz` or `.nrrd`.
         is_projected: PNG images are projections on which dark is hot, as `interactivepet_import mip` reads them.
         series: the cases that are DICOM series, by name.
+        mask: path of the mask of the only case, in place of one named after the case.
     """
 
     entries: tuple[CaseEntry, ...]
@@ -55,6 +67,11 @@ class PredictionRequest:
     file_ending: str = FILE_ENDING
     is_projected: bool = False
     series: Mapping[str, DicomJob] = field(default_factory=dict)
+    mask: Path | None = None
+
+    def path(self, entry: CaseEntry) -> Path:
+        """Give the path of a case's mask."""
+        return self.mask or self.out / f"{entry.id}{self.file_ending}"
 
     def read(self, entry: CaseEntry, *, channels: Sequence[str]) -> Case:
         """Read a case's image without its label, and check it as `interactivepet_verify` checks training images.
@@ -77,6 +94,11 @@ class PredictionRequest:
 
             return read_dicom_image(self.series[entry.id], channels=channels)
         paths = self.list_files(entry)
+        missing = [path for path in paths if not path.is_file()]
+        if missing:
+            raise CaseError(
+                f"{entry.id}: {missing[0]} is not there; expected {len(paths)} files, for {', '.join(channels)}; add it"
+            )
         if self.is_projected and is_projection(paths):
             image, geometry = read_projection(paths[0])
             return Case(entry.id, image, geometry)
@@ -111,27 +133,79 @@ def make_test_request(workspace: Workspace, *, file_ending: str = ".nii.gz") -> 
 def make_folder_request(
     workspace: Workspace, images: Path, *, clicks_folder: Path | None, out: Path, file_ending: str = ".nii.gz"
 ) -> PredictionRequest:
-    """Ask for the images of any folder, named as the task's own are, or for the PET series of a tree of DICOM files.
+    """Ask for the images of a folder, the PET series of a tree of DICOM files, or one image.
 
-    DICOM becomes the SUV that the task's training cases were imported in.
+    Images are named as the task's own are. DICOM becomes the SUV that the task's training cases were imported in.
+
+    Args:
+        workspace: of the task.
+        images: folder, or the file of one image; of several channels `CASE_0000.nii.gz`, the others beside it.
+        clicks_folder: of click files; None predicts without clicks.
+        out: folder of the masks; for one image, a name with the ending of a mask is the mask itself.
+        file_ending: of the masks in a folder.
 
     Raises:
-        ManifestError: the folders cannot be used so.
+        ManifestError: the folders cannot be used so, or one mask is named for several images.
         CaseError: there is neither an image nor a PET series, or the task's cases are in different SUV.
     """
-    manifest = read_manifest(workspace.raw)
-    if out.resolve() == images.resolve():
-        raise ManifestError(f"{out} holds the images, which masks of the same names would replace; choose another -o")
     if clicks_folder is not None and not clicks_folder.is_dir():
         raise ManifestError(f"{clicks_folder} is not there; name the folder of the click files, or leave -in out")
-    if images.is_dir() and not list_files(images, "."):
-        return _make_dicom_request(
-            images, manifest, raw=workspace.raw, clicks_folder=clicks_folder, out=out, ending=file_ending
+    ending = next((known for known in MASK_ENDINGS if out.name.lower().endswith(known)), "")
+    mask = out if ending and not out.is_dir() else None
+    request = _find_images(workspace, images, out=out.parent if mask else out)
+    if mask is not None and len(request.entries) != 1:
+        found = ", ".join(entry.id for entry in request.entries[:5])
+        raise ManifestError(
+            f"{images} holds {len(request.entries)} cases ({found}), but {mask} is one mask; name the file of one "
+            "image with -i, or a folder with -o"
         )
+    request = replace(request, clicks_folder=clicks_folder, file_ending=ending if mask else file_ending, mask=mask)
+    _refuse_replacing(request)
+    return request
+
+
+def _refuse_replacing(request: PredictionRequest) -> None:
+    """Refuse masks that would replace images."""
+    for entry in request.entries:
+        path = request.path(entry)
+        if path.resolve() in {image.resolve() for image in request.list_files(entry)}:
+            raise ManifestError(f"{path} is the image, which the mask would replace; choose another -o")
+
+
+def _find_images(workspace: Workspace, images: Path, *, out: Path) -> PredictionRequest:
+    manifest = read_manifest(workspace.raw)
+    if images.is_file():
+        return _find_file(images, manifest, out=out)
+    if not images.is_dir():
+        raise CaseError(f"{images} is not there; name an image, or a folder of images")
+    if out.resolve() == images.resolve():
+        raise ManifestError(f"{out} holds the images, which masks of the same names would replace; choose another -o")
+    if not list_files(images, "."):
+        return _make_dicom_request(images, manifest, raw=workspace.raw, out=out)
     entries = scan_folder(images, n_channels=len(manifest.channels), by_channel=is_by_channel(manifest))
-    return PredictionRequest(
-        entries, images, clicks_folder, out, file_ending, is_projected=manifest.file_ending != PICTURE_ENDING
-    )
+    return PredictionRequest(entries, images, None, out, is_projected=manifest.file_ending != PICTURE_ENDING)
+
+
+def _find_file(image: Path, manifest: DatasetManifest, *, out: Path) -> PredictionRequest:
+    """Find the other channels of an image beside the file that was named."""
+    stem, ending = split_ending(image.name)
+    if not ending:
+        known = " ".join((*NIFTI_ENDINGS, *ITK_ENDINGS))
+        raise CaseError(f"{image}: unknown ending, expected one of {known}, or the folder of a DICOM series")
+    numbered = split_channel(stem) if is_by_channel(manifest) else None
+    names: tuple[str, ...] = (image.name,)
+    if numbered is not None:
+        stem = numbered[0]
+        n_channels = len(manifest.channels)
+        names = tuple(Path(channel_path(".", stem, channel=n, ending=ending)).name for n in range(n_channels))
+    if image.name not in names:
+        raise CaseError(f"{image} is not among the {len(names)} channels of a case; name {names[0]}")
+    missing = [name for name in names if not (image.parent / name).is_file()]
+    if missing:
+        raise CaseError(f"{image.parent}: {', '.join(missing)} is not there; expected {', '.join(manifest.channels)}")
+    is_projected = manifest.file_ending != PICTURE_ENDING
+    entry = CaseEntry(id=stem, images=names)
+    return PredictionRequest((entry,), image.parent, None, out, is_projected=is_projected)
 
 
 def is_by_channel(manifest: DatasetManifest) -> bool:
@@ -140,12 +214,10 @@ def is_by_channel(manifest: DatasetManifest) -> bool:
     return any(name.startswith(f"{case}_0000.") for case, name in names)
 
 
-def _make_dicom_request(
-    folder: Path, manifest: DatasetManifest, *, raw: Path, clicks_folder: Path | None, out: Path, ending: str
-) -> PredictionRequest:
+def _make_dicom_request(folder: Path, manifest: DatasetManifest, *, raw: Path, out: Path) -> PredictionRequest:
     from interactivepet.dataset.dicom.images import find_dicom_images, find_suv_variant
 
     variant = find_suv_variant(raw, manifest.training)
     series = {job.id: job for job in find_dicom_images(folder, channels=manifest.channels, variant=variant)}
     entries = tuple(CaseEntry(id=name, images=()) for name in series)
-    return PredictionRequest(entries, folder, clicks_folder, out, ending, series=series)
+    return PredictionRequest(entries, folder, None, out, series=series)

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from interactivepet.core.checkpoint import CheckpointCard
+from interactivepet.core.fingerprint import Fingerprint
 from interactivepet.core.plan import Configuration, Fold, FoldList, Plan, Plans
-from interactivepet.dataset.write import write_artefact, write_text
+from interactivepet.dataset.write import read_artefact, write_artefact, write_text
 from interactivepet.errors import ArtefactError, MissingArtefactError, PlanError, SettingsError, TrainingError
 from interactivepet.evaluation.fold_page import render_fold
 from interactivepet.evaluation.learning_curves import draw_learning
@@ -26,6 +27,7 @@ from interactivepet.pipeline.prepare import read_decisions
 from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
 from interactivepet.pipeline.validation import Validation, validate_fold
 from interactivepet.pipeline.workspace import Workspace
+from interactivepet.planning.intensities import find_seen_ranges
 from interactivepet.tracking.tracker import Tracker
 from interactivepet.training.checkpoint import has_state, load_weights, remove_foreign_state, remove_previous
 from interactivepet.training.distributed import ALONE, Ranks, open_ranks
@@ -299,6 +301,8 @@ def _show(job: FoldJob, card: CheckpointCard, found: Validation, *, data: FoldDa
 def _make_card(
     job: FoldJob, trained: TrainedFold, dice: dict[str, dict[str, float]], *, cases_hash: str
 ) -> CheckpointCard:
+    command = f"interactivepet_plan_and_process -t {job.plan.task}"
+    fingerprint = read_artefact(job.workspace.fingerprint, Fingerprint, command=command)
     return CheckpointCard(
         made_from=job.plan.content_hash(),
         task=job.plan.task,
@@ -313,4 +317,5 @@ def _make_card(
         run_id=trained.run_id,
         epochs=trained.epochs,
         validation_dice=dice,
+        intensities=find_seen_ranges(fingerprint),
     )
