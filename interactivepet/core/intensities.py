@@ -82,7 +82,8 @@ def measure_range(values: npt.NDArray[Any]) -> IntensityRange | None:
         values: (I, J, K) in the unit of the files.
 
     Returns:
-        None for a channel without contrast or with voxels that are not finite, which other checks report.
+        None for a channel without contrast or with voxels that are not finite, which other checks report, and for one
+        whose brightest voxels are 0.
     """
     flat = values.ravel()
     sample = np.asarray(flat[:: max(1, flat.size // MOST_VALUES)], np.float64)
@@ -91,4 +92,4 @@ def measure_range(values: npt.NDArray[Any]) -> IntensityRange | None:
     if bright.size == 0:
         return None
     low, high = (float(value) for value in np.percentile(bright, PERCENTILES))
-    return IntensityRange.of(low, high)
+    return IntensityRange.of(low, high) if low or high else None

@@ -14,8 +14,8 @@
 | `label-value`, `label-noninteger`, `label-empty` | undeclared values, fractions, or nothing in a mask |
 | `click-outside-image`, `click-outside-mask` | a click outside the image, or on the wrong side of a margin |
 
-`axes`, `intensity`, `label-empty`, `patient`, `spacing`, `swapped` when only a CT without air speaks for it, and a lack of training cases
-where there are test cases, are notes: they do not stop the walk.
+`axes`, `intensity`, `label-empty`, `patient`, `spacing`, `swapped` when only a CT without air speaks for it, and a
+lack of training cases where there are test cases, are notes: they do not stop the pipeline.
 """
 
 from __future__ import annotations
