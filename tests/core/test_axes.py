@@ -96,7 +96,9 @@ def test_arrays_boxes_and_grids_go_together(axes: Permutation) -> None:
     moved, there = transpose(volume, axes), grid.permuted(axes)
     assert moved.shape[1:] == there.shape
     assert moved.flags.c_contiguous
-    assert np.array_equal(moved[(slice(None), *box.permuted(axes).slices)], transpose(volume[(slice(None), *box.slices)], axes))
+    assert np.array_equal(
+        moved[(slice(None), *box.permuted(axes).slices)], transpose(volume[(slice(None), *box.slices)], axes)
+    )
     assert there.permuted(invert(axes)).offset_mm(grid) == 0
     assert np.array_equal(transpose(moved, invert(axes)), volume)
     index = np.array([1, 2, 3])
