@@ -8,14 +8,16 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from interactivepet.core.axes import Permutation
+from interactivepet.core.axes import Permutation, transpose
 from interactivepet.core.case import Case
-from interactivepet.core.geometry import Geometry
+from interactivepet.core.geometry import BoundingBox, Geometry
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Plan
 from interactivepet.core.prediction import Prediction
+from interactivepet.ensemble.folds import to_coarse_mask
 from interactivepet.ensemble.ordered import OrderedSegmenter
 from interactivepet.planning.plan import make_plans
+from interactivepet.preprocessing.pipeline import preprocess
 from tests.planning.factory import make_fingerprint
 
 CASE = Case(
@@ -67,3 +69,17 @@ def test_a_plan_without_an_order_passes_cases_on(plan: Plan) -> None:
     stored = CASE.permuted((2, 1, 0))
     OrderedSegmenter(model, plan.model_copy(update={"axis_order": None})).segment(stored, ())
     assert model.seen[0] is stored
+
+
+@pytest.mark.parametrize("axes", list(permutations(range(3))))
+def test_the_first_step_of_a_cascade_reaches_the_second_in_its_order(plan: Plan, axes: Permutation) -> None:
+    share = CASE.image / CASE.image.max()
+    coarse = Prediction("A", np.concatenate((1 - share, share)), CASE.geometry, (1,))
+    stored = CASE.permuted(axes)
+    turned = Prediction("A", transpose(coarse.probabilities, axes), stored.geometry, (1,))
+    box = BoundingBox((1, 0, 2), (6, 7, 10))
+    usual = preprocess(CASE, plan, box=box).trace
+    ready = preprocess(stored, plan, box=box.permuted(axes)).trace
+    expected = to_coarse_mask(coarse, usual)
+    assert expected.any()
+    assert np.array_equal(to_coarse_mask(turned, ready), expected)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from interactivepet.cli import predict, simulate, test
+from interactivepet.core.case import Case
 from interactivepet.core.checkpoint import CheckpointCard
 from interactivepet.core.dataset import IssueList
 from interactivepet.core.fingerprint import Fingerprint
 from interactivepet.core.geometry import Geometry
+from interactivepet.core.intensities import FACTOR_LIMIT, IntensityRange, measure_range
 from interactivepet.core.plan import Plans
+from interactivepet.dataset.read import read_image
 from interactivepet.dataset.write import read_artefact, write_artefact, write_image, write_mask
 from interactivepet.errors import CaseError
 from interactivepet.pipeline.executor import InlineExecutor
@@ -24,6 +29,8 @@ from interactivepet.pipeline.models import Models, PredictionOptions, open_model
 from interactivepet.pipeline.prepare import run_generate_dataset_json, run_verification
 from interactivepet.pipeline.requests import make_folder_request
 from interactivepet.pipeline.workspace import Workspace
+from interactivepet.planning.plan import make_plans
+from tests.planning.factory import make_fingerprint
 from tests.tiny import TASK, make_volume, open_tiny
 
 OPTIONS = PredictionOptions(tta=False, device="cpu")
@@ -77,8 +84,6 @@ def models(finished: tuple[Path, object]) -> Models:
 def test_an_image_is_compared_with_training(
     models: Models, factor: float, offset: float, expected: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from interactivepet.core.case import Case
-
     image, geometry = make_image(factor, offset)
     case = Case("new", image, geometry)
     if expected in (REFUSED, FAINT):
@@ -95,10 +100,6 @@ def test_an_image_is_compared_with_training(
 
 
 def test_normalised_by_each_image_nothing_is_compared(models: Models, caplog: pytest.LogCaptureFixture) -> None:
-    from dataclasses import replace
-
-    from interactivepet.core.case import Case
-
     own = models.plans.configurations["3d_fullres"]
     free = own.model_copy(update={"normalisation": (own.normalisation[0].model_copy(update={"scheme": "zscore"}),)})
     plans = models.plans.model_copy(update={"configurations": {"3d_fullres": free}})
@@ -107,6 +108,32 @@ def test_normalised_by_each_image_nothing_is_compared(models: Models, caplog: py
     unknown = replace(models, intensities=None)
     check_intensities(Case("new", image, geometry), unknown, any_intensity=False)
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("factors", "refused"),
+    [
+        ((1.0, 1.0), None),
+        ((5000.0, 1.0), "PET"),
+        ((1.0, 0.001), "CT"),
+        ((1.0, 100.0), "CT"),
+        # the other one of the channels has no unit
+        ((1.0, 1.0, 1e6), None),
+    ],
+)
+def test_every_channel_with_a_unit_is_compared(factors: tuple[float, ...], refused: str | None) -> None:
+    names = ("PET", "CT", "MR")[: len(factors)]
+    plans = make_plans(make_fingerprint(channels=names), "cpu")
+    pet, geometry = make_image(1.0)
+    image = np.concatenate((pet, pet * 200 - 1000, pet))[: len(factors)]
+    seen = tuple(found for channel in image if (found := measure_range(channel)) is not None)
+    models = Models(plans, {}, None, None, {}, seen)
+    case = Case("new", (image * np.reshape(factors, (-1, 1, 1, 1))).astype(np.float32), geometry)
+    if refused is None:
+        check_intensities(case, models, any_intensity=False)
+        return
+    with pytest.raises(CaseError, match=f"^new: {refused} "):
+        check_intensities(case, models, any_intensity=False)
 
 
 def test_old_cards_leave_it_to_the_fingerprint_and_old_fingerprints_to_their_percentiles(copied: Path) -> None:
@@ -228,11 +255,6 @@ def test_verification_tells_cases_in_another_unit(
     ],
 )
 def test_no_false_alarm(real_data: Path, folder: str, pattern: str, channel: str) -> None:
-    from functools import reduce
-
-    from interactivepet.core.intensities import FACTOR_LIMIT, IntensityRange, measure_range
-    from interactivepet.dataset.read import read_image
-
     ranges = [measure_range(read_image([path])[0][0]) for path in sorted((real_data / folder).glob(pattern))]
     known = [found for found in ranges if found is not None]
     assert len(known) == len(ranges) > 30
