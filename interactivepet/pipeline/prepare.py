@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from interactivepet.dataset.manifest import build_manifest, read_manifest, write
 from interactivepet.dataset.read import read_case, read_geometry
 from interactivepet.dataset.validate import examine_case, find_foreign_units, find_task_issues
 from interactivepet.dataset.write import read_artefact, write_artefact
-from interactivepet.errors import ArtefactError, ManifestError
+from interactivepet.errors import ArtefactError, CaseError, ManifestError
 from interactivepet.guidance.simulate import ClickOptions, simulate_clicks
 from interactivepet.pipeline.executor import map_cases
 from interactivepet.pipeline.workspace import Workspace, stamp_files
@@ -210,8 +211,10 @@ def _find_usual_order(raw: Path, entries: Sequence[CaseEntry]) -> tuple[AxisOrde
     """Find the order of axes that most cases have, and the axis of a single voxel where they are pictures."""
     found = []
     for entry in entries:
-        grid = read_geometry(raw / entry.images[0])
-        found.append((find_axis_order(grid.affine), grid.shape.index(1) if 1 in grid.shape else None))
+        # measuring names every case that cannot be read
+        with suppress(CaseError):
+            grid = read_geometry(raw / entry.images[0])
+            found.append((find_axis_order(grid.affine), grid.shape.index(1) if 1 in grid.shape else None))
     return Counter(found).most_common(1)[0][0] if found else (None, None)
 
 

@@ -19,7 +19,7 @@ from interactivepet.core.plan import Plan, Plans
 from interactivepet.core.preprocessed import CaseRecord
 from interactivepet.dataset.read import read_image, read_mask
 from interactivepet.dataset.write import read_artefact, write_artefact, write_image, write_mask
-from interactivepet.errors import StaleArtefactError
+from interactivepet.errors import CaseError, StaleArtefactError
 from interactivepet.pipeline.cases import read_records, run_preprocessing
 from interactivepet.pipeline.executor import InlineExecutor
 from interactivepet.pipeline.interactive import open_session
@@ -112,6 +112,16 @@ def test_the_order_of_most_cases_counts(uniform: Workspace, tmp_path: Path) -> N
     assert plans.plan("3d_fullres").spacing_mm == pytest.approx((5.0, 4.0, 4.0))
     assert read_case_record(workspace, "TINY_002").trace.axes == (2, 1, 0)
     assert read_case_record(workspace, "TINY_001").trace.axes == (0, 1, 2)
+
+
+def test_every_case_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    folder = write_tiny_task(tmp_path / "raw", n_training=4, n_test=0)
+    workspace = open_tiny(tmp_path)
+    run_generate_dataset_json(workspace, channels=["PET"], labels=["lesion"])
+    for number in (0, 2):
+        (folder / "imagesTr" / f"TINY_{number:03d}_0000.nii.gz").write_bytes(b"no image")
+    with pytest.raises(CaseError, match=r"fingerprint failed for 2 of 4 cases:\nTINY_000.*\nTINY_002"):
+        run_fingerprint(workspace, InlineExecutor())
 
 
 def test_a_plan_that_gets_an_order_makes_turned_cases_again(tmp_path: Path) -> None:
