@@ -49,6 +49,7 @@ REQUIREMENTS = [
     "nibabel>=5.2",
     "nnInteractive>=2.6,<3",
     "numpy>=1.26",
+    "pillow>=10",
     "pydantic>=2.7",
     "python-dotenv>=1.0",
     "rich>=13",
@@ -59,8 +60,19 @@ REQUIREMENTS = [
     "tqdm>=4.66",
 ]
 
-DICOM = ["highdicom>=0.23", "pydicom>=3"]
-"""Reading PET series, RTSTRUCT and SEG, and writing the latter two."""
+DICOM = [
+    "highdicom>=0.23",
+    "pydicom>=3",
+    "pylibjpeg>=2",
+    "pylibjpeg-libjpeg>=2.1",
+    "pylibjpeg-openjpeg>=2",
+    "pylibjpeg-rle>=2",
+]
+"""Reading PET series, RTSTRUCT and SEG, and writing the latter two.
+
+The plugins of pylibjpeg decode what a PACS compresses. That of JPEG and JPEG Lossless, pylibjpeg-libjpeg, is under
+GPL-3.0; the others are under MIT. They are installed beside the package and are no part of it.
+"""
 
 MONAI = ["monai[einops]>=1.5"]
 """UNETR and SwinUNETR."""

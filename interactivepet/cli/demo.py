@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from interactivepet.cli.common import make_parser, positive, report_errors
+from interactivepet.cli.common import make_parser, not_negative, positive, report_errors
 from interactivepet.cli.evaluate import print_report
 
 __all__ = ["main"]
@@ -26,13 +26,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--n-model", type=positive, help="further digital patients, for the small nnInteractive model (default: 10)"
     )
     parser.add_argument("--model-iterations", type=positive, help="of the small nnInteractive model (default: 400)")
+    parser.add_argument(
+        "--seed", type=not_negative, default=2026, help="random seed of patients, folds and training (default: 2026)"
+    )
     arguments = parser.parse_args(argv)
 
     from interactivepet.pipeline.demo import DemoSize, run_demo
     from interactivepet.settings import count_processors
 
-    given = {name: value for name, value in vars(arguments).items() if name != "folder" and value is not None}
-    workspace, reports = run_demo(arguments.folder.absolute(), DemoSize(**given), n_cores=count_processors())
+    size = {name: value for name, value in vars(arguments).items() if name not in ("folder", "seed") and value}
+    workspace, reports = run_demo(
+        arguments.folder.absolute(), DemoSize(**size), seed=arguments.seed, n_cores=count_processors()
+    )
     for mode in ("none", "extreme", "corrected"):
         print_report(reports[mode], workspace.results / "crossvalidation" / mode)
     print_report(reports["test"], workspace.predictions)

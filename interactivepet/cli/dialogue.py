@@ -40,6 +40,7 @@ def run_dialogue(
     arguments: argparse.Namespace, settings: Settings, *, options: PredictionOptions, lines: Iterable[str]
 ) -> int:
     """Answer every line with one line: volumes, time and clicks, or what was wrong with it."""
+    from interactivepet.dataset.dicom.images import DicomReading
     from interactivepet.pipeline.interactive import open_dialogue
 
     dialogue = open_dialogue(
@@ -49,6 +50,7 @@ def run_dialogue(
         options=options,
         frame=arguments.frame,
         fast=arguments.fast,
+        reading=DicomReading(arguments.series, arguments.time_frame, arguments.long_uptake),
     )
     shape, spacing = dialogue.case.geometry.shape, dialogue.case.geometry.spacing_mm
     size = " x ".join(f"{n}" for n in shape)

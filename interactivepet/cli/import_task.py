@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import argparse
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interactivepet.cli.common import add_processes, add_task, make_parser, open_workspace, report_errors
+from interactivepet.cli.common import (
+    add_dicom_reading,
+    add_processes,
+    add_task,
+    brightness,
+    make_parser,
+    open_workspace,
+    report_errors,
+    spacing_mm,
+    time_frame,
+)
 from interactivepet.cli.verify import print_issues
 
 if TYPE_CHECKING:
-    from interactivepet.core.imported import ImportSource
+    from interactivepet.core.imported import ImportRecord, ImportSource
 
 __all__ = ["main"]
 
@@ -22,21 +33,24 @@ SHOWN = 20
 
 @report_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; nothing is imported when a case cannot be used or the task would have problems."""
+    """Run the command; without `--skip-bad`, nothing is imported when a case cannot be used or has problems."""
     parser = make_parser("import", "Make a verified task of other people's files, or add their clicks to a task.")
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="{dicom,folder,mip,clicks}")
     _add_dicom(kinds.add_parser("dicom", help="PET series with RTSTRUCT or SEG, in a tree of mixed files"))
     _add_folder(kinds.add_parser("folder", help="volumes and masks as NIfTI, NRRD or MHA in the field's layouts"))
-    _add_mip(kinds.add_parser("mip", help="maximum-intensity projections as PNG with black-and-white masks"))
+    _add_mip(kinds.add_parser("mip", help="maximum-intensity projections as PNG with masks of two values"))
     _add_clicks(kinds.add_parser("clicks", help="click files of other tools, for the cases of a task that is there"))
     arguments = parser.parse_args(argv)
     return _import_clicks(arguments) if arguments.kind == "clicks" else _import_cases(arguments)
 
 
 def _import_cases(arguments: argparse.Namespace) -> int:
+    from interactivepet.core.imported import ImportRecord
     from interactivepet.dataset.manifest import read_manifest
+    from interactivepet.dataset.write import read_artefact
     from interactivepet.pipeline.executor import open_executor
     from interactivepet.pipeline.importing import run_import, run_verified_import
+    from interactivepet.pipeline.importing_cases import IMPORT_JSON
     from interactivepet.pipeline.workspace import Workspace
     from interactivepet.settings import load_settings
 
@@ -53,6 +67,7 @@ def _import_cases(arguments: argparse.Namespace) -> int:
                 show_issues=print_issues,
                 overwrite=arguments.overwrite,
                 test_only=arguments.test,
+                skip_bad=arguments.skip_bad,
             )
             print_issues(result)
         else:
@@ -63,10 +78,13 @@ def _import_cases(arguments: argparse.Namespace) -> int:
                 executor=executor,
                 overwrite=arguments.overwrite,
                 test_only=arguments.test,
+                skip_bad=arguments.skip_bad,
             )
+    record = read_artefact(workspace.raw / IMPORT_JSON, ImportRecord, command="interactivepet_import")
+    _print_record(record)
     manifest = read_manifest(workspace.raw)
     print(f"{workspace.raw}: {len(manifest.training)} training and {len(manifest.test)} test cases")
-    return 0
+    return 1 if record.left_out else 0
 
 
 def _import_clicks(arguments: argparse.Namespace) -> int:
@@ -90,6 +108,11 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, help="folder to import")
     parser.add_argument("-t", "--task", required=True, help="name of the new task, such as Task501_STSPET")
     parser.add_argument("--overwrite", action="store_true", help="replace a task of this name")
+    parser.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help="leave out the cases that cannot be used or have problems, list them in import.json, and exit with 1",
+    )
     parser.add_argument("--test", action="store_true", help="make every case a test case, with a mask or without")
     parser.add_argument(
         "--verify",
@@ -104,9 +127,9 @@ def _add_dicom(parser: argparse.ArgumentParser) -> None:
     _add_shared(parser)
     parser.add_argument(
         "--suv",
-        choices=("bw", "lbm", "bsa"),
+        choices=("bw", "lbm", "bsa", "ibw"),
         default="bw",
-        help="SUV by body weight, lean body mass or body surface area (default: bw)",
+        help="SUV by body weight, lean body mass, body surface area or ideal body weight (default: bw)",
     )
     parser.add_argument(
         "--roi",
@@ -115,7 +138,13 @@ def _add_dicom(parser: argparse.ArgumentParser) -> None:
         help="names, or patterns such as 'GTV*', of the regions to take, one label each (default: all)",
     )
     parser.add_argument("--union", action="store_true", help="join the regions to one label")
+    parser.add_argument(
+        "--no-contour-is-healthy",
+        action="store_true",
+        help="a PET whose masks have no contour shows a patient without a lesion (default: it is refused)",
+    )
     parser.add_argument("--ct", action="store_true", help="add the CT as a second channel on the PET grid")
+    add_dicom_reading(parser)
     parser.add_argument("-l", "--labels", nargs="+", default=[], help="names of the labels (default: the regions')")
 
 
@@ -135,7 +164,26 @@ def _add_folder(parser: argparse.ArgumentParser) -> None:
         help="how the files are named (default: found out)",
     )
     parser.add_argument(
-        "--allow-mask-as-volume", action="store_true", help="take a mask for a volume, to debug the walk with"
+        "--mask-suffix",
+        default="",
+        metavar="TEXT",
+        help="what the name of a mask has behind that of its volume (default: _mask, _seg and _label)",
+    )
+    parser.add_argument(
+        "--time-frame",
+        type=time_frame,
+        metavar="N",
+        help="frame of dynamic or gated images to take: its number from 1, mean or last (default: refuse such images)",
+    )
+    parser.add_argument(
+        "--spacing-mm",
+        nargs=3,
+        type=spacing_mm,
+        metavar=("I", "J", "K"),
+        help="spacing along the axes of the files, where their headers are wrong (default: the headers')",
+    )
+    parser.add_argument(
+        "--allow-mask-as-volume", action="store_true", help="take a mask for a volume, to debug the pipeline with"
     )
 
 
@@ -143,6 +191,12 @@ def _add_mip(parser: argparse.ArgumentParser) -> None:
     _add_shared(parser)
     parser.add_argument("-m", "--modality", default="PET", help="name of the channel (default: PET)")
     parser.add_argument("-l", "--labels", default="lesion", help="name of the label (default: lesion)")
+    parser.add_argument(
+        "--mask-above",
+        type=brightness,
+        metavar="N",
+        help="for masks of more than two values: pixels with a luminance above N, 0 to 254, are lesion",
+    )
 
 
 def _add_clicks(parser: argparse.ArgumentParser) -> None:
@@ -171,12 +225,18 @@ def _find_source(arguments: argparse.Namespace) -> ImportSource:
             union=arguments.union,
             with_ct=arguments.ct,
             labels=tuple(arguments.labels),
+            no_contour_is_healthy=arguments.no_contour_is_healthy,
+            series=arguments.series,
+            time_frame=arguments.time_frame,
+            long_uptake=arguments.long_uptake,
         )
         return find_dicom_source(arguments.source, options=regions)
     if arguments.kind == "mip":
         from interactivepet.dataset.folders.mip import MipOptions, find_mip_source
 
-        return find_mip_source(arguments.source, options=MipOptions(arguments.modality, arguments.labels))
+        return find_mip_source(
+            arguments.source, options=MipOptions(arguments.modality, arguments.labels, arguments.mask_above)
+        )
     from interactivepet.dataset.folders.source import FolderOptions, find_folder_source
 
     options = FolderOptions(
@@ -186,6 +246,9 @@ def _find_source(arguments: argparse.Namespace) -> ImportSource:
         layout=arguments.layout,
         allow_mask_as_volume=arguments.allow_mask_as_volume,
         needs_masks=not arguments.test,
+        time_frame=arguments.time_frame,
+        mask_suffix=arguments.mask_suffix,
+        spacing_mm=tuple(arguments.spacing_mm) if arguments.spacing_mm else None,
     )
     return find_folder_source(arguments.source, options=options)
 
@@ -199,6 +262,21 @@ def _print_source(source: ImportSource) -> None:
     if source.test:
         named = ", ".join(job.id for job in source.test[:SHOWN]) + (", ..." if len(source.test) > SHOWN else "")
         print(f"without a mask, so test cases: {named}")
+
+
+def _print_record(record: ImportRecord) -> None:
+    """Show what is worth knowing of the cases, one line per remark, and which were left out."""
+    from interactivepet.dataset.validate import WHOLE_TASK
+
+    cases: dict[str, list[str]] = defaultdict(list)
+    for case, remarks in record.remarks.items():
+        for remark in remarks:
+            cases[remark].append(case)
+    for remark, named in cases.items():
+        shown = ", ".join(named[:SHOWN]) + (f" and {len(named) - SHOWN} more" if len(named) > SHOWN else "")
+        print(f"note: {shown}: {remark}" if named != [WHOLE_TASK] else f"note: {remark}")
+    for case, reason in record.left_out.items():
+        print(f"left out: {case}: {reason}")
 
 
 def _print_passed_over(files: Mapping[str, str]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from interactivepet.cli.common import (
     add_device,
+    add_dicom_reading,
     add_task,
     choose_promptable,
     make_parser,
@@ -68,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--format", default=".nii.gz", choices=(".nii.gz", ".nii", ".nrrd", ".mha", ".png"), help="of the masks"
     )
+    add_dicom_reading(parser)
     add_prediction(parser)
     add_dialogue(parser)
     arguments = parser.parse_args(argv)
@@ -80,6 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("-i and -o belong together")
     if arguments.interactions is not None and arguments.images is None:
         parser.error("-in needs -i and -o; the task's own test cases take their clicks from interactionsTs")
+    if arguments.images is None and (arguments.series or arguments.time_frame or arguments.long_uptake):
+        parser.error("--series, --time-frame and --long-uptake need -i and -o")
     return _predict_images(arguments)
 
 
@@ -91,6 +95,7 @@ def _answer_lines(arguments: argparse.Namespace) -> int:
 
 
 def _predict_images(arguments: argparse.Namespace) -> int:
+    from interactivepet.dataset.dicom.images import DicomReading
     from interactivepet.pipeline.predict import run_prediction
     from interactivepet.pipeline.requests import make_folder_request, make_test_request
     from interactivepet.settings import load_settings
@@ -106,6 +111,7 @@ def _predict_images(arguments: argparse.Namespace) -> int:
             clicks_folder=arguments.interactions,
             out=arguments.out,
             file_ending=arguments.format,
+            reading=DicomReading(arguments.series, arguments.time_frame, arguments.long_uptake),
         )
     log = run_prediction(workspace, request, options=make_prediction_options(arguments, settings))
     n_clicked = sum(n > 0 for n in log.n_clicks.values())

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pydantic import Field
+
+from interactivepet.core.artefact import Artefact
 from interactivepet.core.case import Case
 from interactivepet.core.interaction import Click
 
-__all__ = ["ImportJob", "ImportSource", "ImportedCase"]
+__all__ = ["ImportJob", "ImportRecord", "ImportSource", "ImportedCase"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,11 +23,13 @@ class ImportedCase:
         case: image, grid and label.
         notes: file suffix -> text that is written beside the image, such as `suv.json` -> what was used.
         clicks: the clicks that came with the case; None when it came without any.
+        remarks: what the user should know of how the files were read, one sentence each.
     """
 
     case: Case
     notes: Mapping[str, str] = field(default_factory=dict)
     clicks: tuple[Click, ...] | None = None
+    remarks: tuple[str, ...] = ()
 
 
 class ImportJob(Protocol):
@@ -65,6 +70,7 @@ class ImportSource:
         test: cases without a known answer.
         passed_over: files that are no part of any case, with the reason.
         layout: what the importer took the folder for, in words.
+        remarks: what the user should know of how the folder was read, one sentence each.
     """
 
     channels: tuple[str, ...]
@@ -73,3 +79,17 @@ class ImportSource:
     test: tuple[ImportJob, ...] = ()
     passed_over: Mapping[str, str] = field(default_factory=dict)
     layout: str = ""
+    remarks: tuple[str, ...] = ()
+
+
+class ImportRecord(Artefact):
+    """What an import made of a folder, beside the task's `dataset.json`."""
+
+    layout: str = ""
+    """What the importer took the folder for, in words."""
+    left_out: Mapping[str, str] = Field(default_factory=dict)
+    """Case -> why it is not in the task; only `--skip-bad` leaves cases out."""
+    remarks: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Case, or `-` for all of them -> how the files were read where that is worth knowing."""
+    passed_over: Mapping[str, str] = Field(default_factory=dict)
+    """File that is no part of any case -> why."""

@@ -8,11 +8,12 @@ from typing import Literal
 from pydantic import Field
 
 from interactivepet.core.artefact import Artefact, Record
+from interactivepet.core.time_frame import TimeFrame
 
 __all__ = ["DicomSource", "SuvRecord", "SuvRule", "SuvVariant"]
 
-SuvVariant = Literal["bw", "lbm", "bsa"]
-"""Uptake relative to body weight (g/ml), lean body mass (g/ml) or body surface (cm2/ml)."""
+SuvVariant = Literal["bw", "lbm", "bsa", "ibw"]
+"""Uptake relative to body weight, lean body mass, ideal body weight (all g/ml) or body surface (cm2/ml)."""
 
 
 class DicomSource(Record):
@@ -34,7 +35,7 @@ class SuvRule(Record):
 
     variant: SuvVariant
     units: str
-    """Units (0054,1001) of the series: BQML, CNTS or GML."""
+    """Units (0054,1001) of the series: BQML, CNTS, CPS, GML or CM2ML."""
     rule: str
     """How the series' units became SUV, in words."""
     body: str = ""
@@ -45,6 +46,9 @@ class SuvRule(Record):
     """Time that the voxels' activity refers to, scanner's local time; the earliest of them for NONE."""
     reference_reason: str = ""
     """Why this time."""
+    reference_candidates: dict[str, tuple[datetime, ...]] = Field(default_factory=dict)
+    """Every time that the header offers as reference, by where it comes from; the earliest and the latest where
+    slices differ."""
     injection_time: datetime | None = None
     """Scanner's local time."""
     uptake_s: float | None = None
@@ -56,9 +60,14 @@ class SuvRule(Record):
     height_m: float | None = None
     sex: str | None = None
     factor: float
-    """SUV = factor * (stored value * rescale slope + rescale intercept); of the first slice for NONE."""
+    """SUV = factor * (stored value * rescale slope + rescale intercept); of the first slice where they differ."""
     slice_factors: tuple[float, ...] = ()
-    """One factor a slice, in the order of k, when they differ; else empty."""
+    """One factor per slice, in the order of k (of all frames one after the other for their mean), when they differ;
+    else empty."""
+    n_time_frames: int = 1
+    """Frames of a dynamic or gated series."""
+    time_frame: TimeFrame | None = None
+    """The frame that stands for the series, as it was asked for; None when nothing was."""
     warnings: tuple[str, ...] = ()
     """What was unusual, and what was made of it."""
 

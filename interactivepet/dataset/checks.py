@@ -16,6 +16,7 @@ from interactivepet.core.geometry import GRID_TOLERANCE_MM, ORTHOGONALITY_TOLERA
 from interactivepet.core.intensities import IntensityRange, measure_range
 from interactivepet.core.interaction import Click
 from interactivepet.dataset.interactions import read_clicks
+from interactivepet.dataset.lattice import find_placement
 from interactivepet.dataset.read import read_volume, to_float32
 from interactivepet.dataset.volume import Volume, describe_mismatch, round_labels
 from interactivepet.errors import CaseError, DatasetError
@@ -151,6 +152,8 @@ def check_label(
     _check_shear(findings, entry.label, geometry=volume.geometry)
     if geometry is not None:
         remedy = "resample the label or export both from one series"
+        if find_placement(volume.geometry, geometry) is not None:
+            remedy = "its voxels are those of the image, turned or cropped: interactivepet_import folder places them"
         reference = (manifest.channels[0], geometry)
         _check_grid(findings, ("label", volume.geometry), reference=reference, remedy=remedy)
     _check_channels(findings, entry.label, n_found=len(volume.values), n_expected=1)
@@ -192,15 +195,23 @@ def _read(findings: Findings, file: str, *, task_dir: Path) -> Volume | None:
         findings.add("missing-file", f"{file} is not there", expected=expected, remedy=remedy)
         return None
     try:
-        return read_volume(path)
+        volume = read_volume(path)
     except CaseError as error:
         findings.add("unreadable", str(error), expected=expected, remedy="copy or export it again")
         return None
+    if volume.remark:
+        remedy = "check in a viewer that image and mask lie on one another; if so, continue"
+        found = f"{file}: {volume.remark}"
+        findings.add("transform", found, expected="one place in both", remedy=remedy, severity="note")
+    return volume
 
 
 def _check_channels(findings: Findings, file: str, *, n_found: int, n_expected: int) -> None:
     if n_found != n_expected:
-        remedy = "split or merge the file, or declare its channels"
+        remedy = (
+            "split or merge the file, or declare its channels; of a dynamic image, take one frame with "
+            "interactivepet_import folder --time-frame"
+        )
         findings.add("channels", f"{n_found} in {file}", expected=str(n_expected), remedy=remedy)
 
 
@@ -275,6 +286,8 @@ def _check_values(findings: Findings, file: str, *, volume: Volume, declared: di
     if strange:
         expected = "0 or " + ", ".join(f"{value} ({name})" for name, value in declared.items())
         remedy = "declare the label with -l, or correct the mask"
+        if len(declared) == 1 and len(strange) == 1:
+            remedy += "; interactivepet_import folder takes 0 and one other value as background and label"
         findings.add("label-value", f"{', '.join(strange)} in {file}", expected=expected, remedy=remedy)
     if not rounded.any():
         remedy = "draw it if there is a lesion"

@@ -10,7 +10,15 @@ from interactivepet.core.dataset import CaseEntry, DatasetManifest
 from interactivepet.dataset.layout import channel_path, split_channel, split_ending
 from interactivepet.errors import ManifestError
 
-__all__ = ["check_names", "number_labels", "parse_channels", "parse_entry", "parse_labels", "to_decathlon"]
+__all__ = [
+    "check_names",
+    "flatten_regions",
+    "number_labels",
+    "parse_channels",
+    "parse_entry",
+    "parse_labels",
+    "to_decathlon",
+]
 
 _LARGEST_LABEL = 255
 
@@ -58,6 +66,11 @@ def parse_labels(data: Mapping[str, Any], *, source: str) -> dict[str, int]:
     remedy = 'expected such as {"0": "background", "1": "tumour"} with one value a label; mend it'
     if not isinstance(raw, Mapping) or not raw:
         raise ManifestError(f"{source}: labels is {raw!r}, {remedy}")
+    if regions := [name for name, value in raw.items() if isinstance(value, list)]:
+        raise ManifestError(
+            f"{source}: nnU-Net's regions ({', '.join(map(str, regions))}), labels that overlap, are not supported; "
+            "interactivepet_import folder imports the values of the masks as labels"
+        )
     if all(str(key).isdigit() for key in raw):
         pairs = [(int(key), name) for key, name in raw.items()]
     elif all(str(value).isdigit() for value in raw.values()):
@@ -74,6 +87,31 @@ def parse_labels(data: Mapping[str, Any], *, source: str) -> dict[str, int]:
         values = [value for value, _ in pairs]
         raise ManifestError(f"{source}: labels have the values {values}, expected 1, 2, ...; renumber them")
     return number_labels(check_names("label", [name for _, name in pairs], source=source))
+
+
+def flatten_regions(data: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """Give nnU-Net's regions, lists of values, as one label per value of the masks.
+
+    A value that a label names alone keeps this name; any other becomes `label_VALUE`.
+
+    Args:
+        data: the content of `dataset.json`.
+
+    Returns:
+        The content with such labels, and a remark that says so; the content as it is and no remark without regions.
+    """
+    raw = data.get("labels")
+    if not isinstance(raw, Mapping) or not any(isinstance(value, list) for value in raw.values()):
+        return dict(data), ""
+    names: dict[int, str] = {}
+    for name, value in raw.items():
+        values = value if isinstance(value, list) else [value]
+        for number in (int(number) for number in values if str(number).isdigit()):
+            names[number] = str(name) if len(values) == 1 else names.get(number, f"label_{number}")
+    labels = {name: value for value, name in sorted(names.items())}
+    listed = ", ".join(f"{value} {name}" for name, value in labels.items() if value)
+    remark = f"the labels are regions of nnU-Net, which are not supported; the values were taken as labels: {listed}"
+    return {**data, "labels": labels}, remark
 
 
 def check_names(noun: str, names: Sequence[object], *, source: str) -> tuple[str, ...]:

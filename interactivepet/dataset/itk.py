@@ -12,12 +12,19 @@ import SimpleITK
 from interactivepet.core.geometry import Geometry
 from interactivepet.dataset.volume import DEFLATE_RATIO, Header, Volume, make_header, naming_file, refuse_size
 
-__all__ = ["read_header", "read_volume", "write_volume"]
+__all__ = ["read_header", "read_metadata", "read_volume", "write_volume"]
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
-_ERRORS: tuple[type[Exception], ...] = (RuntimeError, ValueError, MemoryError)
+_ERRORS: tuple[type[Exception], ...] = (RuntimeError, ValueError, MemoryError, OSError, SyntaxError)
+"""The last two are Pillow's, for a damaged PNG."""
 _RATIOS = {".mha": DEFLATE_RATIO, ".png": 32 * DEFLATE_RATIO}
 """How far a file can inflate at most; one bit of a PNG's palette becomes four bytes. The others pack more densely."""
+_GREY_WITH_ALPHA = 4
+"""Colour type of a PNG that ITK cannot read (PNG specification, section 11.2.2)."""
+_COLOUR_TYPE = 25
+"""Byte of a PNG that says its colour type."""
+_PICTURE_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""Grid of a picture as ITK gives it: voxels of 1 mm in LPS, here in RAS."""
 _NRRD_SPACE = (b"space:", b"space dimension:", b"space directions:", b"space origin:")
 
 
@@ -28,7 +35,21 @@ def read_header(path: Path) -> Header:
         CaseError: the file cannot be read.
     """
     with naming_file(path, *_ERRORS):
+        if _is_grey_with_alpha(path):
+            columns, rows, _ = _read_grey_with_alpha(path).shape
+            return make_header((columns, rows, 1, 2), _PICTURE_AFFINE)
         return _interpret(_information(path))
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Read a header's fields by name, such as the `Segment0_Name` of 3D Slicer.
+
+    Raises:
+        CaseError: the file cannot be read.
+    """
+    with naming_file(path, *_ERRORS):
+        information = _information(path)
+        return {key: information.GetMetaData(key) for key in information.GetMetaDataKeys()}
 
 
 def read_volume(path: Path) -> Volume:
@@ -38,6 +59,10 @@ def read_volume(path: Path) -> Volume:
         CaseError: the file cannot be read.
     """
     with naming_file(path, *_ERRORS):
+        if _is_grey_with_alpha(path):
+            picture = _read_grey_with_alpha(path)
+            header = make_header((*picture.shape[:2], 1, 2), _PICTURE_AFFINE)
+            return Volume(picture.transpose(2, 0, 1)[..., None], header.geometry)
         information = _information(path)
         header = _interpret(information)
         _refuse_size(path, information)
@@ -61,7 +86,7 @@ def write_volume(path: Path, values: npt.NDArray[Any], *, geometry: Geometry, li
         geometry: their grid in RAS+ mm, used without `like`.
         like: a file read with SimpleITK whose origin, spacing and direction are copied bit by bit.
     """
-    information = None if like is None else _information(like)
+    information = None if like is None or _is_grey_with_alpha(like) else _information(like)
     if information is not None and information.GetDimension() == 2:
         values = values[:, :, 0]
     spatial = tuple(range(min(values.ndim, 3)))[::-1]
@@ -102,6 +127,31 @@ def _interpret(reader: SimpleITK.ImageFileReader) -> Header:
     affine[:3, 3] = _LPS_TO_RAS @ origin
     shape = (*size, *(1,) * (3 - dimension), reader.GetNumberOfComponents())
     return make_header(shape, affine)
+
+
+def _is_grey_with_alpha(path: Path) -> bool:
+    if path.suffix.lower() != ".png":
+        return False
+    with path.open("rb") as stream:
+        start = stream.read(_COLOUR_TYPE + 1)
+    return start.startswith(b"\x89PNG") and len(start) > _COLOUR_TYPE and start[_COLOUR_TYPE] == _GREY_WITH_ALPHA
+
+
+def _read_grey_with_alpha(path: Path) -> npt.NDArray[np.uint8]:
+    """Read a PNG of grey and opacity, (columns, rows, 2)."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            # The checksums; nothing can be read from this object afterwards.
+            picture.verify()
+        with Image.open(path) as picture:
+            refuse_size(picture.size, item_bytes=2, file_bytes=path.stat().st_size, ratio=DEFLATE_RATIO)
+            if picture.mode != "LA":
+                raise ValueError("grey with alpha in more than 8 bits per sample, expected 8")
+            return np.asarray(picture).swapaxes(0, 1)
+    except Image.DecompressionBombError as error:
+        raise ValueError(str(error)) from error
 
 
 def _refuse_size(path: Path, reader: SimpleITK.ImageFileReader) -> None:

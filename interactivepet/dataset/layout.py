@@ -20,6 +20,7 @@ __all__ = [
     "LABELS_TRAINING",
     "NIFTI_ENDINGS",
     "PARTIAL_PREFIX",
+    "SEGMENTATION_ENDING",
     "FoundFile",
     "channel_path",
     "commonest_ending",
@@ -38,7 +39,9 @@ CLICKS_TRAINING, CLICKS_TEST = "interactionsTr", "interactionsTs"
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
 """Read with nibabel, which keeps the header's own transform to the last bit."""
-ITK_ENDINGS = (".nrrd", ".nhdr", ".mha", ".mhd", ".tif", ".tiff", ".png")
+SEGMENTATION_ENDING = ".seg.nrrd"
+"""A segmentation of 3D Slicer: NRRD whose header names the segments."""
+ITK_ENDINGS = (SEGMENTATION_ENDING, ".nrrd", ".nhdr", ".mha", ".mhd", ".tif", ".tiff", ".png")
 """Read with SimpleITK."""
 PARTIAL_PREFIX = ".partial-"
 """Before the name of a file that is still being written."""

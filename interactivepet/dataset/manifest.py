@@ -40,7 +40,9 @@ CASES_CSV = "cases.csv"
 _GROUPS = ("patient", "subtype")
 
 
-def build_manifest(task_dir: Path, *, channels: Sequence[str], labels: Sequence[str]) -> DatasetManifest:
+def build_manifest(
+    task_dir: Path, *, channels: Sequence[str], labels: Sequence[str], is_dynamic: bool = False
+) -> DatasetManifest:
     """List a task's folder, in either layout.
 
     A training case is one that has an image or a mask. A file that is missing is listed under the name that
@@ -50,6 +52,7 @@ def build_manifest(task_dir: Path, *, channels: Sequence[str], labels: Sequence[
         task_dir: holds `imagesTr`, `labelsTr` and perhaps `imagesTs`, `labelsTs` and `cases.csv`.
         channels: names in channel order.
         labels: names of the values 1 ... L.
+        is_dynamic: whether files may hold frames in place of channels.
 
     Raises:
         ManifestError: no images, the same image twice, another number of channels in every case, or
@@ -58,7 +61,7 @@ def build_manifest(task_dir: Path, *, channels: Sequence[str], labels: Sequence[
     task = task_dir.resolve().name
     channel_names = check_names("channel", channels, source=task)
     label_names = check_names("label", labels, source=task)
-    layout = find_layout(task_dir, n_channels=len(channels))
+    layout = find_layout(task_dir, n_channels=len(channels), is_dynamic=is_dynamic)
     training, test = scan_training(task_dir, layout), scan_test(task_dir, layout)
     groups = _read_groups(task_dir, [entry.id for entry in (*training, *test)])
     return DatasetManifest(
@@ -77,7 +80,7 @@ def write_manifest(task_dir: Path, manifest: DatasetManifest) -> None:
     write_text(task_dir / DATASET_JSON, text + "\n")
 
 
-def read_manifest(task_dir: Path) -> DatasetManifest:
+def read_manifest(task_dir: Path, *, is_dynamic: bool = False) -> DatasetManifest:
     """Read `dataset.json` as written by `write_manifest`, the Decathlon, nnU-Net or MONAI.
 
     Fields that this project does not know are passed over. A path without channel stands for one file a
@@ -91,7 +94,7 @@ def read_manifest(task_dir: Path) -> DatasetManifest:
     data = _load(path)
     channels, labels = parse_channels(data, source=source), parse_labels(data, source=source)
     if "training" not in data:
-        return build_manifest(task_dir, channels=channels, labels=list(labels))
+        return build_manifest(task_dir, channels=channels, labels=list(labels), is_dynamic=is_dynamic)
     training, test = (_entries(data, field, source=source) for field in ("training", "test"))
     named = [entry.images[0] for entry in (*training, *test) if len(entry.images) == 1]
     if any(_has_channel_files(task_dir, name, n_channels=len(channels)) for name in named):

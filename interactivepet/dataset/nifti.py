@@ -7,6 +7,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ _ERRORS: tuple[type[Exception], ...] = (
 _MM = {1: 1000.0, 2: 1.0, 3: 0.001}
 """Metre, millimetre and micrometre by NIfTI's codes, which ITK heeds too; any other is taken for mm."""
 _SPACE_BITS = 7
+_LARGEST_FORM_OFFSET = 0.5
+"""Voxels by which sform and qform may place a corner apart before it is worth a remark: less is rounding."""
 _CHUNK_BYTES = 1 << 20
 _LARGEST_TAIL_BYTES = 16 << 20
 """Behind the voxels there is nothing; a stream that goes on for longer is no image, whatever its header says."""
@@ -48,7 +51,8 @@ def read_header(path: Path) -> Header:
     """
     with naming_file(path, *_ERRORS):
         image = _load(path)
-        return make_header(image.shape, _find_affine_mm(image))
+        header = make_header(image.shape, _find_affine_mm(image))
+        return replace(header, remark=_compare_forms(image, header.geometry))
 
 
 def read_volume(path: Path) -> Volume:
@@ -68,7 +72,7 @@ def read_volume(path: Path) -> Volume:
         values = np.asanyarray(image.dataobj)
         _read_to_end(stream)
     channels = np.moveaxis(values.reshape((*header.geometry.shape, header.n_channels)), -1, 0)
-    return Volume(channels, header.geometry, _step(image))
+    return Volume(channels, header.geometry, _step(image), _compare_forms(image, header.geometry))
 
 
 def write_volume(path: Path, values: npt.NDArray[Any], *, geometry: Geometry, like: Path | None = None) -> None:
@@ -105,9 +109,27 @@ def write_volume(path: Path, values: npt.NDArray[Any], *, geometry: Geometry, li
 
 def _find_affine_mm(image: Nifti1Image) -> npt.NDArray[np.float64]:
     """Give the affine in mm, whatever unit the header has; without one it is mm."""
+    return _to_mm(image, image.affine)
+
+
+def _to_mm(image: Nifti1Image, affine: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     scale = _MM.get(int(image.header["xyzt_units"]) & _SPACE_BITS, 1.0)
-    affine: npt.NDArray[np.float64] = np.diag([scale, scale, scale, 1.0]) @ image.affine
-    return affine
+    in_mm: npt.NDArray[np.float64] = np.diag([scale, scale, scale, 1.0]) @ affine
+    return in_mm
+
+
+def _compare_forms(image: Nifti1Image, geometry: Geometry) -> str:
+    """Say when sform and qform, both of them set, place the image half a voxel or more apart."""
+    if not int(image.header["sform_code"]) or not int(image.header["qform_code"]):
+        return ""
+    try:
+        qform = Geometry(geometry.shape, _to_mm(image, image.header.get_qform()))
+    except (HeaderDataError, ValueError):
+        return "the qform is invalid; the sform was taken"
+    offset = geometry.offset_mm(qform)
+    if not offset >= _LARGEST_FORM_OFFSET * min(geometry.spacing_mm):
+        return ""
+    return f"sform and qform place the image up to {offset:.3g} mm apart; the sform was taken"
 
 
 def _load(path: Path) -> Nifti1Image:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from interactivepet.core.case import Case
 from interactivepet.core.dataset import CaseEntry
 from interactivepet.core.geometry import GRID_TOLERANCE_MM, Geometry
+from interactivepet.dataset.lattice import find_placement
 from interactivepet.dataset.layout import ITK_ENDINGS, NIFTI_ENDINGS, split_ending
 from interactivepet.dataset.volume import describe_mismatch, round_labels
 from interactivepet.errors import CaseError
@@ -27,7 +28,9 @@ __all__ = [
     "read_image",
     "read_mask",
     "read_volume",
+    "refuse_shear",
     "to_float32",
+    "to_labels",
 ]
 
 LARGEST_LABEL = 255
@@ -53,7 +56,7 @@ def read_image(paths: Sequence[Path]) -> tuple[npt.NDArray[np.float32], Geometry
     channels: list[npt.NDArray[np.float32]] = []
     for path in paths:
         volume = read_volume(path)
-        _refuse_shear(path, volume.geometry)
+        refuse_shear(path, volume.geometry)
         if not volume.geometry.matches(geometry):
             found = describe_mismatch(path.name, volume.geometry, other_name=paths[0].name, other=geometry)
             raise CaseError(f"{path}: {found}; resample the channels to one grid")
@@ -77,12 +80,29 @@ def read_mask(path: Path) -> tuple[npt.NDArray[np.uint8], Geometry]:
             is no integer from 0 to 255.
     """
     volume = read_volume(path)
-    _refuse_shear(path, volume.geometry)
+    refuse_shear(path, volume.geometry)
     if len(volume.values) != 1:
         raise CaseError(f"{path}: {len(volume.values)} channels, expected 1 with the labels as values; merge them")
-    rounded, wrong = round_labels(volume)
+    return to_labels(path, volume), volume.geometry
+
+
+def to_labels(path: Path, volume: Volume, *, channel: int = 0) -> npt.NDArray[np.uint8]:
+    """Take the values of one channel of a file as labels.
+
+    Args:
+        path: of the file, for messages.
+        volume: its voxels.
+        channel: which of them.
+
+    Returns:
+        (I, J, K) uint8.
+
+    Raises:
+        CaseError: a value is no integer from 0 to 255.
+    """
+    rounded, wrong = round_labels(volume, channel=channel)
     if wrong.any():
-        example = float(volume.values[0][wrong][0])
+        example = float(volume.values[channel][wrong][0])
         raise CaseError(
             f"{path}: {int(wrong.sum())} voxels hold no integer (such as {example:.4g}), expected labels; "
             "resample masks with nearest neighbour, or threshold them"
@@ -92,7 +112,7 @@ def read_mask(path: Path) -> tuple[npt.NDArray[np.uint8], Geometry]:
         raise CaseError(f"{path}: negative label {lowest:g}, expected 0 to {LARGEST_LABEL}; renumber the labels")
     if highest > LARGEST_LABEL:
         raise CaseError(f"{path}: label {highest:g}, expected 0 to {LARGEST_LABEL}; renumber the labels")
-    return np.ascontiguousarray(rounded, dtype=np.uint8), volume.geometry
+    return np.ascontiguousarray(rounded, dtype=np.uint8)
 
 
 def read_case(task_dir: Path, entry: CaseEntry, *, with_label: bool = True) -> Case:
@@ -107,8 +127,10 @@ def read_case(task_dir: Path, entry: CaseEntry, *, with_label: bool = True) -> C
     label, label_geometry = read_mask(task_dir / entry.label)
     if not label_geometry.matches(geometry):
         found = describe_mismatch("label", label_geometry, other_name="image", other=geometry)
+        is_placeable = find_placement(label_geometry, geometry) is not None
+        remedy = "place it with interactivepet_import folder" if is_placeable else "resample the label"
         raise CaseError(
-            f"{entry.id}: {found} (tolerance {GRID_TOLERANCE_MM} mm); resample the label or export both from one series"
+            f"{entry.id}: {found} (tolerance {GRID_TOLERANCE_MM} mm); {remedy} or export both from one series"
         )
     return Case(entry.id, image, geometry, label)
 
@@ -120,7 +142,7 @@ def read_geometry(path: Path) -> Geometry:
         CaseError: the file is missing or damaged, or its axes are sheared.
     """
     geometry = read_header(path).geometry
-    _refuse_shear(path, geometry)
+    refuse_shear(path, geometry)
     return geometry
 
 
@@ -170,7 +192,12 @@ def _is_nifti(path: Path) -> bool:
     return ending in NIFTI_ENDINGS
 
 
-def _refuse_shear(path: Path, geometry: Geometry) -> None:
+def refuse_shear(path: Path, geometry: Geometry) -> None:
+    """Refuse a grid whose axes are not at right angles.
+
+    Raises:
+        CaseError: they are not.
+    """
     if not geometry.is_orthogonal:
         raise CaseError(
             f"{path}: its voxel axes are not at right angles, expected an orthogonal grid; "

@@ -56,10 +56,15 @@ class Layout:
         )
 
 
-def find_layout(task_dir: Path, *, n_channels: int) -> Layout:
+def find_layout(task_dir: Path, *, n_channels: int, is_dynamic: bool = False) -> Layout:
     """Find how a task names its files; the names of its masks decide.
 
     A task without training images is one to predict only: its test images tell.
+
+    Args:
+        task_dir: the task's folder.
+        n_channels: of every case.
+        is_dynamic: whether files may hold frames in place of channels.
 
     Raises:
         ManifestError: there are no images, or every case has another number of channels.
@@ -74,11 +79,12 @@ def find_layout(task_dir: Path, *, n_channels: int) -> Layout:
         )
     by_channel = _is_by_channel(images, masks, n_channels=n_channels)
     counts = _count_channels(task_dir, _group(images, by_channel=by_channel), enough=n_channels)
-    if counts and n_channels not in counts:
+    if counts and n_channels not in counts and not is_dynamic:
         found = " or ".join(str(count) for count in sorted(counts))
         raise ManifestError(
             f"{task_dir}: the cases have {found} channels, expected {n_channels}; "
-            "name every channel, in the order of the files"
+            "name every channel, in the order of the files; of a dynamic image, one frame is taken by "
+            "interactivepet_import folder --time-frame"
         )
     return Layout(n_channels, by_channel, commonest_ending(images))
 

@@ -11,10 +11,12 @@
 | `spacing` | PET or SPECT whose voxels all have 1 mm |
 | `axes` | a case whose voxel axes are stored in another order than those of most |
 | `intensity` | PET or CT in another unit than the other cases |
+| `transform` | a NIfTI header whose sform and qform differ by half a voxel or more |
 | `label-value`, `label-noninteger`, `label-empty` | undeclared values, fractions, or nothing in a mask |
 | `click-outside-image`, `click-outside-mask` | a click outside the image, or on the wrong side of a margin |
 
-`axes`, `intensity`, `label-empty`, `patient`, `spacing`, `swapped` when only a CT without air speaks for it, and a
+`axes`, `intensity`, `label-empty` of one case, `patient`, `spacing`, `transform`, `swapped` when only a CT without air
+speaks for it, and a
 lack of training cases where there are test cases, are notes: they do not stop the pipeline.
 """
 
@@ -46,9 +48,17 @@ from interactivepet.dataset.layout import (
 from interactivepet.dataset.read import read_geometry
 from interactivepet.errors import CaseError
 
-__all__ = ["examine_case", "find_foreign_units", "find_issues", "find_task_issues"]
+__all__ = [
+    "WHOLE_TASK",
+    "examine_case",
+    "find_empty_task",
+    "find_foreign_units",
+    "find_issues",
+    "find_task_issues",
+]
 
-_WHOLE_TASK = "-"
+WHOLE_TASK = "-"
+"""Case of an issue that concerns the task as a whole."""
 
 FEWEST_OTHERS = 3
 """Cases whose range tells whether another one without any shared value is unusual."""
@@ -134,7 +144,7 @@ def find_task_issues(task_dir: Path, manifest: DatasetManifest) -> tuple[Issue, 
         Files that no case names, files and identifiers that occur twice, a task without training cases, and cases
         whose axes run otherwise than those of most.
     """
-    findings = Findings(_WHOLE_TASK)
+    findings = Findings(WHOLE_TASK)
     entries = (*manifest.training, *manifest.test)
     if not manifest.training:
         remedy = "fill imagesTr and labelsTr and generate dataset.json again"
@@ -158,6 +168,27 @@ def find_task_issues(task_dir: Path, manifest: DatasetManifest) -> tuple[Issue, 
     grids = _read_grids(task_dir, entries)
     _check_spacing(findings, grids, channels=manifest.channels)
     return (*findings.issues, *_find_turned_cases(grids))
+
+
+def find_empty_task(manifest: DatasetManifest, issues: Sequence[Issue]) -> tuple[Issue, ...]:
+    """Find a task whose training masks are all empty: one is a patient without lesion, all are masks read wrongly.
+
+    Args:
+        manifest: of the task.
+        issues: what `find_issues` found in its cases.
+    """
+    empty = {issue.case for issue in issues if issue.kind == "label-empty"}
+    cases = {entry.id for entry in manifest.training}
+    if not cases or not cases <= empty:
+        return ()
+    findings = Findings(WHOLE_TASK)
+    findings.add(
+        "label-empty",
+        f"no labelled voxel in any of the {len(cases)} training masks",
+        expected="a label in one at least",
+        remedy="check how the masks store the label, and import or export them again",
+    )
+    return tuple(findings.issues)
 
 
 def _check_patients(findings: Findings, manifest: DatasetManifest) -> None:
@@ -191,7 +222,8 @@ def _check_spacing(findings: Findings, grids: Mapping[str, Geometry], *, channel
             "spacing",
             f"all {len(volumes)} volumes have voxels of 1 x 1 x 1 mm",
             expected="2 to 7 mm, as scanners have them",
-            remedy="write the real spacing into the files: plans, clicks and distances are in mm; if it is real, go on",
+            remedy="import with --spacing-mm I J K, or write the real spacing into the files: plans, clicks and "
+            "distances are in mm; if it is real, continue",
             severity="note",
         )
 

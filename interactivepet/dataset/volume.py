@@ -48,10 +48,12 @@ class Header:
     Attributes:
         geometry: the grid; K = 1 for a 2D file.
         n_channels: number of channels.
+        remark: what the header contradicts itself in, and what was taken; empty when it does not.
     """
 
     geometry: Geometry
     n_channels: int
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,11 +64,13 @@ class Volume:
         values: (C, I, J, K), real numbers in the file's unit, after the file's own scaling.
         geometry: the grid; K = 1 for a 2D file.
         step: distance between two neighbouring stored values when integers were scaled, else 0.
+        remark: as in `Header`.
     """
 
     values: npt.NDArray[Any]
     geometry: Geometry
     step: float = 0.0
+    remark: str = ""
 
 
 def make_header(shape: tuple[int, ...], affine: npt.ArrayLike) -> Header:
@@ -137,18 +141,19 @@ def _remedy(path: Path, error: Exception) -> str:
     return "the file is damaged or not what its ending says: copy or export it again"
 
 
-def round_labels(volume: Volume) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+def round_labels(volume: Volume, *, channel: int = 0) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     """Round a mask's values to integers, as far as the file's own scaling may have blurred them.
 
     A mask of 0 and 1 that was saved as scaled bytes comes back as 0 and 1.004, half a step away.
 
     Args:
-        volume: one channel.
+        volume: the file's voxels.
+        channel: which of its channels.
 
     Returns:
         The rounded values (I, J, K), and where the file holds no integer (I, J, K).
     """
-    values = volume.values[0]
+    values = volume.values[channel]
     if values.dtype.kind != "f":
         return values, np.zeros(values.shape, dtype=bool)
     rounded = np.rint(values)

@@ -30,8 +30,6 @@ TASK = "Task900_Phantom"
 
 MODEL_LICENCE = "MIT: trained by the demonstration on digital patients"
 
-SEED = 2026
-
 
 @dataclass(frozen=True, slots=True)
 class DemoSize:
@@ -54,24 +52,25 @@ class DemoSize:
     model_iterations: int = 400
 
 
-def run_demo(folder: Path, size: DemoSize, *, n_cores: int) -> tuple[Workspace, dict[str, Report]]:
+def run_demo(folder: Path, size: DemoSize, *, seed: int, n_cores: int) -> tuple[Workspace, dict[str, Report]]:
     """Make digital patients and a small nnInteractive model, then run the walk; the same call resumes.
 
     Args:
         folder: gets `raw`, `processed`, `results` and `nninteractive_model`.
         size: how much of everything.
-        n_cores: to use.
+        seed: random seed of the digital patients, the folds and the training.
+        n_cores: number of cores to use.
     """
     workspace = Workspace.of(TASK, raw=folder / "raw", processed=folder / "processed", results=folder / "results")
     if not (workspace.raw / "dataset.json").is_file():
-        write_task(workspace.raw, n_training=size.n_training, n_test=size.n_test, seed=SEED)
+        write_task(workspace.raw, n_training=size.n_training, n_test=size.n_test, seed=seed)
         write_manifest(workspace.raw, build_manifest(workspace.raw, channels=["PET"], labels=["lesion"]))
     model = folder / "nninteractive_model"
     if not model.is_dir():
-        _make_model(model, size)
+        _make_model(model, size, seed=seed)
     options = RunOptions(
-        planning=PlanningOptions(seed=SEED, budget="cpu", snapshots=False, n_proc=n_cores),
-        training=TrainingOptions(epochs=size.epochs, iterations=size.iterations, device="cpu", seed=SEED),
+        planning=PlanningOptions(seed=seed, budget="cpu", snapshots=False, n_proc=n_cores),
+        training=TrainingOptions(epochs=size.epochs, iterations=size.iterations, device="cpu", seed=seed),
         prediction=PredictionOptions(
             tta=False, device="cpu", n_threads=n_cores, promptable=PromptableSource(str(model.absolute()))
         ),
@@ -81,10 +80,10 @@ def run_demo(folder: Path, size: DemoSize, *, n_cores: int) -> tuple[Workspace, 
     return workspace, run_all(workspace, options=options, show_issues=_refuse)
 
 
-def _make_model(folder: Path, size: DemoSize) -> None:
+def _make_model(folder: Path, size: DemoSize, *, seed: int) -> None:
     """Train on patients of its own, so that the choice from cross-validation judges it on cases it never saw."""
     logger.info("training a small nnInteractive model (%d iterations)", size.model_iterations)
-    rng = np.random.default_rng(SEED + 1)
+    rng = np.random.default_rng(seed + 1)
     patients = [make_patient(rng) for _ in range(size.n_model)]
     train_demo_model(
         [Case(f"MODEL_{i:03d}", image, grid, label) for i, (image, label, grid) in enumerate(patients)],

@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 
 from tqdm import tqdm
 
+from interactivepet.console import is_configured, start_console
 from interactivepet.errors import InteractivePetError, WorkerError
 
 __all__ = ["InlineExecutor", "WorkerPool", "map_cases", "open_executor"]
@@ -71,7 +72,12 @@ class WorkerPool(Executor):
             process.terminate()
 
     def _open(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(self._n_workers, mp_context=get_context("spawn"), initializer=_end_with_parent)
+        return ProcessPoolExecutor(
+            self._n_workers,
+            mp_context=get_context("spawn"),
+            initializer=_end_with_parent,
+            initargs=(is_configured(),),
+        )
 
 
 @contextmanager
@@ -139,8 +145,14 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _end_with_parent() -> None:
-    """Let a worker end at once when its parent is killed: an orphan would go on writing beside the next run."""
+def _end_with_parent(has_console: bool) -> None:
+    """Let a worker end at once when its parent is killed: an orphan would go on writing beside the next run.
+
+    Args:
+        has_console: the parent logs to standard error, so the worker does too.
+    """
+    if has_console:
+        start_console()
     # Ctrl-C reaches every process of the terminal; the parent decides what becomes of the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()

@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from interactivepet.core.dataset import Issue, IssueList
-from interactivepet.core.imported import ImportJob, ImportSource
-from interactivepet.dataset.interactions import write_clicks
-from interactivepet.dataset.layout import (
-    CLICKS_TEST,
-    CLICKS_TRAINING,
-    IMAGES_TEST,
-    IMAGES_TRAINING,
-    LABELS_TEST,
-    LABELS_TRAINING,
-    PARTIAL_PREFIX,
-    channel_path,
-)
-from interactivepet.dataset.manifest import CASES_CSV, build_manifest, write_manifest
-from interactivepet.dataset.write import write_image, write_mask, write_text
+from interactivepet.core.imported import ImportSource
+from interactivepet.dataset.layout import PARTIAL_PREFIX
+from interactivepet.dataset.validate import WHOLE_TASK
 from interactivepet.errors import ManifestError, VerificationError
-from interactivepet.pipeline.executor import map_cases
+from interactivepet.pipeline.importing_cases import write_task
 from interactivepet.pipeline.prepare import run_verification
 from interactivepet.pipeline.workspace import Workspace
 
 __all__ = ["run_import", "run_verified_import"]
 
-logger = logging.getLogger(__name__)
-
-ENDING = ".nii.gz"
 _SHOWN = 3
 """Problems that an error message repeats; the table before it has them all."""
 
@@ -49,9 +31,10 @@ def run_import(
     executor: Executor,
     overwrite: bool = False,
     test_only: bool = False,
-    check: Callable[[Path], None] | None = None,
+    skip_bad: bool = False,
+    check: Callable[[Path], Mapping[str, str]] | None = None,
 ) -> Path:
-    """Import every case into `raw/task`.
+    """Import every case into `raw/task`, with `import.json` that says how.
 
     The task is written inside of a hidden folder and moved to its name when every case is there, so that an error
     or a kill leaves no half-written task; the next run starts over.
@@ -63,11 +46,13 @@ def run_import(
         executor: loads the cases.
         overwrite: replace a task of this name.
         test_only: every case is a test case, with its mask where it has one.
-        check: is called with the complete folder before it is moved; when it raises, nothing is imported.
+        skip_bad: leave out the cases that cannot be used.
+        check: is called with the complete folder before it is moved, and gives the cases to leave out, with reasons;
+            it is called again without them. When it raises, nothing is imported.
 
     Raises:
         ManifestError: the task exists or cannot have this name, there is nothing to import, or nothing to train on.
-        CaseError: some cases cannot be used; the message lists them all.
+        CaseError: some cases cannot be used, or with `skip_bad` all of them; the message lists them.
     """
     final, hidden = raw / task, raw / f"{PARTIAL_PREFIX}{task}"
     if not task or Path(task).name != task or task.startswith("."):
@@ -84,10 +69,7 @@ def run_import(
     try:
         # The folder has its final name already: the manifest and the stamp of the verification depend on it.
         folder = hidden / task
-        _write_cases(folder, source, executor)
-        write_manifest(folder, build_manifest(folder, channels=source.channels, labels=source.labels))
-        if check is not None:
-            check(folder)
+        write_task(folder, source, executor, skip_bad=skip_bad, check=check)
         if final.exists():
             final.rename(replaced)
         folder.rename(final)
@@ -110,6 +92,7 @@ def run_verified_import(
     show_issues: Callable[[IssueList], None],
     overwrite: bool = False,
     test_only: bool = False,
+    skip_bad: bool = False,
 ) -> IssueList:
     """Import every case into the workspace's raw folder, if the task that comes of it is sound.
 
@@ -120,6 +103,7 @@ def run_verified_import(
         show_issues: is called with what verification found when that is more than notes.
         overwrite: replace a task of this name.
         test_only: as `run_import`.
+        skip_bad: leave out the cases that cannot be used or have problems.
 
     Returns:
         What verification found: notes at most.
@@ -131,15 +115,19 @@ def run_verified_import(
     """
     results: list[IssueList] = []
 
-    def check(folder: Path) -> None:
+    def check(folder: Path) -> Mapping[str, str]:
         result = run_verification(replace(workspace, raw=folder), executor)
+        bad = {issue.case: _describe(issue) for issue in reversed(result.errors) if issue.case != WHOLE_TASK}
+        if skip_bad and bad:
+            return bad
         if result.errors:
             show_issues(result)
             raise VerificationError(
                 f"{workspace.task}: {len(result.errors)} problems, so nothing was imported:\n"
-                + "\n".join(_describe(issue) for issue in result.errors[:_SHOWN])
+                + "\n".join(f"{issue.case}: {_describe(issue)}" for issue in result.errors[:_SHOWN])
             )
         results.append(result)
+        return {}
 
     run_import(
         workspace.raw.parent,
@@ -148,6 +136,7 @@ def run_verified_import(
         executor=executor,
         overwrite=overwrite,
         test_only=test_only,
+        skip_bad=skip_bad,
         check=check,
     )
     return results[0]
@@ -168,46 +157,4 @@ def _divide(source: ImportSource, *, test_only: bool) -> ImportSource:
 
 
 def _describe(issue: Issue) -> str:
-    return f"{issue.case}: {issue.kind}: {issue.found}; expected {issue.expected}; {issue.remedy}"
-
-
-def _write_cases(folder: Path, source: ImportSource, executor: Executor) -> None:
-    for jobs, images, labels, clicks in (
-        (source.training, IMAGES_TRAINING, LABELS_TRAINING, CLICKS_TRAINING),
-        (source.test, IMAGES_TEST, LABELS_TEST, CLICKS_TEST),
-    ):
-        if not jobs:
-            continue
-        map_cases(
-            executor,
-            partial(_write_case, folder=folder, images=images, labels=labels, clicks=clicks),
-            items=jobs,
-            names=[job.id for job in jobs],
-            description=f"import to {images}",
-        )
-    _write_table(folder, [*source.training, *source.test])
-
-
-def _write_case(job: ImportJob, *, folder: Path, images: str, labels: str, clicks: str) -> None:
-    imported = job.load()
-    case = imported.case
-    for channel in range(len(case.image)):
-        path = folder / channel_path(images, job.id, channel=channel, ending=ENDING)
-        write_image(path, case.image[channel : channel + 1], geometry=case.geometry)
-    if case.label is not None:
-        write_mask(folder / labels / f"{job.id}{ENDING}", case.label, geometry=case.geometry)
-    if imported.clicks is not None:
-        write_clicks(folder / clicks / f"{job.id}.mrk.json", imported.clicks)
-    for suffix, text in imported.notes.items():
-        write_text(folder / images / f"{job.id}.{suffix}", text)
-
-
-def _write_table(folder: Path, jobs: Sequence[ImportJob]) -> None:
-    """Write `cases.csv` when any case has a patient or a subtype."""
-    if not any(job.patient or job.subtype for job in jobs):
-        return
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["case", "patient", "subtype"])
-    writer.writerows([job.id, job.patient or "", job.subtype or ""] for job in jobs)
-    write_text(folder / CASES_CSV, text.getvalue())
+    return f"{issue.kind}: {issue.found}; expected {issue.expected}; {issue.remedy}"

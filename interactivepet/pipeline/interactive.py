@@ -15,6 +15,7 @@ from interactivepet.core.case import Case
 from interactivepet.core.dataset import CaseEntry
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Plans
+from interactivepet.dataset.dicom.images import DicomReading
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.write import read_artefact
 from interactivepet.ensemble.session import Session
@@ -167,7 +168,14 @@ def open_session(workspace: Workspace, options: PredictionOptions, *, fast: bool
 
 
 def open_dialogue(
-    workspace: Workspace, image: Path, *, out: Path, options: PredictionOptions, frame: ClickFrame, fast: bool
+    workspace: Workspace,
+    image: Path,
+    *,
+    out: Path,
+    options: PredictionOptions,
+    frame: ClickFrame,
+    fast: bool,
+    reading: DicomReading | None = None,
 ) -> Dialogue:
     """Load a task's results and an image.
 
@@ -179,6 +187,7 @@ def open_dialogue(
         options: as of `open_session`.
         frame: of the numbers in lines.
         fast: as of `open_session`.
+        reading: of a folder of DICOM: which series to take, and how.
 
     Raises:
         ManifestError: there are several cases, or the mask would replace the image.
@@ -187,7 +196,7 @@ def open_dialogue(
     """
     if not out.name.lower().endswith(MASK_ENDINGS):
         raise CaseError(f"{out}: unknown ending; expected one of {', '.join(MASK_ENDINGS)}")
-    request = make_folder_request(workspace, image, clicks_folder=None, out=out)
+    request = make_folder_request(workspace, image, clicks_folder=None, out=out, reading=reading)
     entry = request.entries[0]
     case = request.read(entry, channels=read_manifest(workspace.raw).channels)
     session = open_session(workspace, options, fast=fast)

@@ -184,6 +184,7 @@ def _hash_inputs(request: PredictionRequest, models: Models, *, options: Predict
         str((options.tta, options.save_probabilities, request.file_ending)),
         # masks from before plans had an order of axes stay valid
         *([models.plans.axis_order] if models.plans.axis_order else []),
+        *sorted({f"frame {job.time_frame}" for job in request.series.values() if job.time_frame is not None}),
     ]
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 

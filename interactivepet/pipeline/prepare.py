@@ -21,7 +21,7 @@ from interactivepet.dataset.checks import Findings
 from interactivepet.dataset.interactions import find_clicks_file, write_clicks
 from interactivepet.dataset.manifest import build_manifest, read_manifest, write_manifest
 from interactivepet.dataset.read import read_case, read_geometry
-from interactivepet.dataset.validate import examine_case, find_foreign_units, find_task_issues
+from interactivepet.dataset.validate import examine_case, find_empty_task, find_foreign_units, find_task_issues
 from interactivepet.dataset.write import read_artefact, write_artefact
 from interactivepet.errors import ArtefactError, CaseError, ManifestError
 from interactivepet.guidance.simulate import ClickOptions, simulate_clicks
@@ -77,9 +77,11 @@ def run_verification(workspace: Workspace, executor: Executor) -> IssueList:
         names=[entry.id for entry in entries],
         description="verify",
     )
+    cases = tuple(issue for case in found for issue in case.issues)
     issues = (
         *find_task_issues(workspace.raw, manifest),
-        *(issue for case in found for issue in case.issues),
+        *find_empty_task(manifest, cases),
+        *cases,
         *find_foreign_units(found),
     )
     result = IssueList(
@@ -190,7 +192,7 @@ def run_fingerprint(workspace: Workspace, executor: Executor) -> Fingerprint:
     order, flat = _find_usual_order(workspace.raw, manifest.training)
     measured = map_cases(
         executor,
-        partial(_measure, raw=workspace.raw, labels=manifest.labels, order=order, flat=flat),
+        partial(_measure, raw=workspace.raw, manifest=manifest, order=order, flat=flat),
         items=list(enumerate(manifest.training)),
         names=[entry.id for entry in manifest.training],
         description="fingerprint",
@@ -219,12 +221,18 @@ def _find_usual_order(raw: Path, entries: Sequence[CaseEntry]) -> tuple[AxisOrde
 
 
 def _measure(
-    item: tuple[int, CaseEntry], *, raw: Path, labels: dict[str, int], order: AxisOrder | None, flat: int | None
+    item: tuple[int, CaseEntry], *, raw: Path, manifest: DatasetManifest, order: AxisOrder | None, flat: int | None
 ) -> CaseMeasurement:
     seed, entry = item
     case = read_case(raw, entry)
+    if len(case.image) != len(manifest.channels):
+        raise CaseError(
+            f"{entry.images[0]}: {len(case.image)} channels, expected {len(manifest.channels)} "
+            f"({', '.join(manifest.channels)}); declare every channel, or take one frame of a dynamic image with "
+            "interactivepet_import folder --time-frame"
+        )
     axes = find_axes(case.geometry.affine, case.geometry.shape, order=order, flat=flat)
-    return measure_case(case.permuted(axes), labels, seed=seed)
+    return measure_case(case.permuted(axes), manifest.labels, seed=seed)
 
 
 def run_folds(workspace: Workspace, *, seed: int | None, n_folds: int | None) -> FoldList:

@@ -11,6 +11,7 @@ from interactivepet.core.case import Case
 from interactivepet.core.dataset import CaseEntry, DatasetManifest
 from interactivepet.dataset.checks import check_image
 from interactivepet.dataset.dicom.case import DicomJob
+from interactivepet.dataset.dicom.images import DicomReading
 from interactivepet.dataset.folders.mip import is_projection, read_projection
 from interactivepet.dataset.layout import (
     ITK_ENDINGS,
@@ -131,7 +132,13 @@ def make_test_request(workspace: Workspace, *, file_ending: str = ".nii.gz") -> 
 
 
 def make_folder_request(
-    workspace: Workspace, images: Path, *, clicks_folder: Path | None, out: Path, file_ending: str = ".nii.gz"
+    workspace: Workspace,
+    images: Path,
+    *,
+    clicks_folder: Path | None,
+    out: Path,
+    file_ending: str = ".nii.gz",
+    reading: DicomReading | None = None,
 ) -> PredictionRequest:
     """Ask for the images of a folder, the PET series of a tree of DICOM files, or one image.
 
@@ -143,6 +150,7 @@ def make_folder_request(
         clicks_folder: of click files; None predicts without clicks.
         out: folder of the masks; for one image, a name with the ending of a mask is the mask itself.
         file_ending: of the masks in a folder.
+        reading: of DICOM: which series, and how.
 
     Raises:
         ManifestError: the folders cannot be used so, or one mask is named for several images.
@@ -152,7 +160,7 @@ def make_folder_request(
         raise ManifestError(f"{clicks_folder} is not there; name the folder of the click files, or leave -in out")
     ending = next((known for known in MASK_ENDINGS if out.name.lower().endswith(known)), "")
     mask = out if ending and not out.is_dir() else None
-    request = _find_images(workspace, images, out=out.parent if mask else out)
+    request = _find_images(workspace, images, out=out.parent if mask else out, reading=reading)
     if mask is not None and len(request.entries) != 1:
         found = ", ".join(entry.id for entry in request.entries[:5])
         raise ManifestError(
@@ -172,16 +180,20 @@ def _refuse_replacing(request: PredictionRequest) -> None:
             raise ManifestError(f"{path} is the image, which the mask would replace; choose another -o")
 
 
-def _find_images(workspace: Workspace, images: Path, *, out: Path) -> PredictionRequest:
+def _find_images(workspace: Workspace, images: Path, *, out: Path, reading: DicomReading | None) -> PredictionRequest:
     manifest = read_manifest(workspace.raw)
-    if images.is_file():
-        return _find_file(images, manifest, out=out)
-    if not images.is_dir():
+    if not images.is_dir() and not images.is_file():
         raise CaseError(f"{images} is not there; name an image, or a folder of images")
     if out.resolve() == images.resolve():
         raise ManifestError(f"{out} holds the images, which masks of the same names would replace; choose another -o")
-    if not list_files(images, "."):
-        return _make_dicom_request(images, manifest, raw=workspace.raw, out=out)
+    if images.is_dir() and not list_files(images, "."):
+        series = _find_series(images, manifest, raw=workspace.raw, reading=reading)
+        entries = tuple(CaseEntry(id=name, images=()) for name in series)
+        return PredictionRequest(entries, images, None, out, series=series)
+    if reading is not None and reading != DicomReading():
+        raise ManifestError(f"{images} holds no DICOM, so --series, --time-frame and --long-uptake have no effect")
+    if images.is_file():
+        return _find_file(images, manifest, out=out)
     entries = scan_folder(images, n_channels=len(manifest.channels), by_channel=is_by_channel(manifest))
     return PredictionRequest(entries, images, None, out, is_projected=manifest.file_ending != PICTURE_ENDING)
 
@@ -214,10 +226,11 @@ def is_by_channel(manifest: DatasetManifest) -> bool:
     return any(name.startswith(f"{case}_0000.") for case, name in names)
 
 
-def _make_dicom_request(folder: Path, manifest: DatasetManifest, *, raw: Path, out: Path) -> PredictionRequest:
+def _find_series(
+    folder: Path, manifest: DatasetManifest, *, raw: Path, reading: DicomReading | None
+) -> dict[str, DicomJob]:
     from interactivepet.dataset.dicom.images import find_dicom_images, find_suv_variant
 
     variant = find_suv_variant(raw, manifest.training)
-    series = {job.id: job for job in find_dicom_images(folder, channels=manifest.channels, variant=variant)}
-    entries = tuple(CaseEntry(id=name, images=()) for name in series)
-    return PredictionRequest(entries, folder, None, out, series=series)
+    jobs = find_dicom_images(folder, channels=manifest.channels, variant=variant, reading=reading)
+    return {job.id: job for job in jobs}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from interactivepet.cli import (
     verify,
 )
 from interactivepet.cli import test as test_command
+from interactivepet.cli.common import report_errors
 from tests.tiny import TASK, open_tiny, write_tiny_task
 
 Use = Callable[[Path], None]
@@ -40,6 +42,24 @@ def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Use:
         monkeypatch.delenv("interactivepet_task", raising=False)
 
     return set_root
+
+
+@pytest.mark.parametrize(("given", "used"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_waiting_threads_sleep_unless_the_user_chose(
+    given: str | None, used: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if given is not None:
+        monkeypatch.setenv("OMP_WAIT_POLICY", given)
+    seen = []
+
+    @report_errors
+    def run(_: object) -> int:
+        seen.append(os.environ["OMP_WAIT_POLICY"])
+        return 0
+
+    run([])
+    assert seen == [used]
 
 
 def test_the_first_half_of_the_walk(use: Use, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from interactivepet.dataset.dicom.source import DicomOptions
 from interactivepet.dataset.interactions import read_clicks
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_geometry
+from tests.dicom_series import write_series
+from tests.files import write_png
 from tests.tiny import make_volume
 
 TASK = "Task903_Cli"
@@ -132,6 +135,8 @@ def test_projections_become_a_task_of_one_slice(tmp_path: Path, raw: Path) -> No
     assert {e.id: e.subtype for e in manifest.training} == {"patient_1": "patient", "c_2": "control"}
     image = nibabel.load(raw / TASK / "imagesTr" / "patient_1_0000.nii.gz")
     assert image.shape[:2] == (30, 40)
+    label = nibabel.load(raw / TASK / "labelsTr" / "patient_1.nii.gz")
+    assert np.asarray(label.dataobj).sum() == 16
     assert json.loads((raw / TASK / "dataset.json").read_text())["labels"] == {"0": "background", "1": "tumour"}
 
 
@@ -145,15 +150,138 @@ def test_the_arguments_of_dicom_reach_its_importer(
         return ImportSource(("PET",), ("lesion",), ())
 
     monkeypatch.setattr(dicom, "find_dicom_source", find)
-    arguments: list[Any] = ["dicom", "pacs", "-t", TASK, "--suv", "lbm", "--roi", "GTV*", "PTV", "--union", "--ct"]
-    assert import_task.main(arguments) == 1
+    arguments: list[Any] = ["dicom", "pacs", "-t", TASK, "--suv", "ibw", "--roi", "GTV*", "PTV", "--union", "--ct"]
+    reading: list[Any] = ["--series", "*TOF*", "--time-frame", "mean", "--long-uptake"]
+    assert import_task.main(arguments + reading) == 1
     assert "no case was found to import" in capsys.readouterr().err
-    expected = DicomOptions(variant="lbm", rois=("GTV*", "PTV"), union=True, with_ct=True)
+    expected = DicomOptions(
+        variant="ibw",
+        rois=("GTV*", "PTV"),
+        union=True,
+        with_ct=True,
+        series="*TOF*",
+        time_frame="mean",
+        long_uptake=True,
+    )
     assert seen == [(Path("pacs"), expected)]
+
+
+@pytest.mark.parametrize("n_proc", ["1", "2"])
+def test_the_import_ends_with_its_warnings_by_case(
+    tmp_path: Path, raw: Path, capsys: pytest.CaptureFixture[str], n_proc: str
+) -> None:
+    for patient, dose in (("A", "350"), ("B", "350000000"), ("C", "350")):
+        uids = {"StudyInstanceUID": f"1.2.{ord(patient)}", "SeriesInstanceUID": f"1.3.{ord(patient)}"}
+        write_series(tmp_path / "pacs" / patient, PatientID=patient, RadionuclideTotalDose=dose, **uids)
+    arguments = ["dicom", str(tmp_path / "pacs"), "-t", TASK, "--test", "--no-verify", "-np", n_proc]
+    assert import_task.main(arguments) == 0
+    shown = capsys.readouterr().out
+    summary = shown[shown.index("note: ") :]
+    assert summary.startswith("note: A, C: RadionuclideTotalDose 350 was taken as MBq\n")
+    assert "B" not in summary.partition("\n")[0].partition("Radio")[0]
+    assert summary.endswith("0 training and 3 test cases\n")
+
+
+def test_a_sound_import_has_no_summary(tmp_path: Path, raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_series(tmp_path / "pacs")
+    assert import_task.main(["dicom", str(tmp_path / "pacs"), "-t", TASK, "--test", "--no-verify", "-np", "1"]) == 0
+    assert "note: " not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments", [[], ["folder"], ["folder", "x"], ["tape", "x", "-t", TASK]])
 def test_arguments_that_are_missing(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         import_task.main(arguments)
+    assert stopped.value.code == 2
+
+
+def write_folder(folder: Path) -> list[str]:
+    for number, name in enumerate(("a", "b")):
+        image, label, geometry = make_volume(number)
+        for stem, array in ((name, image[0]), (f"{name}_roi", label)):
+            folder.mkdir(exist_ok=True)
+            nibabel.save(nibabel.Nifti1Image(array, geometry.affine), folder / f"{stem}.nii.gz")
+    (folder / "b.nii.gz").write_bytes(b"")
+    return ["folder", str(folder), "-m", "PET", "--mask-suffix", "_roi", "--spacing-mm", "2", "2", "3"]
+
+
+def write_pictures(folder: Path) -> list[str]:
+    for name, is_bad in (("1", False), ("2", True)):
+        image, mask = np.full((40, 30), 255), np.zeros((40, 30))
+        image[10:14, 5:9], mask[10:14, 5:9] = 90, 1
+        if is_bad:
+            mask[0, :3] = (2, 3, 4)
+        write_png(folder / "patients" / "imgs" / f"patient_{name}.png", image)
+        write_png(folder / "patients" / "labels" / f"segmentation_{name}.png", mask)
+    return ["mip", str(folder)]
+
+
+def write_dicom(folder: Path) -> list[str]:
+    for number, weight in (("1", "70"), ("2", None)):
+        write_series(
+            folder / number,
+            PatientID=f"P{number}",
+            PatientWeight=weight,
+            StudyInstanceUID=f"1.2.3.{number}",
+            SeriesInstanceUID=f"1.2.3.{number}.4",
+        )
+    return ["dicom", str(folder), "--test"]
+
+
+@pytest.mark.parametrize(
+    ("write", "good", "bad", "reason"),
+    [
+        (write_folder, "a", "b", "the file is empty"),
+        (write_pictures, "patient_1", "patient_2", "--mask-above N"),
+        (write_dicom, "P1", "P2", "PatientWeight"),
+    ],
+)
+def test_bad_cases_are_left_out_on_demand(
+    tmp_path: Path,
+    raw: Path,
+    capsys: pytest.CaptureFixture[str],
+    write: Callable[[Path], list[str]],
+    good: str,
+    bad: str,
+    reason: str,
+) -> None:
+    arguments = [*write(tmp_path / "export"), "-t", TASK]
+    assert import_task.main(arguments) == 1
+    assert reason in capsys.readouterr().err
+    assert not (raw / TASK).exists()
+    assert import_task.main([*arguments, "--skip-bad"]) == 1
+    shown = capsys.readouterr().out
+    assert f"left out: {bad}: " in shown
+    assert reason in shown
+    manifest = read_manifest(raw / TASK)
+    assert [entry.id for entry in (*manifest.training, *manifest.test)] == [good]
+    record = json.loads((raw / TASK / "import.json").read_text())
+    assert reason in record["left_out"][bad]
+    assert verify.main(["-t", TASK]) == 0
+
+
+def test_remarks_are_shown_once_for_all_their_cases(
+    source: Path, raw: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        image = nibabel.load(source / f"{name}_mask.nii.gz")
+        flipped = np.asarray(image.dataobj)[:, :, ::-1] * np.int16(200)
+        affine = image.affine @ np.diag([1, 1, -1, 1])
+        affine[:3, 3] = image.affine[:3, 3] + (image.shape[2] - 1) * image.affine[:3, 2]
+        nibabel.save(nibabel.Nifti1Image(flipped, affine), source / f"{name}_mask.nii.gz")
+    assert import_task.main(["folder", str(source), "-t", TASK, "-l", "tumour", "--no-verify"]) == 0
+    shown = capsys.readouterr().out
+    assert "note: a, b: the mask was placed on the voxels of the image without loss: flipped\n" in shown
+    assert "note: a: the mask holds 0 and 200; 200 was taken for tumour\n" in shown
+    assert "note: b: the mask holds no labelled voxel\n" in shown
+    assert json.loads((raw / TASK / "import.json").read_text())["remarks"].keys() == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--time-frame", "0"], ["--time-frame", "first"], ["--spacing-mm", "1", "2"], ["--spacing-mm", "1", "0", "2"]],
+)
+def test_options_of_no_meaning_are_refused(options: list[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        import_task.main(["folder", "x", "-t", TASK, *options])
     assert stopped.value.code == 2

@@ -31,3 +31,9 @@ def test_no_place_for_a_name() -> None:
     assert not any("name" in field or "patient" in field or "birth" in field for field in fields)
     with pytest.raises(ValidationError):
         DicomSource.model_validate(PET.model_dump() | {"patient_name": "A"})
+
+
+def test_a_note_of_an_older_import_still_loads() -> None:
+    note = {"variant": "bw", "units": "BQML", "rule": "activity", "factor": 0.5, "warnings": []}
+    rule = SuvRule.model_validate(note)
+    assert (rule.reference_candidates, rule.n_time_frames, rule.time_frame) == ({}, 1, None)

@@ -316,7 +316,7 @@ def test_missing_dataset_json_shows_the_line_to_run(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"labels": None}, "labels is None"),
-        ({"labels": {"a": [1, 2]}}, "one value a label"),
+        ({"labels": {"a": [1, 2]}}, r"nnU-Net's regions \(a\), labels that overlap, are not supported"),
         ({"labels": {"0": "background", "1": "a", "3": "b"}}, r"values \[1, 3\], expected 1, 2"),
         ({"labels": {"0": "background"}}, "0 labels"),
         ({"modality": None}, "modality is None"),

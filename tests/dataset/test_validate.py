@@ -15,7 +15,7 @@ from interactivepet.core.geometry import Geometry
 from interactivepet.core.interaction import Click
 from interactivepet.dataset.interactions import write_clicks
 from interactivepet.dataset.manifest import build_manifest, read_manifest
-from interactivepet.dataset.validate import find_issues, find_task_issues
+from interactivepet.dataset.validate import find_empty_task, find_issues, find_task_issues
 
 SHAPE = (9, 7, 5)
 AFFINE = np.array([[-4.0, 0, 0, 130.5], [0, 0, 3.0, -77.0], [0, -2.5, 0, 1040.0], [0, 0, 0, 1]])
@@ -383,3 +383,40 @@ def test_emission_of_one_millimetre_is_noted(channel: str, spacing: float, is_no
     manifest = build_manifest(task_dir, channels=[channel], labels=["tumour", "edema"])
     found = [issue.severity for issue in find_task_issues(task_dir, manifest) if issue.kind == "spacing"]
     assert found == (["note"] if is_noted else [])
+
+
+def test_an_empty_mask_is_a_note_and_a_task_of_empty_masks_a_problem(task: Path) -> None:
+    save(task / "labelsTr" / "a.nii.gz", 0 * make_mask())
+    manifest = manifest_of(task)
+    issues = [issue for entry in manifest.training for issue in find_issues(task, entry, manifest=manifest)]
+    assert [(issue.case, issue.kind, issue.severity) for issue in issues] == [("a", "label-empty", "note")]
+    assert find_empty_task(manifest, issues) == ()
+    save(task / "labelsTr" / "b.nii.gz", 0 * make_mask())
+    issues = [issue for entry in manifest.training for issue in find_issues(task, entry, manifest=manifest)]
+    (found,) = find_empty_task(manifest, issues)
+    assert (found.case, found.kind, found.severity) == ("-", "label-empty", "error")
+    assert found.found == "no labelled voxel in any of the 2 training masks"
+
+
+@pytest.mark.parametrize("file", ["imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz"])
+def test_two_transforms_of_a_header_are_noted(task: Path, file: str) -> None:
+    image = nibabel.load(task / file)
+    moved = image.affine.copy()
+    moved[1, 3] += 30
+    image.set_sform(image.affine, code=2)
+    image.set_qform(moved, code=1)
+    nibabel.save(image, task / file)
+    manifest = manifest_of(task)
+    (issue,) = find_issues(task, manifest.training[0], manifest=manifest)
+    assert (issue.kind, issue.severity) == ("transform", "note")
+    assert issue.found == f"{file}: sform and qform place the image up to 30 mm apart; the sform was taken"
+
+
+def test_remedies_name_the_import_that_places_and_renumbers(task: Path) -> None:
+    flipped = AFFINE @ np.diag([1, 1, -1, 1])
+    flipped[:3, 3] = AFFINE[:3, 3] + (SHAPE[2] - 1) * AFFINE[:3, 2]
+    save(task / "labelsTr" / "a.nii.gz", 255 * (make_mask()[:, :, ::-1] > 0).astype(np.uint8), flipped)
+    manifest = manifest_of(task).model_copy(update={"labels": {"tumour": 1}})
+    issues = {issue.kind: issue for issue in find_issues(task, manifest.training[0], manifest=manifest)}
+    assert "interactivepet_import folder places them" in issues["grid"].remedy
+    assert "interactivepet_import folder takes 0 and one other value" in issues["label-value"].remedy

@@ -9,11 +9,12 @@ import pytest
 
 from interactivepet.core.case import Case
 from interactivepet.core.dataset import IssueList
-from interactivepet.core.imported import ImportedCase, ImportSource
+from interactivepet.core.imported import ImportedCase, ImportRecord, ImportSource
 from interactivepet.core.interaction import Click
 from interactivepet.dataset.interactions import read_clicks
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_case
+from interactivepet.dataset.write import read_artefact
 from interactivepet.errors import CaseError, ManifestError, VerificationError
 from interactivepet.pipeline.executor import InlineExecutor, open_executor
 from interactivepet.pipeline.importing import run_import, run_verified_import
@@ -36,6 +37,7 @@ class Job:
     is_lesion_free: bool = False
     failure: str = ""
     lowest: float = 0.0
+    remark: str = ""
 
     def load(self) -> ImportedCase:
         if self.failure:
@@ -47,11 +49,15 @@ class Job:
         click = Click(position_mm=tuple(geometry.to_mm(np.argwhere(label)[0]).tolist())) if label.any() else None
         clicks = (click,) if click is not None and self.seed == 1 else None
         case = Case(self.id, image, geometry, label if self.has_label else None)
-        return ImportedCase(case, {"suv.json": f"{self.seed}\n"}, clicks)
+        return ImportedCase(case, {"suv.json": f"{self.seed}\n"}, clicks, (self.remark,) if self.remark else ())
 
 
 def make_source(*training: Job, test: tuple[Job, ...] = ()) -> ImportSource:
     return ImportSource(("PET",), ("lesion",), training, test)
+
+
+def read_record(workspace: Workspace) -> ImportRecord:
+    return read_artefact(workspace.raw / "import.json", ImportRecord, command="import")
 
 
 def never(result: IssueList) -> None:
@@ -185,3 +191,55 @@ def test_a_task_with_problems_is_not_imported(workspace: Workspace) -> None:
     sound = replace(source, training=source.training[:1])
     run_verified_import(workspace, InlineExecutor(), source=sound, show_issues=never)
     assert is_verified(workspace)
+
+
+class TestSkipBad:
+    """Bad cases are left out and named; the task of the others is whole."""
+
+    def test_cases_that_cannot_be_read(self, workspace: Workspace) -> None:
+        source = make_source(
+            Job("a", patient="P1", remark="was placed"),
+            Job("b", failure="b.nii is broken", patient="P2"),
+            test=(Job("t", 2, has_label=False), Job("u", failure="u.nii is broken")),
+        )
+        source = replace(source, layout="pairs", remarks=("regions",), passed_over={"x.txt": "no volume"})
+        run_import(workspace.raw.parent, TASK, source=source, executor=InlineExecutor(), skip_bad=True)
+        manifest = read_manifest(workspace.raw)
+        assert ([e.id for e in manifest.training], [e.id for e in manifest.test]) == (["a"], ["t"])
+        assert (workspace.raw / "cases.csv").read_text() == "case,patient,subtype\na,P1,\nt,,\n"
+        record = read_record(workspace)
+        assert record.left_out == {"b": "b.nii is broken", "u": "u.nii is broken"}
+        assert record.remarks == {"-": ("regions",), "a": ("was placed",)}
+        assert (record.layout, record.passed_over) == ("pairs", {"x.txt": "no volume"})
+
+    def test_cases_in_which_verification_finds_a_problem(self, workspace: Workspace) -> None:
+        source = make_source(Job("a"), Job("b", 1, lowest=-9.0, patient="P"), Job("c", failure="broken"), Job("d", 3))
+        result = run_verified_import(workspace, InlineExecutor(), source=source, show_issues=never, skip_bad=True)
+        assert result.issues == ()
+        assert [entry.id for entry in read_manifest(workspace.raw).training] == ["a", "d"]
+        left_out = read_record(workspace).left_out
+        assert list(left_out) == ["c", "b"]
+        assert left_out["b"].startswith("negative-suv: PET from -9 to")
+        files = sorted(path.relative_to(workspace.raw).as_posix() for path in workspace.raw.rglob("*.*"))
+        assert [name for name in files if "/b" in name] == []
+        assert "cases.csv" not in files
+        assert is_verified(workspace)
+
+    def test_nothing_is_left_to_train_on(self, workspace: Workspace) -> None:
+        source = make_source(Job("a", failure="broken"), Job("b", lowest=-9.0), test=(Job("t", has_label=False),))
+        with pytest.raises(CaseError, match=r"none of the 2 training cases can be used:\na: broken\nb: negative-suv"):
+            run_verified_import(workspace, InlineExecutor(), source=source, show_issues=never, skip_bad=True)
+        assert list(workspace.raw.parent.iterdir()) == []
+
+    def test_a_problem_of_the_whole_task_is_not_skipped(self, workspace: Workspace) -> None:
+        shown: list[IssueList] = []
+        source = make_source(Job("a", is_lesion_free=True), Job("b", 1, is_lesion_free=True))
+        with pytest.raises(VerificationError, match="-: label-empty: no labelled voxel in any of the 2 training masks"):
+            run_verified_import(workspace, InlineExecutor(), source=source, show_issues=shown.append, skip_bad=True)
+        assert [issue.case for issue in shown[0].errors] == ["-"]
+
+    def test_worker_processes_leave_out_the_same(self, workspace: Workspace) -> None:
+        source = make_source(Job("a"), Job("b", failure="broken"), Job("c", 2))
+        with open_executor(2) as executor:
+            run_import(workspace.raw.parent, TASK, source=source, executor=executor, skip_bad=True)
+        assert read_record(workspace).left_out == {"b": "broken"}

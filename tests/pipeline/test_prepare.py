@@ -4,23 +4,32 @@ import json
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from interactivepet.cli.plan_and_process import print_expectation
 from interactivepet.core.fingerprint import Fingerprint
 from interactivepet.core.plan import Plans
-from interactivepet.dataset.write import read_artefact, write_artefact, write_text
-from interactivepet.errors import ArtefactError, MissingArtefactError, PlanError
+from interactivepet.dataset.read import read_mask
+from interactivepet.dataset.write import read_artefact, write_artefact, write_image, write_mask, write_text
+from interactivepet.errors import ArtefactError, CaseError, MissingArtefactError, PlanError
 from interactivepet.pipeline.cases import estimate_worker_gb
 from interactivepet.pipeline.dry_run import expect, plan_fingerprint_file, plan_task
-from interactivepet.pipeline.executor import open_executor
-from interactivepet.pipeline.prepare import find_plans, run_plan
+from interactivepet.pipeline.executor import InlineExecutor, open_executor
+from interactivepet.pipeline.prepare import (
+    find_plans,
+    run_fingerprint,
+    run_generate_dataset_json,
+    run_plan,
+    run_verification,
+)
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.planning.overrides import apply_overrides
 from interactivepet.planning.plan import PlanOptions, make_plans
 from tests.planning.factory import make_fingerprint
 from tests.planning.test_nnunet import make_content
+from tests.tiny import make_volume, open_tiny, write_tiny_task
 
 
 @pytest.fixture
@@ -230,3 +239,27 @@ def test_a_file_that_is_no_fingerprint_is_refused(tmp_path: Path, text: str, err
         plan_fingerprint_file(path)
     with pytest.raises(MissingArtefactError):
         plan_fingerprint_file(tmp_path / "nothing.json")
+
+
+def test_a_dynamic_image_among_others_stops_verification_and_plan(tmp_path: Path) -> None:
+    task = write_tiny_task(tmp_path / "raw", n_training=3, n_test=0)
+    image, _, geometry = make_volume(1)
+    write_image(task / "imagesTr" / "TINY_001_0000.nii.gz", np.concatenate([image, image]), geometry=geometry)
+    tiny = open_tiny(tmp_path)
+    run_generate_dataset_json(tiny, channels=["PET"], labels=["tumour"])
+    (issue,) = run_verification(tiny, InlineExecutor()).errors
+    assert (issue.case, issue.kind) == ("TINY_001", "channels")
+    assert "interactivepet_import folder --time-frame" in issue.remedy
+    with pytest.raises(CaseError, match=r"imagesTr/TINY_001_0000.nii.gz: 2 channels, expected 1 \(PET\)"):
+        run_fingerprint(tiny, InlineExecutor())
+
+
+def test_a_task_of_empty_masks_is_a_problem(tmp_path: Path) -> None:
+    task = write_tiny_task(tmp_path / "raw", n_training=2, n_test=0)
+    for path in (task / "labelsTr").iterdir():
+        mask, geometry = read_mask(path)
+        write_mask(path, 0 * mask, geometry=geometry)
+    tiny = open_tiny(tmp_path)
+    run_generate_dataset_json(tiny, channels=["PET"], labels=["tumour"])
+    result = run_verification(tiny, InlineExecutor())
+    assert [(issue.case, issue.kind) for issue in result.errors] == [("-", "label-empty")]

@@ -10,7 +10,7 @@ import pytest
 from interactivepet.core.dataset import CaseEntry, DatasetManifest
 from interactivepet.core.geometry import Geometry
 from interactivepet.core.suv import DicomSource, SuvRecord, SuvRule
-from interactivepet.dataset.dicom.images import read_dicom_case
+from interactivepet.dataset.dicom.images import DicomReading, read_dicom_case
 from interactivepet.dataset.manifest import write_manifest
 from interactivepet.dataset.write import write_artefact, write_image
 from interactivepet.errors import CaseError, ManifestError
@@ -42,6 +42,38 @@ def test_a_tree_of_dicom_files_is_read_in_suv(workspace: Workspace, tmp_path: Pa
     assert np.array_equal(case.image, same.image)
     assert case.geometry.matches(same.geometry)
     assert sorted(request.list_files(entry)) == sorted(series.iterdir())
+
+
+def test_a_series_a_frame_and_a_long_uptake_are_chosen(workspace: Workspace, tmp_path: Path) -> None:
+    for number, (description, clock) in enumerate([("AC", "100000"), ("AC", "100500"), ("TOF", "100000")]):
+        write_series(
+            tmp_path / "export" / str(number),
+            SeriesDescription=description,
+            SeriesInstanceUID=f"1.7.{len(description)}",
+            AcquisitionTime=clock,
+            RadiopharmaceuticalStartTime="225900",
+        )
+    export, options = tmp_path / "export", {"clicks_folder": None, "out": tmp_path / "out"}
+    both = make_folder_request(workspace, export, **options)
+    assert len(both.entries) == 2
+    reading = DicomReading(series="ac", time_frame=2, long_uptake=True)
+    request = make_folder_request(workspace, export, reading=reading, **options)
+    (entry,) = request.entries
+    assert request.read(entry, channels=("PET",)).image.shape == (1, 5, 4, 6)
+    with pytest.raises(CaseError, match="--long-uptake"):
+        both.read(both.entries[1], channels=("PET",))
+
+
+def test_options_of_dicom_without_dicom_are_refused(workspace: Workspace, tmp_path: Path) -> None:
+    write_image(tmp_path / "in" / "A_0000.nii.gz", np.zeros((1, *GRID.shape), np.float32), geometry=GRID)
+    with pytest.raises(ManifestError, match="holds no DICOM, so --series"):
+        make_folder_request(
+            workspace,
+            tmp_path / "in",
+            clicks_folder=None,
+            out=tmp_path / "out",
+            reading=DicomReading(time_frame=2),
+        )
 
 
 def note_variant(workspace: Workspace, **variants: str) -> None:
@@ -82,6 +114,16 @@ def test_an_image_that_no_network_can_use_is_refused_by_name(workspace: Workspac
     write_image(tmp_path / "in" / "BROKEN_0000.nii.gz", image, geometry=GRID)
     request = make_folder_request(workspace, tmp_path / "in", clicks_folder=None, out=tmp_path / "out")
     with pytest.raises(CaseError, match="BROKEN"):
+        request.read(request.entries[0], channels=("PET",))
+
+
+def test_a_dynamic_image_is_refused_with_the_way_to_one_frame(workspace: Workspace, tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).gamma(2.0, size=(3, *GRID.shape)).astype(np.float32)
+    write_image(tmp_path / "in" / "DYNAMIC_0000.nii.gz", frames, geometry=GRID)
+    request = make_folder_request(workspace, tmp_path / "in", clicks_folder=None, out=tmp_path / "out")
+    with pytest.raises(
+        CaseError, match=r"DYNAMIC: 3 in the image; expected 1;.*interactivepet_import folder --time-frame"
+    ):
         request.read(request.entries[0], channels=("PET",))
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +15,14 @@ from interactivepet.core.case import Case
 from interactivepet.core.geometry import Geometry
 from interactivepet.core.imported import ImportedCase
 from interactivepet.core.suv import DicomSource, SuvRecord, SuvRule, SuvVariant
-from interactivepet.dataset.dicom.masks import MaskFile, UsedRegions, read_label
+from interactivepet.core.time_frame import TimeFrame
+from interactivepet.dataset.dicom.labels import LabelRule, UsedRegions, read_label
+from interactivepet.dataset.dicom.masks import MaskFile
 from interactivepet.dataset.dicom.tree import FoundSeries
 from interactivepet.errors import CaseError
+
+if TYPE_CHECKING:
+    from interactivepet.dataset.dicom.slices import Slice
 
 __all__ = ["OUTSIDE_HU", "SUV_JSON", "DicomJob", "read_suv_series"]
 
@@ -38,10 +44,11 @@ class DicomJob:
         pet: the series that becomes SUV.
         variant: of SUV.
         masks: RTSTRUCT and SEG files of the series; none for a case without a known answer.
-        entries: names or patterns of regions, in the order of the label's values.
-        union: every region becomes label 1.
+        rule: how their regions become the label.
         with_ct: a CT is wanted as second channel.
         ct: the series for it.
+        time_frame: what stands for a dynamic or gated series.
+        long_uptake: accept an injection up to a day before the scan, or an hour after its start.
     """
 
     id: str
@@ -49,10 +56,11 @@ class DicomJob:
     pet: FoundSeries
     variant: SuvVariant
     masks: tuple[MaskFile, ...] = ()
-    entries: tuple[str, ...] = ()
-    union: bool = False
+    rule: LabelRule = field(default_factory=LabelRule)
     with_ct: bool = False
     ct: FoundSeries | None = None
+    time_frame: TimeFrame | None = None
+    long_uptake: bool = False
 
     @property
     def subtype(self) -> str | None:
@@ -66,7 +74,9 @@ class DicomJob:
             CaseError: tags are missing (all of them are listed), slices do not make a volume, or masks do not fit.
         """
         try:
-            values, geometry, rule = read_suv_series(self.pet.paths, variant=self.variant)
+            values, geometry, rule = read_suv_series(
+                self.pet.paths, variant=self.variant, time_frame=self.time_frame, long_uptake=self.long_uptake
+            )
         except CaseError as error:
             raise CaseError(f"{_describe(self.pet)}: {error}") from error
         for warning in rule.warnings:
@@ -83,58 +93,94 @@ class DicomJob:
         """Give the label on the PET grid, None for a case without masks; and the regions that were used."""
         if not self.masks:
             return None, {}
-        return read_label(self.masks, self.entries, union=self.union, geometry=geometry)
+        return read_label(self.masks, self.rule, geometry=geometry)
 
     def _load_ct(self, geometry: Geometry) -> npt.NDArray[np.float32]:
         """Give the CT in HU on the PET grid, (1, I, J, K)."""
-        from interactivepet.dataset.dicom.series import (
-            arrange_slices,
-            find_missing_slice_tags,
-            read_headers,
-            read_voxels,
-        )
+        from interactivepet.dataset.dicom.series import arrange_slices, find_missing_slice_tags
+        from interactivepet.dataset.dicom.slices import read_slices, read_voxels
         from interactivepet.dataset.regrid import resample_onto
 
         if self.ct is None:
             raise CaseError(f"{_describe(self.pet)}: no CT in its frame of reference; add it, or import without CT")
         try:
-            headers = read_headers(self.ct.paths)
+            slices = read_slices(self.ct.paths)
+            headers = [one.header for one in slices]
             _refuse_missing(find_missing_slice_tags(headers))
-            order = arrange_slices(headers, self.ct.paths)
-            values = read_voxels(self.ct.paths, order)
+            order = arrange_slices(headers, [one.path for one in slices])
+            values = read_voxels(slices, order)
             return resample_onto(values[np.newaxis], order.geometry, target=geometry, outside=OUTSIDE_HU)
         except CaseError as error:
             raise CaseError(f"{_describe(self.ct)}: {error}") from error
 
 
 def read_suv_series(
-    paths: Sequence[Path], *, variant: SuvVariant = "bw"
+    paths: Sequence[Path],
+    *,
+    variant: SuvVariant = "bw",
+    time_frame: TimeFrame | None = None,
+    long_uptake: bool = False,
 ) -> tuple[npt.NDArray[np.float32], Geometry, SuvRule]:
     """Read one PET series as SUV.
 
     Args:
-        paths: of its slices, in any order.
-        variant: relative to body weight, lean body mass or body surface.
+        paths: of its files, in any order: one per slice, or of many frames each (enhanced PET).
+        variant: relative to body weight, lean body mass, body surface or ideal body weight.
+        time_frame: what stands for a dynamic or gated series.
+        long_uptake: accept an injection up to a day before the scan, or an hour after its start.
 
     Returns:
         SUV (I, J, K), its grid, and what was used.
 
     Raises:
-        CaseError: tags are missing (all of them are listed), or the slices do not make a volume.
+        CaseError: tags are missing (all of them are listed), the slices do not make a volume, or there are several
+            time frames and none was asked for.
     """
     from interactivepet.dataset.dicom.pet_tags import read_pet_tags
-    from interactivepet.dataset.dicom.series import arrange_slices, find_missing_slice_tags, read_headers, read_voxels
+    from interactivepet.dataset.dicom.series import find_missing_slice_tags
+    from interactivepet.dataset.dicom.slices import read_slices
     from interactivepet.dataset.dicom.suv import find_missing_tags, find_suv_factors
+    from interactivepet.dataset.dicom.time_frames import choose_frames, split_by_time
 
-    headers = read_headers(paths)
+    slices = read_slices(paths)
+    headers = [one.header for one in slices]
     tags = read_pet_tags(headers)
     _refuse_missing((*find_missing_tags(tags, variant=variant), *find_missing_slice_tags(headers)))
-    factors, rule = find_suv_factors(tags, variant=variant)
-    order = arrange_slices(headers, paths)
+    # All frames tell the time that decay was corrected to, also when one of them is read.
+    factors, rule = find_suv_factors(tags, variant=variant, long_uptake=long_uptake)
+    every_frame = split_by_time(slices)
+    frames, weights = choose_frames(slices, every_frame, time_frame)
+    values, geometry, used = _sum_frames(slices, frames, weights=weights, factors=factors)
+    changes: dict[str, Any] = {"n_time_frames": len(every_frame), "time_frame": time_frame}
     if rule.slice_factors:
-        in_order = tuple(factors[index] for index in order.indices)
-        rule = rule.model_copy(update={"factor": in_order[0], "slice_factors": in_order})
-    return read_voxels(paths, order, factors=factors), order.geometry, rule
+        changes |= {"factor": used[0], "slice_factors": used if len(set(used)) > 1 else ()}
+    return values, geometry, rule.model_copy(update=changes)
+
+
+def _sum_frames(
+    slices: Sequence[Slice], frames: Sequence[tuple[int, ...]], *, weights: Sequence[float], factors: Sequence[float]
+) -> tuple[npt.NDArray[np.float32], Geometry, tuple[float, ...]]:
+    """Read frames as SUV and sum them up by their weights; give the grid and the factors in the order of k too."""
+    from interactivepet.dataset.dicom.series import arrange_slices
+    from interactivepet.dataset.dicom.slices import PixelReader, read_voxels
+
+    pixels = PixelReader()
+    total: npt.NDArray[np.float32] | None = None
+    used: list[float] = []
+    geometry: Geometry | None = None
+    for frame, weight in zip(frames, weights, strict=True):
+        members = [slices[index] for index in frame]
+        order = arrange_slices([one.header for one in members], [one.path for one in members])
+        if geometry is not None and not geometry.matches(order.geometry):
+            raise CaseError("frames lie on different grids, so they have no mean; choose one of them with --time-frame")
+        own = [factors[index] for index in frame] if len(factors) > 1 else factors
+        values = read_voxels(members, order, factors=own, pixels=pixels)
+        total = values if weight == 1 else weight * values if total is None else total + weight * values
+        geometry = geometry or order.geometry
+        used += [own[index] for index in order.indices] if len(own) > 1 else own
+    if total is None or geometry is None:
+        raise CaseError("there is no slice")
+    return total, geometry, tuple(used)
 
 
 def _refuse_missing(missing: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,33 +11,64 @@ import numpy as np
 from interactivepet.core.case import Case
 from interactivepet.core.dataset import CaseEntry
 from interactivepet.core.suv import SuvRecord, SuvVariant
+from interactivepet.core.time_frame import TimeFrame
 from interactivepet.dataset.checks import is_pet
 from interactivepet.dataset.dicom.case import SUV_JSON, DicomJob
+from interactivepet.dataset.dicom.reconstructions import ALL_SERIES
 from interactivepet.dataset.dicom.source import DicomOptions, find_dicom_source
 from interactivepet.dataset.write import read_artefact
 from interactivepet.errors import CaseError
 
-__all__ = ["find_dicom_images", "find_suv_variant", "read_dicom_case", "read_dicom_image"]
+__all__ = ["DicomReading", "find_dicom_images", "find_suv_variant", "read_dicom_case", "read_dicom_image"]
 
 
-def find_dicom_images(folder: Path, *, channels: Sequence[str], variant: SuvVariant = "bw") -> tuple[DicomJob, ...]:
+@dataclass(frozen=True, slots=True)
+class DicomReading:
+    """Which series are images to predict, and how they are read.
+
+    Attributes:
+        series: pattern of SeriesDescription, or a SeriesInstanceUID; None takes every series.
+        time_frame: what stands for a dynamic or gated series.
+        long_uptake: accept an injection up to a day before the scan, or an hour after its start.
+    """
+
+    series: str | None = None
+    time_frame: TimeFrame | None = None
+    long_uptake: bool = False
+
+
+def find_dicom_images(
+    folder: Path,
+    *,
+    channels: Sequence[str],
+    variant: SuvVariant = "bw",
+    reading: DicomReading | None = None,
+) -> tuple[DicomJob, ...]:
     """Find every PET series in a tree of mixed files; no pixel is read, and masks are passed over.
 
     Args:
         folder: anything, such as a PACS export.
         channels: of the model, in its order: one PET, and perhaps a CT.
         variant: of the SUV that the model was trained on.
+        reading: which series to take, and how; every series by default.
 
     Returns:
-        One a series, named as `interactivepet_import dicom` names cases: by PatientID.
+        One per series, named as `interactivepet_import dicom` names cases: by PatientID.
 
     Raises:
         CaseError: files cannot be read, there is no PET series, or the model wants other channels.
     """
     _find_order(channels)
-    source = find_dicom_source(
-        folder, options=DicomOptions(variant=variant, with_ct=len(channels) > 1, read_masks=False)
+    reading = reading or DicomReading()
+    options = DicomOptions(
+        variant=variant,
+        with_ct=len(channels) > 1,
+        read_masks=False,
+        series=reading.series or ALL_SERIES,
+        time_frame=reading.time_frame,
+        long_uptake=reading.long_uptake,
     )
+    source = find_dicom_source(folder, options=options)
     return tuple(job for job in source.test if isinstance(job, DicomJob))
 
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
+from interactivepet.dataset.dicom.private_tags import GE_PET, PHILIPS_PET, read_private
+from interactivepet.dataset.dicom.radionuclides import find_half_life
 from interactivepet.errors import CaseError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 __all__ = ["PetTags", "find_mixed_tags", "parse_date", "parse_datetime", "parse_time", "read_pet_tags"]
-
-GE_PET = (0x0009, "GEMS_PETD_01")
-"""Group and creator of GE's private block; element 0D holds the start of the scan."""
-PHILIPS_PET = (0x7053, "Philips PET Private Group")
-"""Group and creator of Philips' private block; 00 holds the SUV factor, 09 the activity concentration factor."""
 
 _TIME = re.compile(r"(\d{2}):?(\d{2}):?(\d{2})?(?:\.(\d{1,6}))?")
 _DATETIME = re.compile(r"(\d{8})(\d{4}(?:\d{2}(?:\.\d{1,6})?)?)(?:([+-])(\d{2})(\d{2}))?")
@@ -30,6 +28,13 @@ class PetTags:
 
     Attributes:
         acquisition_dates: one a slice, like `acquisition_times`, in the order of the headers.
+        frame_reference_times: one per slice in ms after the time that decay was corrected to; may be 0.
+        frame_durations: one per slice in ms.
+        decay_factors: one per slice: by how much decay correction raised it.
+        dose_calibrations: one per slice: Bq for a count per second.
+        voxel_volumes_ml: one per slice, from PixelSpacing and SliceThickness.
+        has_intercept: a slice has a RescaleIntercept other than 0.
+        decay_corrected_to: the time that decay was corrected to, where the file says so (enhanced PET).
         scan_start: GE's private start of the scan, to which it corrects decay.
         philips_suv_factor: SUV by body weight for a rescaled value of 1.
         philips_activity_factor: Bq/ml for a rescaled value of 1.
@@ -37,6 +42,7 @@ class PetTags:
         injected_time: time of day of injection.
         dose: Bq by the standard.
         half_life: seconds.
+        half_life_of_code: seconds, of the radionuclide's code.
         weight: kg by the standard.
         height: m by the standard.
     """
@@ -49,6 +55,13 @@ class PetTags:
     series_time: time | None = None
     acquisition_dates: tuple[date | None, ...] = ()
     acquisition_times: tuple[time | None, ...] = ()
+    frame_reference_times: tuple[float | None, ...] = ()
+    frame_durations: tuple[float | None, ...] = ()
+    decay_factors: tuple[float | None, ...] = ()
+    dose_calibrations: tuple[float | None, ...] = ()
+    voxel_volumes_ml: tuple[float | None, ...] = ()
+    has_intercept: bool = False
+    decay_corrected_to: datetime | None = None
     scan_start: datetime | None = None
     philips_suv_factor: float | None = None
     philips_activity_factor: float | None = None
@@ -57,6 +70,7 @@ class PetTags:
     injected_time: time | None = None
     dose: float | None = None
     half_life: float | None = None
+    half_life_of_code: float | None = None
     weight: float | None = None
     height: float | None = None
     sex: str | None = None
@@ -75,14 +89,20 @@ def read_pet_tags(headers: Sequence[Dataset]) -> PetTags:
     mixed = find_mixed_tags(values)
     if mixed:
         raise CaseError("; ".join(mixed) + "; expected one value in a series: export the series again")
-    times = tuple(parse_time(_text(header, "AcquisitionTime")) for header in headers)
+    days, times = zip(*(_read_acquisition(header) for header in headers), strict=True)
     if all(clock == time(0) for clock in times):
         # Midnight to the second in every slice is what de-identification leaves, no measurement.
         times = (None,) * len(times)
     return PetTags(
         **values[0],
-        acquisition_dates=tuple(parse_date(_text(header, "AcquisitionDate")) for header in headers),
+        acquisition_dates=days,
         acquisition_times=times,
+        frame_reference_times=tuple(_number(_text(header, "FrameReferenceTime")) for header in headers),
+        frame_durations=_read_positive(headers, "ActualFrameDuration"),
+        decay_factors=_read_positive(headers, "DecayFactor"),
+        dose_calibrations=_read_positive(headers, "DoseCalibrationFactor"),
+        has_intercept=any(_number(_text(header, "RescaleIntercept")) for header in headers),
+        voxel_volumes_ml=tuple(_read_voxel_volume(header) for header in headers),
     )
 
 
@@ -172,9 +192,10 @@ def _read_constant(header: Dataset) -> dict[str, Any]:
         "corrections": _texts(header, "CorrectedImage"),
         "series_date": parse_date(_text(header, "SeriesDate")),
         "series_time": parse_time(_text(header, "SeriesTime")),
-        "scan_start": parse_datetime(_private(header, GE_PET, 0x0D)),
-        "philips_suv_factor": _positive(_private(header, PHILIPS_PET, 0x00)),
-        "philips_activity_factor": _positive(_private(header, PHILIPS_PET, 0x09)),
+        "decay_corrected_to": parse_datetime(_text(header, "DecayCorrectionDateTime"), local_offset=local_offset),
+        "scan_start": parse_datetime(read_private(header, GE_PET, 0x0D)),
+        "philips_suv_factor": _positive(read_private(header, PHILIPS_PET, 0x00)),
+        "philips_activity_factor": _positive(read_private(header, PHILIPS_PET, 0x09)),
         "has_radiopharmaceutical": bool(drugs),
         "weight": _positive(_text(header, "PatientWeight")),
         "height": _positive(_text(header, "PatientSize")),
@@ -192,8 +213,19 @@ def _read_constant(header: Dataset) -> dict[str, Any]:
             "injected_time": injected_time if injected_time != time(0) else None,
             "dose": _positive(_text(drug, "RadionuclideTotalDose")),
             "half_life": _positive(_text(drug, "RadionuclideHalfLife")),
+            "half_life_of_code": next(
+                (find_half_life(_text(code, "CodeValue")) for code in drug.get("RadionuclideCodeSequence") or ()), None
+            ),
         }
     return values
+
+
+def _read_acquisition(header: Dataset) -> tuple[date | None, time | None]:
+    """Read when a slice was measured; AcquisitionDateTime (0008,002A) stands in for a missing AcquisitionTime."""
+    day, clock = parse_date(_text(header, "AcquisitionDate")), parse_time(_text(header, "AcquisitionTime"))
+    offset = _text(header, "TimezoneOffsetFromUTC")
+    moment = parse_datetime(_text(header, "AcquisitionDateTime"), local_offset=offset)
+    return (moment.date(), moment.time()) if clock is None and moment is not None else (day, clock)
 
 
 def _text(header: Dataset, keyword: str) -> str | None:
@@ -207,20 +239,26 @@ def _texts(header: Dataset, keyword: str) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(str(part) for part in value)
 
 
-def _private(header: Dataset, block: tuple[int, str], element: int) -> str | None:
-    """Read a private element; explicit files that a tool did not understand give it as bytes."""
-    try:
-        value = header.private_block(*block)[element].value
-    except KeyError:
-        return None
-    text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
-    return text.strip("\0 ") or None
+def _read_positive(headers: Sequence[Dataset], keyword: str) -> tuple[float | None, ...]:
+    return tuple(_positive(_text(header, keyword)) for header in headers)
+
+
+def _read_voxel_volume(header: Dataset) -> float | None:
+    """Give the volume in ml; None when a length is missing or zero."""
+    lengths = [_positive(text) for text in (*_texts(header, "PixelSpacing"), _text(header, "SliceThickness"))]
+    known = [length for length in lengths if length is not None]
+    return math.prod(known) / 1000 if len(known) == 3 else None
 
 
 def _positive(text: str | None) -> float | None:
     """Read a number; what cannot scale anything (zero, negative, infinite, no number) counts as missing."""
+    value = _number(text)
+    return value if value is not None and value > 0 else None
+
+
+def _number(text: str | None) -> float | None:
     try:
         value = float(text or "")
     except ValueError:
         return None
-    return value if 0 < value < float("inf") else None
+    return value if math.isfinite(value) else None

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pydicom
 from pydicom import Dataset
 
 from interactivepet.core.geometry import Geometry
+from interactivepet.dataset.dicom.files import read_file
 from interactivepet.dataset.dicom.selection import order_labels
 from interactivepet.dataset.dicom.series import RAS_FROM_LPS, arrange_slices, read_headers
 from interactivepet.dataset.volume import describe_mismatch
@@ -119,10 +118,7 @@ def read_dicom(path: Path, *, classes: Sequence[str], kind: str) -> Dataset:
         CaseError: the file cannot be read, or is of another class.
     """
     try:
-        with warnings.catch_warnings():
-            # Headers of the field break small rules of the standard; what matters is checked where it is used.
-            warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(path)
+        dataset = read_file(path)
     except Exception as error:  # pydicom raises whatever the damage leads to
         raise CaseError(f"{path}: cannot be read as {kind} ({error}); copy or export it again") from error
     found = dataset.get("SOPClassUID")

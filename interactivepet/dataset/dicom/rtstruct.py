@@ -3,35 +3,47 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
+from pydicom.config import disable_value_validation
 
 from interactivepet.core.geometry import Geometry
 from interactivepet.dataset.dicom.reference import draw_on_series, read_dicom
-from interactivepet.dataset.dicom.rois import Roi, find_contour_spacing_mm, rasterise_roi
-from interactivepet.dataset.dicom.selection import join_labels, select_regions
+from interactivepet.dataset.dicom.rois import LARGEST_CONTOUR_SPACING_MM, Roi, find_contour_spacing_mm, rasterise_roi
+from interactivepet.dataset.dicom.selection import MaskSummary, join_labels, select_regions
 from interactivepet.dataset.dicom.structure_set import build_structure_set
 from interactivepet.dataset.volume import naming_file
 from interactivepet.dataset.write import atomic_path
 from interactivepet.errors import CaseError
 
-__all__ = ["find_references", "list_rois", "read_rtstruct", "write_rtstruct"]
+__all__ = [
+    "find_references",
+    "list_rois",
+    "read_rtstruct",
+    "summarise_rtstruct",
+    "write_rtstruct",
+]
 
 logger = logging.getLogger(__name__)
 
 RTSTRUCT_CLASSES = ("1.2.840.10008.5.1.4.1.1.481.3",)
 """RT Structure Set Storage."""
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+_COMPUTED = ("AUTOMATIC", "SEMIAUTOMATIC")
+"""ROIGenerationAlgorithm of contours that follow every slice of a mask."""
+_NO_AREA = (0, 3, 6)
+"""Coordinates of fewer than three corners."""
 _TO_RAS = np.array([-1.0, -1.0, 1.0])
 """DICOM's x and y grow to the patient's left and back."""
 
 
 def read_rtstruct(
-    path: Path, *, geometry: Geometry, rois: Sequence[str] = (), union: bool = False
+    path: Path, *, geometry: Geometry, rois: Sequence[str] = (), union: bool = False, frame: str | None = None
 ) -> npt.NDArray[np.uint8]:
     """Rasterise regions on a grid.
 
@@ -46,6 +58,8 @@ def read_rtstruct(
             1 ... L in this order; where labels overlap, the one that was asked for first stays. None given, every
             region is a label, in the order of `list_rois`.
         union: everything that was chosen is label 1.
+        frame: FrameOfReferenceUID of the grid. Regions that lie in another one have no voxel, and are logged; None
+            takes all of them as they are.
 
     Returns:
         (I, J, K).
@@ -64,8 +78,13 @@ def read_rtstruct(
         mask = np.zeros(geometry.shape, dtype=bool)
         for roi in (found[index] for index in group):
             _log_passed_over(roi, path)
-            if roi.contours:
-                mask |= rasterise_roi(roi, geometry, contour_spacing_mm=spacing_mm, source=str(path))
+            if frame and roi.frame not in ("", frame):
+                logger.warning("%s: ROI %s lies in another frame of reference, so it is left out", path, roi.name)
+            elif roi.contours:
+                region = rasterise_roi(roi, geometry, contour_spacing_mm=spacing_mm, source=str(path))
+                if not region.any():
+                    logger.warning("%s: ROI %s contains no voxel centre of the image, so it is lost", path, roi.name)
+                mask |= region
         masks.append(mask)
     return join_labels(masks, geometry.shape)
 
@@ -88,14 +107,33 @@ def find_references(path: Path) -> tuple[str | None, str | None]:
     Raises:
         CaseError: the file is no structure set.
     """
-    frames = _read(path).get("ReferencedFrameOfReferenceSequence") or ()
-    series = (
-        str(series.SeriesInstanceUID)
-        for frame in frames
-        for study in frame.get("RTReferencedStudySequence") or ()
-        for series in study.get("RTReferencedSeriesSequence") or ()
-    )
-    return next(series, None), next((str(frame.get("FrameOfReferenceUID") or "") for frame in frames), "") or None
+    summary = summarise_rtstruct(path)
+    return next(iter(summary.references), None), next(iter(summary.frames), None)
+
+
+def summarise_rtstruct(path: Path) -> MaskSummary:
+    """Give the names of the regions and what they refer to; coordinates are not read.
+
+    Raises:
+        CaseError: the file is no structure set.
+    """
+    dataset = _read(path)
+    names = _list_names(dataset)
+    items = dataset.get("StructureSetROISequence") or ()
+    spaces = dataset.get("ReferencedFrameOfReferenceSequence") or ()
+    with naming_file(path, AttributeError, KeyError, TypeError, ValueError):
+        contours = _find_contours(dataset)
+        frames = [*(str(space.get("FrameOfReferenceUID") or "") for space in spaces), *map(_find_frame, items)]
+        return MaskSummary(
+            regions=names,
+            drawn=tuple(
+                name
+                for item, name in zip(items, names, strict=True)
+                if any(_find_kind(contour) in _CLOSED for contour in contours[int(item.ROINumber)])
+            ),
+            references=tuple(dict.fromkeys(_list_series(spaces))),
+            frames=tuple(dict.fromkeys(frame for frame in frames if frame)),
+        )
 
 
 def write_rtstruct(
@@ -121,10 +159,11 @@ def write_rtstruct(
     Raises:
         CaseError: the mask does not fit the series, or holds values without a name.
     """
-    drawn = draw_on_series(mask, geometry, labels=labels, series=series, name=str(path))
-    dataset = build_structure_set(drawn.mask, drawn.regions, series=drawn.source)
-    with atomic_path(path) as partial:
-        dataset.save_as(partial, enforce_file_format=True)
+    with disable_value_validation():
+        drawn = draw_on_series(mask, geometry, labels=labels, series=series, name=str(path))
+        dataset = build_structure_set(drawn.mask, drawn.regions, series=drawn.source)
+        with atomic_path(path) as partial:
+            dataset.save_as(partial, enforce_file_format=True)
 
 
 def _read(path: Path) -> Dataset:
@@ -135,16 +174,68 @@ def _list_names(dataset: Dataset) -> tuple[str, ...]:
     return tuple(str(item.get("ROIName") or "") for item in dataset.get("StructureSetROISequence") or ())
 
 
+def _find_frame(item: Dataset) -> str:
+    """Give the FrameOfReferenceUID of a region, empty when it is not named."""
+    return str(item.get("ReferencedFrameOfReferenceUID") or "")
+
+
+def _list_series(spaces: Iterable[Dataset]) -> Iterator[str]:
+    for space in spaces:
+        for study in space.get("RTReferencedStudySequence") or ():
+            for series in study.get("RTReferencedSeriesSequence") or ():
+                yield str(series.SeriesInstanceUID)
+
+
+def _find_contours(dataset: Dataset) -> dict[int, list[Dataset]]:
+    """Give the contours of every ROINumber; items of one number, as some writers make, are joined."""
+    drawn: dict[int, list[Dataset]] = defaultdict(list)
+    for item in dataset.get("ROIContourSequence") or ():
+        drawn[int(item.ReferencedROINumber)] += item.get("ContourSequence") or ()
+    return drawn
+
+
+def _find_spacings_mm(dataset: Dataset) -> dict[int, float]:
+    """Give the distance of the slices that the contours of a ROINumber were computed on (PS3.3 C.8.8.6).
+
+    Contours that were drawn by hand are left out: a user may pass over slices.
+    """
+    items = dataset.StructureSetROISequence
+    computed = {int(item.ROINumber) for item in items if item.get("ROIGenerationAlgorithm") in _COMPUTED}
+    return {
+        int(item.ReferencedROINumber): float(planes.SpacingBetweenSlices)
+        for item in dataset.get("ROIContourSequence") or ()
+        for planes in item.get("SourcePixelPlanesCharacteristicsSequence") or ()
+        if 0 < float(planes.get("SpacingBetweenSlices") or 0) <= LARGEST_CONTOUR_SPACING_MM
+        and int(item.ReferencedROINumber) in computed
+    }
+
+
+def _find_kind(contour: Dataset) -> str:
+    """Give a contour's type, `of fewer than three corners` when it has no area."""
+    kind = str(contour.get("ContourGeometricType") or "of no type")
+    text = getattr(contour.get_item("ContourData"), "value", None)
+    if isinstance(text, bytes):
+        n_values = text.count(b"\\") + 1 if text.strip(b"\0 ") else 0
+    else:
+        n_values = np.size(text) if text is not None else 0
+    return "closed, of fewer than three corners" if kind in _CLOSED and n_values in _NO_AREA else kind
+
+
 def _list_regions(dataset: Dataset, path: Path) -> tuple[Roi, ...]:
     """Read the closed contours of every region, in the order of their names."""
-    drawn = {int(item.ReferencedROINumber): item for item in dataset.get("ROIContourSequence") or ()}
+    drawn, spacings = _find_contours(dataset), _find_spacings_mm(dataset)
     rois = []
     for item, name in zip(dataset.StructureSetROISequence, _list_names(dataset), strict=True):
-        contours = drawn.get(int(item.ROINumber), Dataset()).get("ContourSequence") or ()
-        kinds = [str(contour.get("ContourGeometricType") or "of no type") for contour in contours]
+        contours = drawn[int(item.ROINumber)]
+        kinds = [_find_kind(contour) for contour in contours]
         closed = [contour for contour, kind in zip(contours, kinds, strict=True) if kind in _CLOSED]
         polygons = tuple(_read_points(contour, name=f"{path}: ROI {name}") for contour in closed)
-        rois.append(Roi(name, polygons, tuple(kind for kind in kinds if kind not in _CLOSED)))
+        # Even-odd filling would cancel a contour that appears twice.
+        unique = {polygon.tobytes(): polygon for polygon in polygons}
+        if len(unique) < len(polygons):
+            logger.warning("%s: ROI %s: %d contours are copies, taken once", path, name, len(polygons) - len(unique))
+        others = tuple(kind for kind in kinds if kind not in _CLOSED)
+        rois.append(Roi(name, tuple(unique.values()), others, _find_frame(item), spacings.get(int(item.ROINumber))))
     return tuple(rois)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -12,7 +13,25 @@ from interactivepet.core.geometry import Shape
 from interactivepet.dataset.read import LARGEST_LABEL
 from interactivepet.errors import CaseError
 
-__all__ = ["find_regions", "join_labels", "order_labels", "select_regions"]
+__all__ = ["MaskSummary", "find_regions", "join_labels", "order_labels", "select_regions"]
+
+
+@dataclass(frozen=True, slots=True)
+class MaskSummary:
+    """What a file with regions holds, without its shapes.
+
+    Attributes:
+        regions: names of its ROIs or segments, in the file's order; they need not be unique.
+        drawn: names of those that have a closed contour or a frame.
+        references: SeriesInstanceUID of every series that it was drawn on; empty when the file does not say.
+        frames: FrameOfReferenceUID of every space that it refers to; empty when the file does not say.
+    """
+
+    regions: tuple[str, ...]
+    drawn: tuple[str, ...]
+    references: tuple[str, ...]
+    frames: tuple[str, ...]
+
 
 LONGEST_NAME = 64
 """Characters, of a region in DICOM."""

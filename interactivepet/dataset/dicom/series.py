@@ -1,24 +1,31 @@
-"""One DICOM series of single slices -> voxels (i, j, k) on a grid, its slices sorted by position, or a refusal."""
+"""The slices of one DICOM series -> their order and grid, or a refusal."""
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.geometry import ORTHOGONALITY_TOLERANCE, Geometry
+from interactivepet.dataset.dicom.files import read_file
 from interactivepet.errors import CaseError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["SliceOrder", "arrange_slices", "find_missing_slice_tags", "read_headers", "read_voxels"]
+__all__ = [
+    "SAME_POSITION_MM",
+    "SliceOrder",
+    "arrange_slices",
+    "find_missing_slice_tags",
+    "read_dataset",
+    "read_headers",
+]
 
 ORIENTATION_TOLERANCE = 1e-4
 """Direction cosines of one series agree within this; headers keep about six digits."""
@@ -61,7 +68,7 @@ def read_headers(paths: Sequence[Path]) -> tuple[Dataset, ...]:
     Raises:
         CaseError: a file cannot be read, or holds several frames.
     """
-    headers = tuple(_read(path, stop_before_pixels=True) for path in paths)
+    headers = tuple(read_dataset(path, stop_before_pixels=True) for path in paths)
     for path, header in zip(paths, headers, strict=True):
         if "PerFrameFunctionalGroupsSequence" in header or int(header.get("NumberOfFrames") or 1) > 1:
             raise CaseError(
@@ -114,57 +121,16 @@ def arrange_slices(headers: Sequence[Dataset], paths: Sequence[Path]) -> SliceOr
     return SliceOrder(tuple(int(index) for index in indices), Geometry(shape, RAS_FROM_LPS @ affine))
 
 
-def read_voxels(
-    paths: Sequence[Path], order: SliceOrder, *, factors: Sequence[float] = (1.0,)
-) -> npt.NDArray[np.float32]:
-    """Read a volume slice by slice, each with its own rescale slope and intercept.
-
-    Args:
-        paths: of the slices, in the order of their headers.
-        order: of `arrange_slices`.
-        factors: one for all slices, or one a slice in the order of `paths`, applied after rescaling.
-
-    Returns:
-        (I, J, K) float32, a view whose last axis changes slowest in memory.
+def read_dataset(path: Path, *, stop_before_pixels: bool = False) -> Dataset:
+    """Read one file.
 
     Raises:
-        CaseError: a file is truncated, or its compression has no decoder here.
+        CaseError: it cannot be read.
     """
-    columns, rows, n_slices = order.geometry.shape
-    volume = np.empty((n_slices, rows, columns), dtype=np.float32)
-    for k, index in enumerate(order.indices):
-        header = _read(paths[index])
-        stored = _decode(header, paths[index])
-        factor = factors[index] if len(factors) > 1 else factors[0]
-        slope, intercept = float(header.RescaleSlope), float(header.get("RescaleIntercept") or 0.0)
-        volume[k] = factor * (stored * slope + intercept)
-    return volume.transpose(2, 1, 0)
-
-
-def _read(path: Path, *, stop_before_pixels: bool = False) -> Dataset:
-    import pydicom
-
     try:
-        with warnings.catch_warnings():
-            # Headers of the field break small rules of the standard; what matters is checked here.
-            warnings.simplefilter("ignore")
-            return pydicom.dcmread(path, stop_before_pixels=stop_before_pixels)
+        return read_file(path, stop_before_pixels=stop_before_pixels)
     except Exception as error:  # pydicom raises whatever the damage leads to
         raise CaseError(f"{path}: cannot be read as DICOM ({error}); copy or export it again") from error
-
-
-def _decode(header: Dataset, path: Path) -> npt.NDArray[Any]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            stored: npt.NDArray[Any] = header.pixel_array
-    except Exception as error:  # decoders raise whatever the damage leads to
-        syntax = getattr(header.file_meta.get("TransferSyntaxUID"), "name", "unknown")
-        raise CaseError(
-            f"{path}: its pixels cannot be decoded ({syntax}: {error}); copy it again, or decompress it, "
-            "with dcmtk's dcmdjpeg for example"
-        ) from error
-    return stored
 
 
 def _refuse_mixed(headers: Sequence[Dataset]) -> None:

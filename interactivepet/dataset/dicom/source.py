@@ -10,7 +10,9 @@ from pathlib import Path
 
 from interactivepet.core.imported import ImportSource
 from interactivepet.core.suv import SuvVariant
+from interactivepet.core.time_frame import TimeFrame
 from interactivepet.dataset.dicom.case import DicomJob
+from interactivepet.dataset.dicom.labels import LabelRule
 from interactivepet.dataset.dicom.masks import (
     MASK_MODALITIES,
     assign_masks,
@@ -18,6 +20,7 @@ from interactivepet.dataset.dicom.masks import (
     name_label,
     read_mask_files,
 )
+from interactivepet.dataset.dicom.reconstructions import choose_series
 from interactivepet.dataset.dicom.tree import FoundSeries, find_series, summarise_passed_over
 from interactivepet.dataset.read import LARGEST_LABEL
 from interactivepet.errors import CaseError, ManifestError
@@ -38,13 +41,20 @@ class DicomOptions:
     """How DICOM becomes cases.
 
     Attributes:
-        variant: SUV by body weight, lean body mass (Janmahasatian 2005) or body surface (Du Bois 1916).
+        variant: SUV by body weight, lean body mass (Janmahasatian 2005), body surface (Du Bois 1916) or ideal weight.
         rois: names, or patterns such as `GTV*`, of ROIs or segments, without regard to case; each is a label, in
-            this order. Empty: every region is a label, in alphabetical order over all cases.
+            this order, and the first stays where they overlap. Empty: every region that is drawn in any case is a
+            label, in alphabetical order, and the smaller one stays where they overlap.
         union: every region that was chosen is part of one label.
         with_ct: the CT in the PET's frame of reference becomes a second channel on the PET grid.
         labels: names of the labels, in place of those of the regions.
         read_masks: without, masks are passed over.
+        no_contour_is_healthy: a case whose masks have no contour and no marked pixel is one without a lesion; else it
+            is refused.
+        series: pattern of SeriesDescription, or a SeriesInstanceUID, of the PET series to take; None takes one of each
+            study (`choose_series`).
+        time_frame: what stands for a dynamic or gated series.
+        long_uptake: accept an injection up to a day before the scan, or an hour after its start.
     """
 
     variant: SuvVariant = "bw"
@@ -53,6 +63,10 @@ class DicomOptions:
     with_ct: bool = False
     labels: tuple[str, ...] = ()
     read_masks: bool = True
+    no_contour_is_healthy: bool = False
+    series: str | None = None
+    time_frame: TimeFrame | None = None
+    long_uptake: bool = False
 
 
 def find_dicom_source(folder: Path, *, options: DicomOptions) -> ImportSource:
@@ -69,8 +83,11 @@ def find_dicom_source(folder: Path, *, options: DicomOptions) -> ImportSource:
         ManifestError: names of labels do not fit their number.
     """
     series, files_over = find_series(folder)
-    pets, doubtful = _choose_pets(series)
+    possible, doubtful = _choose_pets(series)
     found_masks = read_mask_files(series) if options.read_masks else ()
+    drawn_on = {uid for mask in found_masks for uid in mask.summary.references}
+    pets, other_pets = choose_series(possible, options.series, drawn_on=drawn_on)
+    doubtful |= other_pets
     masks, masks_over = assign_masks(found_masks, pets, others=[one for one in series if one not in pets])
     cts = {pet: ct for pet in pets if options.with_ct and (ct := _find_ct(pet, series))}
     for one in series:
@@ -81,6 +98,12 @@ def find_dicom_source(folder: Path, *, options: DicomOptions) -> ImportSource:
         reasons = "".join(f"\n  {name}: {reason}" for name, reason in list(passed_over.items())[:10])
         raise CaseError(f"{folder}: no PET series to import, expected attenuation-corrected PET; passed over:{reasons}")
     entries = list_entries((mask for found in masks.values() for mask in found), options.rois)
+    rule = LabelRule(
+        entries,
+        union=options.union,
+        is_ordered=bool(options.rois),
+        no_contour_is_healthy=options.no_contour_is_healthy,
+    )
     jobs = [
         DicomJob(
             id=case_id,
@@ -88,10 +111,11 @@ def find_dicom_source(folder: Path, *, options: DicomOptions) -> ImportSource:
             pet=pet,
             variant=options.variant,
             masks=masks.get(pet.uid, ()),
-            entries=entries,
-            union=options.union,
+            rule=rule,
             with_ct=options.with_ct,
             ct=cts.get(pet),
+            time_frame=options.time_frame,
+            long_uptake=options.long_uptake,
         )
         for pet, patient, case_id in _name_cases(pets)
     ]
@@ -120,14 +144,15 @@ def _choose_pets(series: Sequence[FoundSeries]) -> tuple[tuple[FoundSeries, ...]
 
 def _find_doubt(pet: FoundSeries) -> str | None:
     """Say why a series of modality PT is no image in activity, None when it may be one."""
-    from interactivepet.dataset.dicom.series import read_headers
+    from interactivepet.dataset.dicom.slices import read_slices
 
     if pet.sop_class not in PET_CLASSES:
         return "modality PT, but no PET image (a screenshot or a report)"
-    if pet.sop_class != PET_CLASSES[0]:
-        # A multi-frame image is refused by name when it is loaded: it may be the only scan of its patient.
+    try:
+        header = read_slices(pet.paths[:1])[0].header
+    except CaseError:
+        # It is refused by name when it is loaded: it may be the only scan of its patient.
         return None
-    header = read_headers(pet.paths[:1])[0]
     if "REPROJECTION" in str(header.get("SeriesType") or ""):
         return f"PET {pet.description}: projections, no slices"
     corrections = header.get("CorrectedImage")
@@ -142,7 +167,7 @@ def _find_ct(pet: FoundSeries, series: Sequence[FoundSeries]) -> FoundSeries | N
         one
         for one in series
         if one.sop_class == CT_CLASS
-        and one.patient == pet.patient
+        and one.shares_patient(pet)
         and pet.frame_of_reference
         and one.frame_of_reference == pet.frame_of_reference
     ]
@@ -152,15 +177,16 @@ def _find_ct(pet: FoundSeries, series: Sequence[FoundSeries]) -> FoundSeries | N
 def _name_cases(pets: Sequence[FoundSeries]) -> list[tuple[FoundSeries, str, str]]:
     """Give each series its patient and its case: `PATIENT`, or `PATIENT_1`, `PATIENT_2` ... by time.
 
-    Both are made of PatientID with letters, digits, `_` and `-`; without one, of the study's UID. Two that would
-    become the same, also on a disk that ignores case, get a number.
+    Both are made of PatientID with letters, digits, `_` and `-`; without one, of the UID of the study, which then
+    counts as a patient of its own. Two that would become the same, also on a disk that ignores case, get a number.
     """
-    by_patient: dict[str, list[FoundSeries]] = defaultdict(list)
+    by_patient: dict[tuple[str, tuple[str, str]], list[FoundSeries]] = defaultdict(list)
     for pet in pets:
-        by_patient[pet.patient or f"study-{pet.study[-12:]}"].append(pet)
+        kind, value = pet.patient_key
+        by_patient[value if kind == "patient" else f"{kind}-{value[-12:]}", pet.patient_key].append(pet)
     taken: set[str] = set()
     named: list[tuple[FoundSeries, str, str]] = []
-    for raw, found in sorted(by_patient.items()):
+    for (raw, _), found in sorted(by_patient.items()):
         patient = _unique(re.sub(r"[^A-Za-z0-9_-]+", "_", raw).strip("_") or "patient", taken)
         for number, pet in enumerate(found, start=1):
             case = patient if len(found) == 1 else _unique(f"{patient}_{number}", taken)

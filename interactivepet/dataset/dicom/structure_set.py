@@ -12,6 +12,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
 from interactivepet.dataset.dicom.contours import trace_mask
+from interactivepet.dataset.dicom.identity import copy_identity
 from interactivepet.dataset.dicom.reference import SourceSeries
 from interactivepet.version import __version__
 
@@ -24,11 +25,6 @@ COLOURS = ((230, 25, 75), (60, 180, 75), (255, 225, 25), (0, 130, 200), (245, 13
 """RGB of the labels in turn, told apart on a grey image."""
 
 _STUDY_MANAGEMENT = "1.2.840.10008.3.1.2.3.1"
-_COPIED = (
-    *("PatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate", "StudyTime"),
-    *("StudyID", "AccessionNumber", "FrameOfReferenceUID", "PositionReferenceIndicator"),
-)
-"""Patient, study and frame of reference, by which viewers bring image and contours together."""
 _COORDINATE_DIGITS = 3
 """Micrometres; DICOM allows 16 characters a number."""
 
@@ -43,7 +39,7 @@ def build_structure_set(
         labels: (name, value) in the order of the regions.
         series: what the mask was drawn on.
     """
-    dataset = _start(series)
+    dataset = _start(series, [name for name, _ in labels])
     dataset.ReferencedFrameOfReferenceSequence = [_refer(series)]
     dataset.StructureSetROISequence = []
     dataset.ROIContourSequence = []
@@ -52,6 +48,7 @@ def build_structure_set(
         dataset.StructureSetROISequence.append(_name_region(number, name, frame=dataset.FrameOfReferenceUID))
         contours = Dataset()
         contours.ReferencedROINumber = number
+        contours.SourcePixelPlanesCharacteristicsSequence = [_describe_planes(series)]
         contours.ROIDisplayColor = list(COLOURS[(number - 1) % len(COLOURS)])
         if outlines := _draw(mask == value, series):
             contours.ContourSequence = outlines
@@ -69,6 +66,18 @@ def _name_region(number: int, name: str, *, frame: str) -> Dataset:
     return roi
 
 
+def _describe_planes(series: SourceSeries) -> Dataset:
+    """Describe the slices that were drawn on, so that readers tell a slice without a contour from one left out."""
+    planes, first = Dataset(), series.headers[0]
+    planes.PixelSpacing = first.PixelSpacing
+    planes.SpacingBetweenSlices = f"{series.geometry.spacing_mm[2]:.6g}"
+    planes.ImageOrientationPatient = first.ImageOrientationPatient
+    planes.ImagePositionPatient = first.ImagePositionPatient
+    planes.NumberOfFrames = len(series.headers)
+    planes.Rows, planes.Columns = first.Rows, first.Columns
+    return planes
+
+
 def _observe_region(number: int) -> Dataset:
     observation = Dataset()
     observation.ObservationNumber = number
@@ -78,22 +87,18 @@ def _observe_region(number: int) -> Dataset:
     return observation
 
 
-def _start(series: SourceSeries) -> Dataset:
+def _start(series: SourceSeries, names: Sequence[str]) -> Dataset:
     """Make everything but the regions."""
-    source, now = series.headers[0], datetime.now()
+    now = datetime.now()
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     # With explicit types a contour of more than 64 kB could not be told its length.
     dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
-    dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.SOPClassUID = RTStructureSetStorage
     dataset.SOPInstanceUID = generate_uid()
     dataset.InstanceCreationDate = dataset.StructureSetDate = now.strftime("%Y%m%d")
     dataset.InstanceCreationTime = dataset.StructureSetTime = now.strftime("%H%M%S")
-    dataset.PatientName = str(source.get("PatientName") or "")
-    dataset.ReferringPhysicianName = str(source.get("ReferringPhysicianName") or "")
-    for keyword in _COPIED:
-        setattr(dataset, keyword, source.get(keyword))
+    copy_identity(dataset, series.headers[0], texts=names)
     dataset.Modality = "RTSTRUCT"
     dataset.SeriesInstanceUID = generate_uid()
     dataset.SeriesNumber = SERIES_NUMBER

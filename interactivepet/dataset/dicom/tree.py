@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -10,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from interactivepet.dataset.dicom.files import is_bare_dicom
 from interactivepet.errors import CaseError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["FoundSeries", "find_series", "summarise_passed_over"]
+__all__ = ["FoundSeries", "find_series", "has_identity", "summarise_passed_over"]
 
 LAST_TAG = 0x00200052
 """FrameOfReferenceUID: nothing behind it is needed to know which series a file belongs to."""
@@ -31,6 +33,10 @@ KEYWORDS = (
     "StudyDescription",
     "SeriesDescription",
 )
+IDENTITY = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID")
+"""Files that share these are of one series."""
+NOBODY = ("", "anonymous", "anonymized", "anonymised", "anon", "deidentified", "unknown", "none", "removed")
+"""What anonymisers write as PatientID of everybody."""
 DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
 """Media Storage Directory Storage, the only DICOM file without a series."""
 SHOWN_FILES = 3
@@ -65,6 +71,22 @@ class FoundSeries:
     study_description: str
     paths: tuple[Path, ...]
 
+    @property
+    def patient_key(self) -> tuple[str, str]:
+        """Two series are of one patient when these agree: PatientID, or without one the study, else the series."""
+        if has_identity(self.patient):
+            return "patient", self.patient
+        return ("study", self.study) if self.study else ("series", self.uid)
+
+    def shares_patient(self, other: FoundSeries) -> bool:
+        """Whether two series are of one patient, as far as the headers tell; without a PatientID, of one study."""
+        return self.patient == other.patient and (has_identity(self.patient) or self.study == other.study)
+
+
+def has_identity(patient: str) -> bool:
+    """Whether a PatientID identifies anybody: anonymisers leave one text for all patients, or none."""
+    return re.sub(r"[\W_]+", "", patient).casefold() not in NOBODY
+
 
 def find_series(folder: Path) -> tuple[tuple[FoundSeries, ...], dict[Path, str]]:
     """Find every series below a folder; pixels are not read.
@@ -80,8 +102,8 @@ def find_series(folder: Path) -> tuple[tuple[FoundSeries, ...], dict[Path, str]]
     """
     if not folder.is_dir():
         raise CaseError(f"{folder}: there is no such folder; give the folder of a DICOM export")
-    members: dict[tuple[str, str, str], list[Path]] = defaultdict(list)
-    first: dict[tuple[str, str, str], Dataset] = {}
+    members: dict[tuple[str, ...], list[Path]] = defaultdict(list)
+    first: dict[tuple[str, ...], Dataset] = {}
     passed_over: dict[Path, str] = {}
     unreadable: dict[Path, str] = {}
     with warnings.catch_warnings():
@@ -90,7 +112,7 @@ def find_series(folder: Path) -> tuple[tuple[FoundSeries, ...], dict[Path, str]]
         for path in _walk(folder, unreadable, passed_over):
             header = _peek(path, unreadable, passed_over)
             if header is not None:
-                key = (_text(header, "PatientID"), _text(header, "SeriesInstanceUID"), _text(header, "SOPClassUID"))
+                key = tuple(_text(header, keyword) for keyword in IDENTITY)
                 first.setdefault(key, header)
                 members[key].append(path)
     if unreadable:
@@ -169,7 +191,9 @@ def _read_start(path: Path) -> Dataset:
 
     tags: list[Any] = [tag_for_keyword(keyword) for keyword in KEYWORDS]
     with path.open("rb") as file:
-        return read_partial(file, stop_when=lambda tag, *_: tag > LAST_TAG, specific_tags=tags)
+        return read_partial(
+            file, stop_when=lambda tag, *_: tag > LAST_TAG, specific_tags=tags, force=is_bare_dicom(file)
+        )
 
 
 def _describe(header: Dataset, paths: tuple[Path, ...]) -> FoundSeries:

@@ -1,8 +1,7 @@
-"""The masks of one case, one file or several, 3D or 4D -> one label volume; and names of the labels in them."""
+"""The masks of one case, in one file or several, 3D or 4D -> one label volume on the grid of an image."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,18 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.geometry import Geometry
-from interactivepet.dataset.read import read_header, read_mask, read_volume
-from interactivepet.dataset.volume import describe_mismatch, round_labels
-from interactivepet.errors import CaseError, ManifestError
+from interactivepet.dataset.folders.segments import Segment, match_segments, read_segments
+from interactivepet.dataset.lattice import Placement, find_placement
+from interactivepet.dataset.read import LARGEST_LABEL, read_volume, refuse_shear, to_labels
+from interactivepet.dataset.volume import Volume, describe_mismatch
+from interactivepet.errors import CaseError
 
-__all__ = ["DEFAULT_LABEL", "MaskFile", "name_labels", "read_masks"]
+__all__ = ["MaskFile", "ReadMask", "read_masks"]
 
-logger = logging.getLogger(__name__)
 
-DEFAULT_LABEL = "lesion"
-"""Name of the only label when nobody names it."""
-_LARGEST_SAMPLE = 100
-"""Masks that are read to find the values in use; a value that only others hold is refused when they are read."""
+_ROUNDING = 0.05
+"""A mask of 1 that was saved as scaled bytes comes back as 1.004; that needs no remark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,132 +30,193 @@ class MaskFile:
     Attributes:
         path: the file.
         value: the label that every voxel but 0 belongs to; None when the voxels hold the labels' values, or when
-            the file has one volume a label.
+            the file has one volume per label, or names its segments.
     """
 
     path: Path
     value: int | None = None
 
 
-def read_masks(files: Sequence[MaskFile], *, labels: Sequence[str]) -> tuple[npt.NDArray[np.uint8], Geometry]:
-    """Read a case's masks as one label volume.
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadMask:
+    """A case's label.
 
-    Args:
-        files: one file with every label, or one a label.
-        labels: names of the values 1 ... L.
-
-    Returns:
-        (I, J, K), 0 is background, and its grid.
-
-    Raises:
-        CaseError: a file cannot be used, a value has no name, two labels claim one voxel, or grids differ.
+    Attributes:
+        label: (I, J, K) uint8 on the grid of an image, 0 is background.
+        grid: which of the grids that were offered.
+        remarks: what was placed, renumbered or left out, and that nothing is labelled.
     """
-    if len(files) == 1 and files[0].value is None and read_header(files[0].path).n_channels == 1:
-        mask, geometry = read_mask(files[0].path)
-        _refuse_values(mask, files[0].path, labels=labels)
-        return mask, geometry
-    planes = [plane for file in files for plane in _read_planes(file, n_labels=len(labels))]
-    geometry = planes[0].geometry
-    merged = np.zeros(geometry.shape, dtype=np.uint8)
-    for plane in planes:
-        if not plane.geometry.matches(geometry):
-            found = describe_mismatch(plane.name, plane.geometry, other_name=planes[0].name, other=geometry)
-            raise CaseError(f"{found}; resample the masks to one grid")
-        both = plane.inside & (merged > 0)
-        if both.any():
-            other = labels[int(merged[both][0]) - 1]
-            raise CaseError(
-                f"{plane.name}: {int(both.sum())} voxels belong to {labels[plane.value - 1]} and to {other}, expected "
-                "one label a voxel; take the one from the other, or import either"
-            )
-        merged[plane.inside] = plane.value
-    if len(planes) > 1 and merged.all():
-        raise CaseError(
-            f"{planes[0].name}: the labels fill the whole image, so one of them is the background; leave it out"
-        )
-    return merged, geometry
+
+    label: npt.NDArray[np.uint8]
+    grid: int
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Plane:
-    """The voxels (I, J, K) of one label."""
+class _Part:
+    """Label values (I, J, K) of one file, volume or layer of segments."""
 
     name: str
-    value: int
-    inside: npt.NDArray[np.bool_]
+    label: npt.NDArray[np.uint8]
     geometry: Geometry
 
 
-def _read_planes(file: MaskFile, *, n_labels: int) -> list[_Plane]:
-    if file.value is not None:
-        mask, geometry = read_mask(file.path)
-        values = np.unique(mask[mask > 0])
-        if len(values) > 1:
-            raise CaseError(f"{file.path}: values {_join(values)}, expected one in a file of one label; split it")
-        return [_Plane(file.path.name, file.value, mask > 0, geometry)]
-    volume = read_volume(file.path)
-    if len(volume.values) != n_labels:
+def read_masks(files: Sequence[MaskFile], *, labels: Sequence[str], grids: Sequence[Geometry]) -> ReadMask:
+    """Read a case's masks as one label volume.
+
+    A mask must lie on the voxels of one of the grids. It may be flipped or cropped, reach beyond the image, or have
+    its axes in another order: it is then placed voxel by voxel.
+
+    Args:
+        files: one file with every label, or one per label.
+        labels: names of the values 1 ... L.
+        grids: of the case's images; the first on which all masks fit is taken.
+
+    Raises:
+        CaseError: a file cannot be used, a value has no name, two labels claim one voxel, or no grid fits.
+    """
+    remarks: list[str] = []
+    parts = [part for file in files for part in _read_parts(file, labels=labels, remarks=remarks)]
+    grid, placements = _choose_grid(parts, grids)
+    for words in dict.fromkeys(placement.describe() for placement in placements):
+        if words:
+            remarks.append(f"the mask was placed on the voxels of the image without loss: {words}")
+    label = _merge(parts, placements, labels=labels)
+    if not label.any():
+        remarks.append("the mask holds no labelled voxel")
+    return ReadMask(label, grid, tuple(dict.fromkeys(remarks)))
+
+
+def _choose_grid(parts: Sequence[_Part], grids: Sequence[Geometry]) -> tuple[int, list[Placement]]:
+    """Choose the grid that is the masks' own, else the first on whose voxels all of them lie."""
+    own = [index for index, grid in enumerate(grids) if all(part.geometry.matches(grid) for part in parts)]
+    for index in (*own, *range(len(grids))):
+        placements = [find_placement(part.geometry, grids[index]) for part in parts]
+        found = [placement for placement in placements if placement is not None]
+        if len(found) == len(parts):
+            return index, found
+    misfit = next((part for part in parts if not any(find_placement(part.geometry, grid) for grid in grids)), parts[0])
+    found_text = describe_mismatch(misfit.name, misfit.geometry, other_name="image", other=grids[0])
+    raise CaseError(f"{found_text}; resample the mask to the image's voxels, or export both from one series")
+
+
+def _merge(parts: Sequence[_Part], placements: Sequence[Placement], *, labels: Sequence[str]) -> npt.NDArray[np.uint8]:
+    merged = np.zeros(placements[0].target, dtype=np.uint8)
+    for part, placement in zip(parts, placements, strict=True):
+        placed = placement.apply(part.label, name=part.name)
+        both = (placed > 0) & (merged > 0) & (placed != merged)
+        if both.any():
+            mine, other = (labels[int(values[both][0]) - 1] for values in (placed, merged))
+            raise CaseError(
+                f"{part.name}: {int(both.sum())} voxels belong to {mine} and to {other}, expected one label per voxel; "
+                "subtract one from the other, or import either"
+            )
+        np.copyto(merged, placed, where=placed > 0)
+    if len(parts) > 1 and merged.all():
         raise CaseError(
-            f"{file.path}: {len(volume.values)} volumes, expected one a label, {n_labels}; name the labels with -l"
+            f"{parts[0].name}: the labels fill the whole image, so one of them is the background; leave it out"
         )
-    planes = []
-    for number, values in enumerate(volume.values, start=1):
-        rounded, wrong = round_labels(type(volume)(values[None], volume.geometry, volume.step))
-        if wrong.any() or not np.isin(np.unique(rounded), (0, 1)).all():
-            raise CaseError(f"{file.path}: volume {number} holds other values than 0 and 1; threshold it")
-        planes.append(_Plane(f"{file.path.name} volume {number}", number, rounded > 0, volume.geometry))
-    return planes
+    return merged
 
 
-def _refuse_values(mask: npt.NDArray[np.uint8], path: Path, *, labels: Sequence[str]) -> None:
-    strange = np.unique(mask[mask > len(labels)])
+def _read_parts(file: MaskFile, *, labels: Sequence[str], remarks: list[str]) -> list[_Part]:
+    volume = read_volume(file.path)
+    refuse_shear(file.path, volume.geometry)
+    if volume.remark:
+        remarks.append(f"mask: {volume.remark}")
+    segments = read_segments(file.path)
+    if segments:
+        return _split_segments(file, volume, segments=segments, labels=labels, remarks=remarks)
+    if file.value is not None or len(volume.values) > 1:
+        return _split_channels(file, volume, labels=labels)
+    label = _take_values(file.path, volume, labels=labels, remarks=remarks)
+    return [_Part(file.path.name, label, volume.geometry)]
+
+
+def _split_segments(
+    file: MaskFile, volume: Volume, *, segments: Sequence[Segment], labels: Sequence[str], remarks: list[str]
+) -> list[_Part]:
+    """Make one part per layer of a segmentation of 3D Slicer."""
+    layers = [to_labels(file.path, volume, channel=number) for number in range(len(volume.values))]
+    for number, layer in enumerate(layers):
+        known = [segment.value for segment in segments if segment.layer == number]
+        strange = np.setdiff1d(layer, [0, *known])
+        if strange.size:
+            raise CaseError(
+                f"{file.path}: voxels of layer {number} hold {_join(strange)}, which is no segment's value; save it "
+                "again with Slicer"
+            )
+    if missing := [segment.name for segment in segments if not 0 <= segment.layer < len(layers)]:
+        raise CaseError(
+            f"{file.path}: {len(layers)} layers, but segment {missing[0]} lies in another; save it again with Slicer"
+        )
+    if file.value is not None:
+        pairs = tuple((segment, file.value) for segment in segments)
+    else:
+        pairs, found = match_segments(file.path, segments, labels=labels)
+        remarks.extend(found)
+    parts = []
+    for number, layer in enumerate(layers):
+        new_values = np.zeros(LARGEST_LABEL + 1, np.uint8)
+        for segment, value in pairs:
+            if segment.layer == number:
+                new_values[segment.value] = value
+        parts.append(_Part(f"{file.path.name} layer {number}", new_values[layer], volume.geometry))
+    return parts
+
+
+def _split_channels(file: MaskFile, volume: Volume, *, labels: Sequence[str]) -> list[_Part]:
+    """Make one part of a file of one label, or one per volume of a 4D file."""
+    n_expected = len(labels) if file.value is None else 1
+    if len(volume.values) != n_expected:
+        expected = f"one per label, {n_expected}; name the labels with -l" if file.value is None else "1; split it"
+        raise CaseError(f"{file.path}: {len(volume.values)} volumes, expected {expected}")
+    parts = []
+    for number, values in enumerate(volume.values):
+        inside, found = _find_inside(values)
+        if inside is None:
+            where = file.path if n_expected == 1 else f"{file.path}: volume {number + 1}"
+            raise CaseError(
+                f"{where}: values {_join(found)}, expected 0 and one other in a mask of one label; split it, or "
+                "threshold it"
+            )
+        name = file.path.name if n_expected == 1 else f"{file.path.name} volume {number + 1}"
+        value = np.uint8(number + 1 if file.value is None else file.value)
+        parts.append(_Part(name, inside.astype(np.uint8) * value, volume.geometry))
+    return parts
+
+
+def _take_values(path: Path, volume: Volume, *, labels: Sequence[str], remarks: list[str]) -> npt.NDArray[np.uint8]:
+    """Take the voxels' values as labels; with one label declared, 0 and one other value are background and label."""
+    if len(labels) == 1:
+        inside, values = _find_inside(volume.values[0])
+        if inside is not None and inside.any() and not inside.all():
+            if abs(values[0] - 1) > _ROUNDING:
+                remarks.append(f"the mask holds 0 and {values[0]:g}; {values[0]:g} was taken for {labels[0]}")
+            return inside.astype(np.uint8)
+    label = to_labels(path, volume)
+    strange = np.unique(label[label > len(labels)])
     if strange.size:
         named = ", ".join(f"{value} ({name})" for value, name in enumerate(labels, start=1))
         raise CaseError(
             f"{path}: the mask holds {_join(strange)}, expected 0 or {named}; name every label with -l in the order of "
             "the values, or renumber the mask"
         )
+    return label
 
 
-def name_labels(files: Iterable[MaskFile], *, names: Sequence[str]) -> tuple[str, ...]:
-    """Name the labels of masks that hold the labels' values, or one volume a label.
+def _find_inside(values: npt.NDArray[np.generic]) -> tuple[npt.NDArray[np.bool_] | None, list[float]]:
+    """Find the voxels (I, J, K) of a mask of 0 and one other whole number; None when it holds anything else.
 
-    Args:
-        files: of all cases.
-        names: what the user named; when nothing, the masks, a hundred at most, are read for the values in use.
-
-    Raises:
-        ManifestError: the values are not 1 ... L.
+    Returns:
+        Where the other value is, and the values but 0, at most five.
     """
-    if names:
-        return tuple(names)
-    paths = [file.path for file in files]
-    step = max(1, -(-len(paths) // _LARGEST_SAMPLE))
-    values: dict[int, Path] = {}
-    for path in paths[::step]:
-        values |= {value: path for value in _find_values(path) if value not in values}
-    found = sorted(values)
-    if found != list(range(1, len(found) + 1)):
-        largest = found[-1]
-        raise ManifestError(
-            f"{values[largest]}: the masks hold {_join(found)}, expected 1, 2, ... without a gap; renumber them, or "
-            "name every label up to the largest value with -l"
-        )
-    return tuple(f"label_{value}" for value in found) if len(found) > 1 else (DEFAULT_LABEL,)
-
-
-def _find_values(path: Path) -> list[int]:
-    try:
-        n_volumes = read_header(path).n_channels
-        if n_volumes > 1:
-            return list(range(1, n_volumes + 1))
-        mask, _ = read_mask(path)
-    except CaseError as error:
-        # The import of its case names the file; here it only has no say.
-        logger.debug("no label values: %s", error)
-        return []
-    return [int(value) for value in np.unique(mask[mask > 0])]
+    inside = values != 0
+    found = np.unique(values[inside])
+    with np.errstate(invalid="ignore"):
+        usable = len(found) < 2 and bool((np.abs(found - np.rint(found)) <= _ROUNDING).all())
+    return (inside if usable else None), [float(value) for value in found[:5]]
 
 
 def _join(values: Iterable[object]) -> str:
-    return ", ".join(str(value) for value in values)
+    return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)

@@ -1,9 +1,9 @@
-"""Maximum-intensity projections as PNG, dark being hot, with black-and-white masks and healthy controls.
+"""Maximum-intensity projections as PNG, dark being hot, with masks of two values and healthy controls.
 
 | file | what it is |
 |---|---|
 | `patients/imgs/patient_002.png` | projection of a patient |
-| `patients/labels/segmentation_002.png` | its mask: white is the label |
+| `patients/labels/segmentation_002.png` | its mask: two values, of which black or transparent is the background |
 | `controls/imgs/control_009.png` | projection of somebody healthy: a case without lesion |
 
 A folder with `imgs` and `labels` and no controls will do.
@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +21,9 @@ import numpy.typing as npt
 from interactivepet.core.case import Case
 from interactivepet.core.geometry import Geometry
 from interactivepet.core.imported import ImportedCase, ImportSource
-from interactivepet.dataset.folders.mask_files import DEFAULT_LABEL
+from interactivepet.dataset.folders.label_names import DEFAULT_LABEL
+from interactivepet.dataset.folders.pictures import WHITE, read_luminance, read_mask_picture
 from interactivepet.dataset.folders.tree import list_tree, make_ids
-from interactivepet.dataset.read import read_volume
 from interactivepet.dataset.write import atomic_path
 from interactivepet.errors import CaseError, ManifestError
 
@@ -38,10 +37,6 @@ __all__ = [
 ]
 
 _PNG = ".png"
-_BLACK, _GREY, _WHITE = 0, 127, 255
-"""Luminance; a mask's pixel is the label when it is lighter than grey."""
-_LUMINANCE = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue (ITU-R BT.601)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +46,12 @@ class MipOptions:
     Attributes:
         channel: name of the only channel.
         label: name of the only label.
+        mask_above: luminance above which a pixel of a mask is lesion; None expects masks of two values.
     """
 
     channel: str = "PET"
     label: str = DEFAULT_LABEL
+    mask_above: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +65,7 @@ class ProjectionJob:
         is_control: whether it is known that there is no lesion.
         patient: cases of one patient stay in one fold.
         subtype: `patient` or `control`.
+        mask_above: as in `MipOptions`.
     """
 
     id: str
@@ -76,6 +74,7 @@ class ProjectionJob:
     is_control: bool
     patient: str
     subtype: str
+    mask_above: int | None = None
 
     def load(self) -> ImportedCase:
         """Read projection and mask.
@@ -86,14 +85,15 @@ class ProjectionJob:
         image, geometry = read_projection(self.image)
         label = np.zeros(geometry.shape, np.uint8) if self.is_control else None
         if self.mask is not None:
-            luminance, _ = _read_luminance(self.mask, behind=_BLACK)
-            if luminance.shape != geometry.shape:
+            label = read_mask_picture(self.mask, above=self.mask_above)
+            if label.shape != geometry.shape:
                 raise CaseError(
-                    f"{self.mask}: a mask of {_size(luminance.shape)} pixels for a projection of "
+                    f"{self.mask}: a mask of {_size(label.shape)} pixels for a projection of "
                     f"{_size(geometry.shape)}, expected one size; export both from one picture"
                 )
-            label = (luminance > _GREY).astype(np.uint8)
-        return ImportedCase(Case(self.id, image, geometry, label))
+        is_empty = self.mask is not None and label is not None and not label.any()
+        remarks = ("the mask holds no lesion: all its pixels are background",) if is_empty else ()
+        return ImportedCase(Case(self.id, image, geometry, label), remarks=remarks)
 
 
 def read_projection(path: Path) -> tuple[npt.NDArray[np.float32], Geometry]:
@@ -109,8 +109,8 @@ def read_projection(path: Path) -> tuple[npt.NDArray[np.float32], Geometry]:
     Raises:
         CaseError: the file cannot be read, or has other numbers than bytes.
     """
-    luminance, geometry = _read_luminance(path, behind=_WHITE)
-    return (_WHITE - luminance)[None], geometry
+    luminance, geometry = read_luminance(path, behind=WHITE)
+    return (WHITE - luminance)[None], geometry
 
 
 def is_projection(paths: Sequence[Path]) -> bool:
@@ -133,7 +133,7 @@ def write_projection_mask(path: Path, mask: npt.NDArray[np.uint8], *, largest_la
 
     if mask.ndim != 3 or mask.shape[2] != 1:
         raise CaseError(f"{path}: a mask of shape {mask.shape} is no picture; choose --format .nii.gz")
-    step = _WHITE // largest_label
+    step = WHITE // largest_label
     pixels = np.ascontiguousarray((mask[:, :, 0] * step).astype(np.uint8).T)
     with atomic_path(path) as partial:
         SimpleITK.WriteImage(SimpleITK.GetImageFromArray(pixels), str(partial))
@@ -158,7 +158,9 @@ def find_mip_source(folder: Path, *, options: MipOptions) -> ImportSource:
         )
     ids = make_ids(path.stem for path in (*patients, *controls))
     jobs = [
-        ProjectionJob(ids[path.stem], path, pairs.get(path), path not in pairs, ids[path.stem], subtype)
+        ProjectionJob(
+            ids[path.stem], path, pairs.get(path), path not in pairs, ids[path.stem], subtype, options.mask_above
+        )
         for paths, subtype in ((patients, "patient"), (controls, "control"))
         for path in paths
     ]
@@ -190,22 +192,6 @@ def _by_number(paths: Sequence[Path]) -> dict[str, Path]:
 
 def _explain(path: Path) -> str:
     return "no projection has this mask" if path.suffix.lower() == _PNG else "no PNG"
-
-
-def _read_luminance(path: Path, *, behind: int) -> tuple[npt.NDArray[np.float32], Geometry]:
-    """Read a picture's luminance (I, J, 1), 0 to 255; where it is not opaque, what is `behind` shines through."""
-    volume = read_volume(path)
-    values: npt.NDArray[Any] = volume.values
-    if values.dtype != np.uint8:
-        raise CaseError(
-            f"{path}: numbers of {values.dtype}, expected bytes from 0 to 255; save it with 8 bits a colour"
-        )
-    colours = values[: 3 if len(values) > 2 else 1].astype(np.float32)
-    luminance = np.tensordot(np.asarray(_LUMINANCE), colours, axes=1).round(3) if len(colours) == 3 else colours[0]
-    if len(values) in (2, 4):
-        opacity = values[-1] / np.float32(_WHITE)
-        luminance = behind + opacity * (luminance - behind)
-    return luminance.astype(np.float32), Geometry(volume.geometry.shape, np.diag([-1.0, -1.0, 1.0, 1.0]))
 
 
 def _size(shape: Sequence[int]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from interactivepet.core.geometry import Spacing
+from interactivepet.core.time_frame import TimeFrame
 from interactivepet.dataset.folders.volume_job import GridChoice
 
 __all__ = ["FolderLayout", "FolderOptions"]
@@ -24,6 +26,9 @@ class FolderOptions:
         layout: None finds out.
         allow_mask_as_volume: take a mask for a volume, for debugging.
         needs_masks: refuse a folder in which no volume has a mask.
+        time_frame: which frame of a dynamic image to take; None refuses one.
+        mask_suffix: what the name of a mask has behind the case; empty for `_mask`, `_seg` and `_label`.
+        spacing_mm: along (i, j, k), for headers that are wrong; None takes the headers'.
     """
 
     channels: tuple[str, ...] = ()
@@ -32,3 +37,6 @@ class FolderOptions:
     layout: FolderLayout | None = None
     allow_mask_as_volume: bool = False
     needs_masks: bool = True
+    time_frame: TimeFrame | None = None
+    mask_suffix: str = ""
+    spacing_mm: Spacing | None = None

@@ -9,7 +9,10 @@
 | `BASE_mask_tumour` | its mask of one label |
 | `BASE_PET_mask` | its mask, on the grid of a channel |
 
-Each may end as any volume does, and lie in any sub-folder.
+| `BASE.seg.nrrd`, `BASE-segmentation.seg.nrrd` | its mask, a segmentation of 3D Slicer |
+
+`--mask-suffix TEXT` puts TEXT in the place of `_mask`, `_seg` and `_label`. Each may end as any volume does, and lie in
+any sub-folder.
 """
 
 from __future__ import annotations
@@ -23,11 +26,12 @@ from pathlib import Path
 from interactivepet.core.imported import ImportSource
 from interactivepet.dataset.checks import is_pet
 from interactivepet.dataset.folders.case_table import Group, find_table, read_table
-from interactivepet.dataset.folders.mask_files import MaskFile, name_labels
+from interactivepet.dataset.folders.label_names import name_labels
+from interactivepet.dataset.folders.mask_files import MaskFile
 from interactivepet.dataset.folders.options import FolderOptions
 from interactivepet.dataset.folders.tree import make_ids
 from interactivepet.dataset.folders.volume_job import VolumeJob
-from interactivepet.dataset.layout import split_ending
+from interactivepet.dataset.layout import SEGMENTATION_ENDING, split_ending
 from interactivepet.errors import ManifestError
 
 __all__ = ["DEFAULT_CHANNEL", "find_pairs", "has_channels", "has_masks"]
@@ -35,6 +39,8 @@ __all__ = ["DEFAULT_CHANNEL", "find_pairs", "has_channels", "has_masks"]
 DEFAULT_CHANNEL = "image"
 """Name of the only channel when nobody names it."""
 _MASK_WORD = re.compile(r"[_-](?:mask|seg|label)(?=$|[_-])", re.IGNORECASE)
+_SEGMENTATION = re.compile(r"[_ .-]*segmentation$", re.IGNORECASE)
+"""What Slicer adds to the name of a volume when it names a segmentation of it."""
 _CHANNEL = re.compile(r"(?P<case>.+?)_+(?P<channel>[A-Z][^_]*)_image", re.IGNORECASE)
 _IMAGE = re.compile(r"(?P<case>.+)_image", re.IGNORECASE)
 _NO_CHANNEL = ""
@@ -48,9 +54,10 @@ class _CaseFiles:
     masks: dict[str | None, Path] = field(default_factory=dict)
 
 
-def has_masks(files: Iterable[Path]) -> bool:
-    """Whether any file's name says that it is a mask."""
-    return any(_MASK_WORD.search(split_ending(path.name)[0]) for path in files)
+def has_masks(files: Iterable[Path], suffix: str = "") -> bool:
+    """Whether any file's name says that it is a mask, by a suffix of the user's or by one of the usual."""
+    word = _make_mask_word(suffix)
+    return any(word.search(_find_stem(path, word, suffix=suffix)) for path in files)
 
 
 def has_channels(files: Iterable[Path]) -> bool:
@@ -64,23 +71,33 @@ def find_pairs(folder: Path, files: Sequence[Path], *, options: FolderOptions) -
     Raises:
         ManifestError: names do not fit together; the message names files and what was expected.
     """
-    cases, orphans = _group(_name_files(folder, files), options)
+    if options.mask_suffix and not has_masks(files, options.mask_suffix):
+        raise ManifestError(
+            f"{folder}: no file is named BASE{options.mask_suffix}, as --mask-suffix says masks are; correct it"
+        )
+    cases, orphans = _group(_name_files(folder, files, suffix=options.mask_suffix), options)
     channels = _choose_channels(cases, options.channels)
     labels, values = _choose_labels(cases, options.labels)
     table = find_table(files)
     groups, strange_rows = read_table(table, cases) if table is not None else ({}, {})
+    flaws = {name: _find_flaw(name, case, channels=channels) for name, case in cases.items()}
+    if all(flaws.values()):
+        raise ManifestError(next(iter(flaws.values())))
     ids = make_ids(cases)
     jobs = [
         VolumeJob(
             id=ids[name],
-            images=_pick_images(name, case, channels=channels),
+            images=_pick_images(case, channels),
             channels=channels,
             labels=labels,
             masks=tuple(MaskFile(path, values.get(label)) for label, path in case.masks.items()),
             patient=groups.get(name, Group()).patient,
             subtype=groups.get(name, Group()).subtype,
             grid=options.grid,
+            time_frame=options.time_frame,
+            spacing_mm=options.spacing_mm,
             allow_mask_as_volume=options.allow_mask_as_volume,
+            flaw=flaws[name],
         )
         for name, case in sorted(cases.items())
     ]
@@ -101,9 +118,23 @@ def _explain(path: Path, orphans: Collection[Path]) -> str:
     return "a channel that -m does not name" if split_ending(path.name)[0] else "no volume"
 
 
-def _name_files(folder: Path, files: Sequence[Path]) -> dict[str, Path]:
+def _make_mask_word(suffix: str) -> re.Pattern[str]:
+    """Make the pattern of what follows a case in the name of its mask."""
+    return re.compile(rf"{re.escape(suffix)}(?=$|[_-])", re.IGNORECASE) if suffix else _MASK_WORD
+
+
+def _find_stem(path: Path, word: re.Pattern[str], *, suffix: str) -> str:
+    """Give a file's name without its ending; of a segmentation of Slicer, with the word that says so."""
+    stem, ending = split_ending(path.name)
+    if ending.lower() != SEGMENTATION_ENDING or word.search(stem):
+        return stem
+    return _SEGMENTATION.sub("", stem) + (suffix or "_seg")
+
+
+def _name_files(folder: Path, files: Sequence[Path], *, suffix: str) -> dict[str, Path]:
     """Name volumes and masks by their stem, and by their folders too where stems occur twice."""
-    stems = {path: stem for path in files if (stem := split_ending(path.name)[0])}
+    word = _make_mask_word(suffix)
+    stems = {path: stem for path in files if (stem := _find_stem(path, word, suffix=suffix))}
     if len(set(stems.values())) < len(stems):
         stems = {path: "_".join((*path.relative_to(folder).parts[:-1], stem)) for path, stem in stems.items()}
     named: dict[str, Path] = {}
@@ -122,7 +153,8 @@ def _group(named: Mapping[str, Path], options: FolderOptions) -> tuple[dict[str,
     """
     volumes = {name: _split_channel(name, options.channels) for name in named}
     known, case_names = set(volumes.values()), {case for case, _ in volumes.values()}
-    owners = {name: _find_owner(name, known, case_names) for name in named}
+    word = _make_mask_word(options.mask_suffix)
+    owners = {name: _find_owner(name, known, case_names, word=word) for name in named}
     owning = {owner[0] for owner in owners.values() if owner}
     cases: dict[str, _CaseFiles] = defaultdict(_CaseFiles)
     orphans: set[Path] = set()
@@ -136,10 +168,10 @@ def _group(named: Mapping[str, Path], options: FolderOptions) -> tuple[dict[str,
                     "as BASE_mask_LABEL: rename or remove either"
                 )
             masks[owner[1]] = path
-        elif case in owning or not _MASK_WORD.search(name):
+        elif case in owning or not word.search(name):
             cases[case].images[channel] = path
         elif options.allow_mask_as_volume:
-            base = _MASK_WORD.split(name)[0]
+            base = word.split(name)[0]
             cases[base].images[_NO_CHANNEL] = cases[base].masks[None] = path
         else:
             orphans.add(path)
@@ -162,16 +194,22 @@ def _refuse_no_masks(cases: Mapping[str, _CaseFiles], named: Mapping[str, Path],
     )
 
 
-def _find_owner(name: str, known: Collection[tuple[str, str]], cases: Collection[str]) -> tuple[str, str | None] | None:
+def _find_owner(
+    name: str, known: Collection[tuple[str, str]], cases: Collection[str], *, word: re.Pattern[str]
+) -> tuple[str, str | None] | None:
     """Give case and label of a mask, the case with the longest name that has a volume; None for a volume.
 
     Args:
         name: of the file.
         known: (case, channel) of every volume.
         cases: the cases among them.
+        word: what follows a case in the name of its mask.
     """
-    for word in reversed(list(_MASK_WORD.finditer(name))):
-        base, label = name[: word.start()], name[word.end() + 1 :] or None
+    for match in reversed(list(word.finditer(name))):
+        base, label = name[: match.start()], name[match.end() + 1 :] or None
+        if base not in cases:
+            # `--mask-suffix roi` for BASE_roi
+            base = base.rstrip("_-. ")
         if base in cases:
             return base, label
         on_grid_of = _CHANNEL.fullmatch(f"{base}_image")
@@ -210,17 +248,24 @@ def _choose_channels(cases: Mapping[str, _CaseFiles], names: Sequence[str]) -> t
     return tuple(names) or tuple(sorted(found, key=lambda channel: (not is_pet(channel), channel)))
 
 
-def _pick_images(name: str, case: _CaseFiles, *, channels: Sequence[str]) -> tuple[Path, ...]:
+def _pick_images(case: _CaseFiles, channels: Sequence[str]) -> tuple[Path, ...]:
+    """Give the volumes in the order of the channels, as far as there are any."""
     if _NO_CHANNEL in case.images:
         return (case.images[_NO_CHANNEL],)
     spelt = {channel.casefold(): path for channel, path in case.images.items()}
+    return tuple(spelt[channel.casefold()] for channel in channels if channel.casefold() in spelt)
+
+
+def _find_flaw(name: str, case: _CaseFiles, *, channels: Sequence[str]) -> str:
+    """Say which channels a case lacks; empty when it has all of them."""
+    spelt = {channel.casefold() for channel in case.images}
     missing = [channel for channel in channels if channel.casefold() not in spelt]
-    if missing:
-        raise ManifestError(
-            f"{name}: no volume of the channel {', '.join(missing)}, only of {', '.join(case.images)}; add it, remove "
-            "the case, or name other channels with -m"
-        )
-    return tuple(spelt[channel.casefold()] for channel in channels)
+    if not missing or _NO_CHANNEL in case.images:
+        return ""
+    return (
+        f"{name}: no volume of the channel {', '.join(missing)}, only of {', '.join(case.images)}; add it, remove the "
+        "case, or name other channels with -m"
+    )
 
 
 def _choose_labels(

@@ -41,7 +41,12 @@ def find_folder_source(folder: Path, *, options: FolderOptions) -> ImportSource:
     files = list_tree(folder)
     if not any(split_ending(path.name)[0] for path in files):
         raise ManifestError(f"{folder}: {len(files)} files, none of them NIfTI, NRRD or MHA; name the folder with them")
-    layout = options.layout or _recognise(folder, files, needs_masks=options.needs_masks)
+    if options.mask_suffix and options.layout not in (None, "pairs", "channels"):
+        raise ManifestError(
+            f"--mask-suffix is for masks beside their volumes, but the masks of the layout {options.layout} have the "
+            "names of their cases; leave one of the options out"
+        )
+    layout = options.layout or _recognise(folder, files, options)
     if layout in ("pairs", "channels"):
         source = find_pairs(folder, files, options=options)
     elif layout == "autopet" and not (folder / IMAGES_TRAINING).is_dir():
@@ -51,18 +56,19 @@ def find_folder_source(folder: Path, *, options: FolderOptions) -> ImportSource:
     return replace(source, layout=_DESCRIPTIONS[layout])
 
 
-def _recognise(folder: Path, files: Sequence[Path], *, needs_masks: bool) -> FolderLayout:
-    task = recognise_task(folder)
+def _recognise(folder: Path, files: Sequence[Path], options: FolderOptions) -> FolderLayout:
+    task = None if options.mask_suffix else recognise_task(folder)
     if task is not None:
         return task
-    if has_studies(files):
+    if has_studies(files) and not options.mask_suffix:
         return "autopet"
-    if has_masks(files) or not needs_masks:
+    if options.mask_suffix or has_masks(files) or not options.needs_masks:
         return "channels" if has_channels(files) else "pairs"
     volumes = [path.relative_to(folder).as_posix() for path in files if split_ending(path.name)[0]]
     raise ManifestError(
         f"{folder}: {len(volumes)} volumes such as {', '.join(volumes[:3])} in no layout that is known: BASE and "
         "BASE_mask, BASE_PET_image and BASE_PET_mask, PATIENT/STUDY/SUV and SEG (autoPET), or imagesTr and labelsTr "
-        "(nnU-Net, MSD, InteractiveNet); rename the files, import volumes that have no masks with --test, or PNG "
+        "(nnU-Net, MSD, InteractiveNet); rename the files, say with --mask-suffix how masks are named, "
+        "import volumes that have no masks with --test, or PNG "
         "projections with interactivepet_import mip"
     )

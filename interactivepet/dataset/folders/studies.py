@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from interactivepet.core.imported import ImportSource
-from interactivepet.dataset.folders.mask_files import DEFAULT_LABEL, MaskFile
+from interactivepet.dataset.folders.label_names import DEFAULT_LABEL
+from interactivepet.dataset.folders.mask_files import MaskFile
 from interactivepet.dataset.folders.options import FolderOptions
 from interactivepet.dataset.folders.tree import make_ids
 from interactivepet.dataset.folders.volume_job import VolumeJob
@@ -30,7 +31,7 @@ def find_studies(folder: Path, files: Sequence[Path], *, options: FolderOptions)
     """Find autoPET's studies; all studies of a patient stay in one fold.
 
     Raises:
-        ManifestError: a study has no file of a channel.
+        ManifestError: no study has a file of every channel.
     """
     studies: dict[Path, dict[str, Path]] = defaultdict(dict)
     for path in files:
@@ -39,16 +40,22 @@ def find_studies(folder: Path, files: Sequence[Path], *, options: FolderOptions)
     wanted = {place: found for place, found in studies.items() if found.keys() & set(_FILES["pet"])}
     channels = tuple(options.channels) or ("PET", "CT")
     labels = tuple(options.labels) or (DEFAULT_LABEL,)
+    flaws = {place: _find_flaw(place, found, channels=channels) for place, found in wanted.items()}
+    if wanted and all(flaws.values()):
+        raise ManifestError(next(iter(flaws.values())))
     ids = make_ids("_".join(place.relative_to(folder).parts) or folder.name for place in wanted)
     jobs = [
         VolumeJob(
             id=case,
-            images=tuple(_pick(place, found, channel=channel) for channel in channels),
+            images=tuple(image for channel in channels if (image := _pick(found, channel))),
             channels=channels,
             labels=labels,
             masks=(MaskFile(found[_MASK]),) if _MASK in found else (),
             patient=_name_patient(folder, place),
             grid=options.grid,
+            time_frame=options.time_frame,
+            spacing_mm=options.spacing_mm,
+            flaw=flaws[place],
         )
         for case, (place, found) in zip(ids.values(), wanted.items(), strict=True)
     ]
@@ -62,15 +69,23 @@ def find_studies(folder: Path, files: Sequence[Path], *, options: FolderOptions)
     )
 
 
-def _pick(place: Path, found: Mapping[str, Path], *, channel: str) -> Path:
-    names = _FILES.get(channel.lower(), (channel.lower(),))
-    for name in names:
-        if name in found:
-            return found[name]
-    raise ManifestError(
-        f"{place}: no {' or '.join(names)} for the channel {channel}, only {', '.join(sorted(found))}; add it, or name "
-        "other channels with -m"
-    )
+def _pick(found: Mapping[str, Path], channel: str) -> Path | None:
+    return next((found[name] for name in _list_names(channel) if name in found), None)
+
+
+def _find_flaw(place: Path, found: Mapping[str, Path], *, channels: Sequence[str]) -> str:
+    """Say which channel a study lacks; empty when it has all of them."""
+    for channel in channels:
+        if _pick(found, channel) is None:
+            return (
+                f"{place}: no {' or '.join(_list_names(channel))} for the channel {channel}, only "
+                f"{', '.join(sorted(found))}; add it, or name other channels with -m"
+            )
+    return ""
+
+
+def _list_names(channel: str) -> tuple[str, ...]:
+    return _FILES.get(channel.lower(), (channel.lower(),))
 
 
 def _name_patient(folder: Path, place: Path) -> str:

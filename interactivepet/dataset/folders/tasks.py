@@ -10,9 +10,10 @@ from typing import Any
 
 from interactivepet.core.dataset import CaseEntry, DatasetManifest
 from interactivepet.core.imported import ImportSource
-from interactivepet.dataset.decathlon import parse_channels, parse_labels
+from interactivepet.dataset.decathlon import flatten_regions, parse_channels, parse_labels
 from interactivepet.dataset.folders.case_table import Group
-from interactivepet.dataset.folders.mask_files import MaskFile, name_labels
+from interactivepet.dataset.folders.label_names import name_labels
+from interactivepet.dataset.folders.mask_files import MaskFile
 from interactivepet.dataset.folders.options import FolderLayout, FolderOptions
 from interactivepet.dataset.folders.tree import make_ids
 from interactivepet.dataset.folders.volume_job import VolumeJob
@@ -56,7 +57,7 @@ def find_task(folder: Path, *, options: FolderOptions) -> ImportSource:
     Raises:
         ManifestError: `dataset.json` cannot be used, or there is none and the channels are not named.
     """
-    manifest, groups = _read(folder, options)
+    manifest, groups, remark = _read(folder, options)
     picks = _pick_channels(manifest.channels, options.channels)
     channels = tuple(options.channels) or manifest.channels
     labels = tuple(options.labels) or tuple(manifest.labels)
@@ -80,25 +81,37 @@ def find_task(folder: Path, *, options: FolderOptions) -> ImportSource:
                 patient=entry.patient or group.patient,
                 subtype=entry.subtype or group.subtype,
                 grid=options.grid,
+                n_volumes=1 if is_split else len(manifest.channels),
+                time_frame=options.time_frame,
+                spacing_mm=options.spacing_mm,
             )
         )
     n_training = len(manifest.training)
-    return ImportSource(channels, labels, tuple(jobs[:n_training]), tuple(jobs[n_training:]))
+    return ImportSource(
+        channels,
+        labels,
+        tuple(jobs[:n_training]),
+        tuple(jobs[n_training:]),
+        remarks=(remark,) if remark else (),
+    )
 
 
-def _read(folder: Path, options: FolderOptions) -> tuple[DatasetManifest, dict[str, Group]]:
-    """Read the cases, and the classes that InteractiveNet gives them."""
+def _read(folder: Path, options: FolderOptions) -> tuple[DatasetManifest, dict[str, Group], str]:
+    """Read the cases, the classes that InteractiveNet gives them, and a remark on the labels."""
     path = folder / DATASET_JSON
+    is_dynamic = options.time_frame is not None
     if not path.is_file():
         channels = options.channels or _default_channels(folder)
         masks = (MaskFile(folder / file.path) for file in find_files(folder, LABELS_TRAINING))
-        return build_manifest(folder, channels=channels, labels=name_labels(masks, names=options.labels)), {}
-    data = _load(path)
-    if "train" not in data:
-        return read_manifest(folder), {}
-    labels = parse_labels(_mend_labels(data), source=str(path))
-    manifest = build_manifest(folder, channels=parse_channels(data, source=str(path)), labels=tuple(labels))
-    return manifest, _read_classes(data["train"])
+        labels = name_labels(masks, names=options.labels)
+        return build_manifest(folder, channels=channels, labels=labels, is_dynamic=is_dynamic), {}, ""
+    data, remark = flatten_regions(_load(path))
+    if "train" not in data and not remark:
+        return read_manifest(folder, is_dynamic=is_dynamic), {}, ""
+    named = tuple(parse_labels(_mend_labels(data), source=str(path)))
+    channels = parse_channels(data, source=str(path))
+    manifest = build_manifest(folder, channels=channels, labels=named, is_dynamic=is_dynamic)
+    return manifest, _read_classes(data.get("train")), remark
 
 
 def _default_channels(folder: Path) -> tuple[str, ...]:

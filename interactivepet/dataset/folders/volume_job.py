@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.case import Case
-from interactivepet.core.geometry import Geometry
+from interactivepet.core.geometry import Geometry, Spacing
 from interactivepet.core.imported import ImportedCase
+from interactivepet.core.time_frame import TimeFrame, pick_time_frame
 from interactivepet.dataset.checks import is_pet
 from interactivepet.dataset.folders.mask_files import MaskFile, read_masks
 from interactivepet.dataset.interactions import read_clicks
-from interactivepet.dataset.read import read_image
+from interactivepet.dataset.read import read_header, read_image
 from interactivepet.dataset.regrid import find_overlap, resample_label_onto, resample_onto
-from interactivepet.dataset.volume import describe_mismatch
 from interactivepet.errors import CaseError
 
 __all__ = ["GRID_NOTE", "GridChoice", "VolumeJob"]
@@ -52,11 +52,15 @@ class VolumeJob:
         labels: names of the values 1 ... L.
         masks: none when the answer is not known.
         picks: which channels of a single file to take; None takes them all.
+        n_volumes: volumes that each file must hold; None expects one per channel of a single file.
         clicks: file with the case's clicks, in any form that is known.
         patient: cases of one patient stay in one fold.
         subtype: folds are stratified by it.
         grid: which grid the case gets.
         allow_mask_as_volume: whether an image may be a mask, for debugging.
+        time_frame: which frame of a dynamic image to take; None refuses one.
+        spacing_mm: along (i, j, k) of the case, in place of what the headers say.
+        flaw: why the case cannot be loaded, where that is known before; else empty.
     """
 
     id: str
@@ -65,11 +69,15 @@ class VolumeJob:
     labels: tuple[str, ...]
     masks: tuple[MaskFile, ...] = ()
     picks: tuple[int, ...] | None = None
+    n_volumes: int | None = None
     clicks: Path | None = None
     patient: str | None = None
     subtype: str | None = None
     grid: GridChoice = "pet"
     allow_mask_as_volume: bool = False
+    time_frame: TimeFrame | None = None
+    spacing_mm: Spacing | None = None
+    flaw: str = ""
 
     def load(self) -> ImportedCase:
         """Read every file and bring channels and mask to one grid.
@@ -78,51 +86,72 @@ class VolumeJob:
             CaseError: a file cannot be used, the grids do not meet, or the image gives the answer away.
             InteractionError: the clicks cannot be read.
         """
-        channels = self._read_channels()
+        if self.flaw:
+            raise CaseError(self.flaw)
+        if self.spacing_mm is not None and self.clicks is not None:
+            raise CaseError(
+                f"{self.clicks}: clicks that were placed with the spacing of the header, which --spacing-mm replaces; "
+                "import without them, then place them again"
+            )
+        remarks: list[str] = []
+        channels = self._read_channels(remarks)
         reference = _choose_reference(channels, self.grid)
         notes = _Notes(reference.name, reference.geometry)
         image = np.concatenate([_bring(channel, notes) for channel in channels])
-        label = self._read_label(channels, notes)
+        label = self._read_label(channels, notes, remarks=remarks)
         clicks = None
         if self.clicks is not None:
             values = {name: value for value, name in enumerate(self.labels, start=1)}
             clicks = read_clicks(self.clicks, geometry=channels[0].geometry, labels=values)
-        return ImportedCase(Case(self.id, image, reference.geometry, label), notes.as_files(), clicks)
+        case = Case(self.id, image, _respace(reference.geometry, self.spacing_mm), label)
+        return ImportedCase(case, notes.as_files(), clicks, tuple(dict.fromkeys(remarks)))
 
-    def _read_channels(self) -> list[_Channel]:
-        if len(self.images) > 1:
-            read = [read_image([path]) for path in self.images]
-            wrong = [path for path, (image, _) in zip(self.images, read, strict=True) if len(image) > 1]
-            if wrong:
-                raise CaseError(f"{wrong[0]}: several channels, expected 1 in one of {len(read)} files; split the file")
-            pairs = [(image, geometry) for image, geometry in read]
-        else:
-            image, geometry = read_image(self.images)
-            picks = range(len(image)) if self.picks is None else self.picks
-            pairs = [(image[number : number + 1], geometry) for number in picks if number < len(image)]
-        if len(pairs) != len(self.channels):
-            raise CaseError(
-                f"{self.images[0]}: {len(pairs)} channels, expected {len(self.channels)} ({', '.join(self.channels)}); "
-                "name every channel with -m, in the order of the file"
-            )
+    def _read_channels(self, remarks: list[str]) -> list[_Channel]:
+        n_volumes = self.n_volumes or (1 if len(self.images) > 1 else len(self.channels))
+        pairs: list[tuple[npt.NDArray[np.float32], Geometry]] = []
+        for path in self.images:
+            if remark := read_header(path).remark:
+                remarks.append(f"image: {remark}")
+            image, geometry = read_image([path])
+            if len(image) != n_volumes:
+                image = self._pick_frame(path, image, n_volumes=n_volumes, remarks=remarks)
+            pairs.extend((image[number : number + 1], geometry) for number in range(len(image)))
+        if len(self.images) == 1 and self.picks is not None:
+            pairs = [pairs[number] for number in self.picks]
         return [_Channel(name, *pair) for name, pair in zip(self.channels, pairs, strict=True)]
 
-    def _read_label(self, channels: list[_Channel], notes: _Notes) -> npt.NDArray[np.uint8] | None:
+    def _pick_frame(
+        self, path: Path, image: npt.NDArray[np.float32], *, n_volumes: int, remarks: list[str]
+    ) -> npt.NDArray[np.float32]:
+        """Take one frame of a dynamic image (T, I, J, K) -> (1, I, J, K)."""
+        if n_volumes > 1:
+            raise CaseError(
+                f"{path}: {len(image)} volumes, expected one per channel, {n_volumes} ({', '.join(self.channels)}); "
+                "name every channel with -m, in the order of the file"
+            )
+        if self.time_frame is None:
+            raise CaseError(
+                f"{path}: {len(image)} volumes in one file, expected 1; if they are the frames of a dynamic or gated "
+                "image, choose with --time-frame N, mean or last; if they are channels of a single file, name every "
+                "one with -m, in their order"
+            )
+        remarks.append(f"a dynamic image of {len(image)} frames, of which --time-frame {self.time_frame} was taken")
+        return pick_time_frame(image, self.time_frame, name=str(path))[None]
+
+    def _read_label(
+        self, channels: list[_Channel], notes: _Notes, *, remarks: list[str]
+    ) -> npt.NDArray[np.uint8] | None:
         if not self.masks:
             return None
-        mask, geometry = read_masks(self.masks, labels=self.labels)
-        name = self.masks[0].path.name
-        own = next((channel for channel in channels if geometry.matches(channel.geometry)), None)
-        if own is None:
-            first = channels[0]
-            found = describe_mismatch(name, geometry, other_name=first.name, other=first.geometry)
-            raise CaseError(f"{found}; resample the mask or export both from one series")
+        read = read_masks(self.masks, labels=self.labels, grids=[channel.geometry for channel in channels])
+        remarks.extend(read.remarks)
+        own = channels[read.grid]
         if not self.allow_mask_as_volume:
-            _refuse_mask_as_volume(mask, own, name=name)
-        if geometry.matches(notes.target):
-            return mask
-        label = resample_label_onto(mask, geometry, target=notes.target)
-        notes.add_label(own.name, mask, geometry, label=label)
+            _refuse_mask_as_volume(read.label, own, name=self.masks[0].path.name)
+        if own.geometry.matches(notes.target):
+            return read.label
+        label = resample_label_onto(read.label, own.geometry, target=notes.target)
+        notes.add_label(own.name, read.label, own.geometry, label=label)
         return label
 
 
@@ -170,6 +199,15 @@ def _choose_reference(channels: list[_Channel], grid: GridChoice) -> _Channel:
     if grid == "finest":
         return min(channels, key=lambda channel: channel.geometry.voxel_volume_ml)
     return next((channel for channel in channels if is_pet(channel.name)), channels[0])
+
+
+def _respace(geometry: Geometry, spacing_mm: Spacing | None) -> Geometry:
+    """Give the grid with another spacing: the first voxel and the directions of the axes stay."""
+    if spacing_mm is None:
+        return geometry
+    affine = geometry.affine.copy()
+    affine[:3, :3] *= np.asarray(spacing_mm) / geometry.spacing_mm
+    return Geometry(geometry.shape, affine)
 
 
 def _bring(channel: _Channel, notes: _Notes) -> npt.NDArray[np.float32]:

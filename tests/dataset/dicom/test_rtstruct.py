@@ -15,7 +15,13 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
 from interactivepet.core.geometry import BoundingBox, Geometry
-from interactivepet.dataset.dicom.rtstruct import find_references, list_rois, read_rtstruct, write_rtstruct
+from interactivepet.dataset.dicom.rtstruct import (
+    find_references,
+    list_rois,
+    read_rtstruct,
+    summarise_rtstruct,
+    write_rtstruct,
+)
 from interactivepet.errors import CaseError
 from tests.dicom_series import LPS_TO_RAS, OBLIQUE, UPRIGHT, dice, draw_masks, turn_by, write_grid
 
@@ -216,11 +222,127 @@ def test_half_way_between_slices_n_contours_mark_n_slices(tmp_path: Path) -> Non
 
 def test_coarse_contours_fill_the_slices_between_and_gaps_stay(tmp_path: Path) -> None:
     coarse = save(tmp_path / "a.dcm", [("a", [loop(0, 0, 10 + k, slice_z(k)) for k in (4, 6, 8, 14)])])
-    assert marked_slices(read_rtstruct(coarse, geometry=GRID)) == [3, 4, 5, 6, 7, 8, 13, 14]
+    assert marked_slices(read_rtstruct(coarse, geometry=GRID)) == [4, 5, 6, 7, 8, 14]
     fine = save(tmp_path / "b.dcm", [("a", [loop(0, 0, 20, slice_z(k)) for k in (4, 5, 6, 9, 10)])])
     assert marked_slices(read_rtstruct(fine, geometry=GRID)) == [4, 5, 6, 9, 10]
     apart = save(tmp_path / "c.dcm", [("a", [loop(0, 0, 20, slice_z(k)) for k in (2, 12)])])
     assert marked_slices(read_rtstruct(apart, geometry=GRID)) == [2, 12]
+
+
+def flip(geometry: Geometry) -> Geometry:
+    """The same voxels with k in the other direction."""
+    turn = np.diag([1.0, 1.0, -1.0, 1.0])
+    turn[2, 3] = geometry.shape[2] - 1
+    return Geometry(geometry.shape, geometry.affine @ turn)
+
+
+@pytest.mark.parametrize(
+    ("slices", "expected"),
+    [
+        ((4, 6, 8, 10), range(4, 11)),
+        ((4, 6), range(4, 7)),
+        ((4, 7, 10), range(3, 12)),
+        ((3.5, 5.5, 7.5), range(3, 9)),
+        ((4.02, 5.98, 8.01), range(4, 9)),
+        ((5, 6, 7), range(5, 8)),
+        ((7,), [7]),
+    ],
+    ids=["every second", "two", "every third", "between slices", "rounded", "every", "one"],
+)
+def test_coarse_contours_are_as_thick_on_either_side(tmp_path: Path, slices: Sequence[float], expected: range) -> None:
+    path = save(tmp_path / "a.dcm", [("a", [loop(0, 0, 20, slice_z(k)) for k in slices])])
+    mask = read_rtstruct(path, geometry=GRID)
+    assert marked_slices(mask) == list(expected)
+    if not any(k % 1 == 0.5 for k in slices):
+        assert np.array_equal(read_rtstruct(path, geometry=flip(GRID)), mask[..., ::-1])
+
+
+def test_between_two_contours_lies_their_mean(tmp_path: Path) -> None:
+    path = save(
+        tmp_path / "a.dcm", [("a", [loop(0, 0, radius, slice_z(k)) for k, radius in ((4, 12), (6, 28), (8, 12))])]
+    )
+    mask = read_rtstruct(path, geometry=GRID)
+    radii = np.sqrt(mask.sum(axis=(0, 1)) * 16 / np.pi)
+    assert np.allclose(radii[4:9], [12, 20, 28, 20, 12], atol=1.5)
+
+
+def test_a_region_keeps_the_distance_at_which_it_was_drawn(tmp_path: Path) -> None:
+    rois = [
+        ("organ", [loop(-40, 0, 20, slice_z(k)) for k in range(2, 18)]),
+        ("tumour", [loop(40, 0, 20, slice_z(k)) for k in (4, 6, 8, 10)]),
+        ("nodes", [loop(0, 40, 9, slice_z(k)) for k in (5, 7)]),
+    ]
+    path = save(tmp_path / "a.dcm", rois)
+    found = [marked_slices(read_rtstruct(path, geometry=GRID, rois=[name])) for name, _ in rois]
+    assert found == [list(range(2, 18)), list(range(4, 11)), [5, 7]]
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "spacing_mm", "expected"),
+    [("AUTOMATIC", 3, [4, 6, 8]), ("MANUAL", 3, [4, 5, 6, 7, 8]), ("AUTOMATIC", 500, [4, 5, 6, 7, 8])],
+)
+def test_computed_contours_mark_their_own_slices_alone(
+    tmp_path: Path, algorithm: str, spacing_mm: float, expected: list[int]
+) -> None:
+    path = save(tmp_path / "a.dcm", [("a", [loop(0, 0, 20, slice_z(k)) for k in (4, 6, 8)])])
+    dataset, planes = pydicom.dcmread(path), pydicom.Dataset()
+    planes.SpacingBetweenSlices = spacing_mm
+    dataset.ROIContourSequence[0].SourcePixelPlanesCharacteristicsSequence = [planes]
+    dataset.StructureSetROISequence[0].ROIGenerationAlgorithm = algorithm
+    dataset.save_as(path)
+    assert marked_slices(read_rtstruct(path, geometry=GRID)) == expected
+
+
+def test_holes_survive_keyholes_xor_and_rounding(tmp_path: Path) -> None:
+    z = slice_z(5)
+    outer, inner = loop(0, 0, 30, z), loop(3, 0, 12, z + 0.04)
+    keyhole = np.concatenate([outer, outer[:1], inner[::-1], inner[-1:]])
+    expected = read_rtstruct(save(tmp_path / "a.dcm", [("a", [outer, inner])]), geometry=GRID)
+    assert expected[20, 17, 5] == 0
+    assert expected.sum() > 100
+    xor = save(tmp_path / "b.dcm", [("a", [inner, outer])], kind="CLOSEDPLANAR_XOR")
+    assert np.array_equal(read_rtstruct(xor, geometry=GRID), expected)
+    channel = read_rtstruct(save(tmp_path / "c.dcm", [("a", [keyhole])]), geometry=GRID)
+    assert int((channel != expected).sum()) <= 5, "only centres on the channel may differ"
+
+
+def test_a_contour_that_appears_twice_counts_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    circle = loop(0, 0, 20, slice_z(5))
+    once = read_rtstruct(save(tmp_path / "a.dcm", [("a", [circle])]), geometry=GRID)
+    twice = read_rtstruct(save(tmp_path / "b.dcm", [("a", [circle, circle])]), geometry=GRID)
+    assert np.array_equal(once, twice)
+    assert "b.dcm: ROI a: 1 contours are copies, taken once" in caplog.text
+
+
+def test_contours_without_area_are_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    thin = [np.array([[0, 0, slice_z(9)], [8, 0, slice_z(9)]][:n], float) for n in (1, 2)]
+    path = save(tmp_path / "a.dcm", [("a", [loop(0, 0, 20, slice_z(5)), *thin]), ("b", thin[1:])])
+    dataset = pydicom.dcmread(path)
+    for item in dataset.ROIContourSequence:
+        for contour in item.ContourSequence:
+            contour.ContourGeometricType = "CLOSED_PLANAR"
+    dataset.save_as(path)
+    assert marked_slices(read_rtstruct(path, geometry=GRID)) == [5]
+    assert "ROI a: passed over 2 contours without area: closed, of fewer than three corners" in caplog.text
+    assert list_rois(path) == ("a", "b")
+    assert summarise_rtstruct(path).drawn == ("a",)
+
+
+def test_regions_of_one_name_and_contours_in_two_items_are_joined(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.dcm", [("a", [loop(0, 0, 20, slice_z(5))]), ("a", [loop(0, 0, 20, slice_z(12))])])
+    assert marked_slices(read_rtstruct(path, geometry=GRID, rois=["a"])) == [5, 12]
+    dataset = pydicom.dcmread(path)
+    dataset.StructureSetROISequence.pop()
+    for item in dataset.ROIContourSequence:
+        item.ReferencedROINumber = dataset.StructureSetROISequence[0].ROINumber
+    dataset.save_as(path)
+    assert marked_slices(read_rtstruct(path, geometry=GRID)) == [5, 12]
+
+
+def test_a_region_between_the_voxels_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = save(tmp_path / "a.dcm", [("crumb", [loop(2, 2, 0.7, slice_z(5))])])
+    assert not read_rtstruct(path, geometry=GRID).any()
+    assert "ROI crumb contains no voxel centre of the image, so it is lost" in caplog.text
 
 
 def test_contours_finer_than_the_grid_do_not_cancel_each_other(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from interactivepet.core.geometry import Geometry
 from interactivepet.dataset.dicom.seg import find_referenced_series, list_segments, read_seg, write_seg
 from interactivepet.errors import CaseError
+from tests.dicom_codecs import SYNTAXES, encode_file
 from tests.dicom_series import OBLIQUE, UPRIGHT, dice, draw_masks, write_grid
 
 LABELS = {"tumour": 1, "spleen": 2, "core": 3}
@@ -202,3 +203,174 @@ def test_damaged_segmentations_are_refused(tmp_path: Path) -> None:
     dataset.save_as(tmp_path / "bare.dcm")
     with pytest.raises(CaseError, match=r"bare\.dcm: cannot be read"):
         read_seg(tmp_path / "bare.dcm", geometry=geometry)
+
+
+def draw_sparse(shape: tuple[int, int, int]) -> np.ndarray:
+    """Three separate lesions: on slice 2, on slices 5 and 6, and on slice 10."""
+    mask = np.zeros(shape, np.uint8)
+    mask[4:9, 5:9, 2] = mask[12:20, 7:14, 5:7] = mask[25:27, 20:26, 10] = 1
+    return mask
+
+
+def find_measures(dataset: pydicom.Dataset) -> list[pydicom.Dataset]:
+    groups = [*dataset.SharedFunctionalGroupsSequence, *dataset.PerFrameFunctionalGroupsSequence]
+    return [item.PixelMeasuresSequence[0] for item in groups if "PixelMeasuresSequence" in item]
+
+
+def change_measures(path: Path, **values: float | None) -> Path:
+    """Set or delete what a segmentation says about its slices."""
+    dataset = pydicom.dcmread(path)
+    for measures in find_measures(dataset):
+        for keyword, value in values.items():
+            measures.pop(keyword, None)
+            if value is not None:
+                setattr(measures, keyword, value)
+    dataset.save_as(path)
+    return path
+
+
+def shuffle_frames(path: Path) -> None:
+    """Put the frames in another order."""
+    from pydicom.pixels import pack_bits
+
+    dataset = pydicom.dcmread(path)
+    order = np.random.default_rng(2).permutation(dataset.NumberOfFrames)
+    pixels = dataset.pixel_array[order]
+    items = dataset.PerFrameFunctionalGroupsSequence
+    dataset.PerFrameFunctionalGroupsSequence = [items[index] for index in order]
+    dataset.PixelData = pack_bits(pixels) if dataset.BitsAllocated == 1 else pixels.tobytes()
+    dataset.save_as(path)
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL", "LABELMAP"])
+@pytest.mark.parametrize("tilt", [UPRIGHT, OBLIQUE], ids=["axial", "oblique"])
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"SpacingBetweenSlices": None},
+        {"SpacingBetweenSlices": None, "SliceThickness": None},
+        {"SpacingBetweenSlices": 0},
+        {"SpacingBetweenSlices": None, "SliceThickness": 20},
+        {"SpacingBetweenSlices": 9.81},
+        {"SpacingBetweenSlices": None, "SliceThickness": 1},
+    ],
+    ids=["no spacing", "nothing", "zero", "thick", "wrong", "thin"],
+)
+def test_a_frame_belongs_to_the_slice_that_it_lies_on(
+    tmp_path: Path, stated: dict[str, float | None], tilt: tuple[float, float, float], kind: str
+) -> None:
+    series, geometry = write_grid(tmp_path / "PT", tilt=tilt)
+    mask = draw_sparse(geometry.shape)
+    pixels = mask.transpose(2, 1, 0).astype(np.float64 if kind == "FRACTIONAL" else np.uint8)
+    path = write_other(tmp_path / "a.dcm", pixels, series, kind=kind, names=["lesion"])
+    assert pydicom.dcmread(path).NumberOfFrames < len(series)
+    change_measures(path, **stated)
+    assert np.array_equal(read_seg(path, geometry=geometry), mask)
+    shuffle_frames(path)
+    assert np.array_equal(read_seg(path, geometry=geometry), mask)
+    turn = np.array([[0, -1, 0, 33], [0, 0, 1, 0], [-1, 0, 0, 11], [0, 0, 0, 1.0]])
+    turned = mask[::-1, :, ::-1].transpose(2, 0, 1)
+    own = Geometry(turned.shape, geometry.affine @ turn)
+    assert np.array_equal(read_seg(path, geometry=own), turned)
+
+
+@pytest.mark.parametrize(
+    ("stated", "slices", "expected"),
+    [
+        ({"SpacingBetweenSlices": None, "SliceThickness": None}, "series", 3.27),
+        ({"SpacingBetweenSlices": 3.27}, "nothing", 3.27),
+        ({"SpacingBetweenSlices": None, "SliceThickness": 5}, "nothing", 3.27),
+        ({"SpacingBetweenSlices": None, "SliceThickness": 2}, "nothing", 2),
+        ({"SpacingBetweenSlices": None, "SliceThickness": None}, "nothing", 3.27),
+        ({"SpacingBetweenSlices": 6.54}, "nothing", 3.27),
+    ],
+    ids=["series", "stated", "overlapping", "thin", "nothing stated", "contradiction"],
+)
+def test_on_another_grid_frames_are_as_thick_as_a_slice_of_their_series(
+    tmp_path: Path,
+    stated: dict[str, float | None],
+    slices: str,
+    expected: float,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    series, geometry = write_grid(tmp_path / "CT")
+    mask = draw_sparse(geometry.shape)
+    path = write_other(tmp_path / "a.dcm", mask.transpose(2, 1, 0), series, kind="BINARY", names=["lesion"])
+    change_measures(path, **stated)
+    fine = geometry.resampled((17, 15, 240))
+    found = read_seg(path, geometry=fine, slices=series if slices == "series" else ()) > 0
+    step = fine.spacing_mm[2]
+    # The lesions on one, two and one slices.
+    runs = [int(part.any(axis=(0, 1)).sum()) for part in (found[:5], found[5:11], found[11:])]
+    thickness = [expected, min(2 * expected, 3.27 + expected), expected]
+    if expected < 3.27:
+        thickness[1] = 2 * expected
+    assert np.allclose(np.array(runs) * step, thickness, atol=1.01 * step)
+    is_ambiguous = (
+        slices == "nothing" and expected != stated["SpacingBetweenSlices"] and stated.get("SliceThickness") != 5
+    )
+    assert bool(caplog.text) == is_ambiguous
+
+
+def test_a_slice_of_unknown_depth_is_refused(tmp_path: Path) -> None:
+    series, geometry = write_grid(tmp_path / "CT")
+    mask = np.zeros(geometry.shape, np.uint8)
+    mask[4:9, 5:9, 2] = 1
+    write_seg(tmp_path / "a.dcm", mask, geometry=geometry, labels={"a": 1}, series=series)
+    change_measures(tmp_path / "a.dcm", SpacingBetweenSlices=None, SliceThickness=None)
+    other = geometry.resampled((17, 15, 24))
+    with pytest.raises(CaseError, match=r"a\.dcm: one slice, and neither SpacingBetweenSlices .* depth is unknown"):
+        read_seg(tmp_path / "a.dcm", geometry=other)
+    assert read_seg(tmp_path / "a.dcm", geometry=other, slices=series).any()
+
+
+def test_frames_that_are_shifted_sideways_are_refused(tmp_path: Path) -> None:
+    series, geometry = write_grid(tmp_path / "PT")
+    mask = draw_sparse(geometry.shape)
+    write_seg(tmp_path / "a.dcm", mask, geometry=geometry, labels={"a": 1}, series=series)
+    dataset = pydicom.dcmread(tmp_path / "a.dcm")
+    position = dataset.PerFrameFunctionalGroupsSequence[1].PlanePositionSequence[0]
+    position.ImagePositionPatient = [position.ImagePositionPatient[0] + 8.2, *position.ImagePositionPatient[1:]]
+    dataset.save_as(tmp_path / "a.dcm")
+    with pytest.raises(CaseError, match=r"a\.dcm: its frames are shifted sideways by up to 2\.0 pixels"):
+        read_seg(tmp_path / "a.dcm", geometry=geometry)
+
+
+def test_segment_numbers_above_255_stay_apart(tmp_path: Path) -> None:
+    series, geometry = write_grid(tmp_path / "PT")
+    mask = draw_sparse(geometry.shape)
+    numbered = mask.astype(np.uint16)
+    numbered[25:27, 20:26, 10] = 257
+    names = [f"part {number}" for number in range(1, 258)]
+    path = write_other(tmp_path / "a.dcm", numbered.transpose(2, 1, 0), series, kind="LABELMAP", names=names)
+    assert np.array_equal(read_seg(path, geometry=geometry, segments=["part 1"]), numbered == 1)
+    assert np.array_equal(read_seg(path, geometry=geometry, segments=["part 257"]), numbered == 257)
+
+
+def test_a_segment_between_the_voxels_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    series, geometry = write_grid(tmp_path / "CT")
+    mask = np.zeros(geometry.shape, np.uint8)
+    mask[4, 5, 2] = 1
+    write_seg(tmp_path / "a.dcm", mask, geometry=geometry, labels={"crumb": 1}, series=series)
+    assert not read_seg(tmp_path / "a.dcm", geometry=geometry.resampled((8, 7, 3))).any()
+    assert "segment crumb contains no voxel centre of the image, so it is lost" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "syntax"),
+    [
+        ("LABELMAP", "RLE"),
+        ("FRACTIONAL", "JPEG-LS"),
+        ("FRACTIONAL", "JPEG 2000"),
+        ("BINARY", "deflated"),
+        ("BINARY", "implicit"),
+    ],
+)
+def test_compressed_segmentations_are_read(tmp_path: Path, kind: str, syntax: str) -> None:
+    series, geometry = write_grid(tmp_path / "PT", shape=(40, 36, 12))
+    mask = draw_sparse(geometry.shape)
+    pixels = mask.transpose(2, 1, 0).astype(np.float64 if kind == "FRACTIONAL" else np.uint8)
+    path = write_other(tmp_path / "a.dcm", pixels, series, kind=kind, names=["lesion"])
+    encode_file(path, SYNTAXES[syntax])
+    assert pydicom.dcmread(path).file_meta.TransferSyntaxUID == SYNTAXES[syntax]
+    assert np.array_equal(read_seg(path, geometry=geometry), mask)

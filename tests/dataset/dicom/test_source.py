@@ -18,6 +18,7 @@ from interactivepet.dataset.dicom.source import DicomOptions, find_dicom_source
 from interactivepet.dataset.dicom.tree import find_series
 from interactivepet.dataset.read import read_image
 from interactivepet.errors import CaseError, ManifestError
+from tests.benchmarks import suv_objects
 from tests.dicom_series import CT_CLASS, SPACING_MM, save, stored_value, write_series
 
 FACTOR = 70_000 / (3.5e8 * 2 ** (-3600 / 6588))
@@ -172,7 +173,7 @@ def test_missing_tags_are_one_error(tmp_path: Path) -> None:
 def test_a_tree_of_mixed_files(tmp_path: Path) -> None:
     write_series(tmp_path / "a" / "deep", PatientID="B", SeriesInstanceUID="1.1")
     write_series(tmp_path / "a", PatientID="A/1", SeriesInstanceUID="1.2", SeriesTime="095000")
-    write_series(tmp_path / "a" / "b", PatientID="A/1", SeriesInstanceUID="1.3")
+    write_series(tmp_path / "a" / "b", PatientID="A/1", SeriesInstanceUID="1.3", StudyInstanceUID="1.2.3.4.66")
     write_series(tmp_path / "ct", PatientID="B", SeriesInstanceUID="1.4", Modality="CT", SOPClassUID=CT_CLASS)
     write_series(tmp_path / "nac", PatientID="B", SeriesInstanceUID="1.5", CorrectedImage=["DECY"])
     write_series(tmp_path / "shot", PatientID="B", SeriesInstanceUID="1.6", SOPClassUID="1.2.840.10008.5.1.4.1.1.7")
@@ -429,6 +430,15 @@ def test_a_real_series_gives_the_published_suv(real_data: Path) -> None:
     assert (np.abs(mine - theirs)[is_warm] <= 1e-3 * theirs[is_warm]).mean() >= 0.99
     assert case.label is not None
     assert case.label.sum() > 1000
+
+
+@pytest.mark.real_data
+def test_the_reference_objects_for_suv(real_data: Path) -> None:
+    rows = suv_objects.compare(real_data / "ibsi_suv")
+    assert len(rows) == 10
+    assert {row.name: row.result for row in rows if not row.result.startswith("right")} == {}
+    # The integers of the object in CM2ML are too coarse for two decimals.
+    assert [row.name for row in rows if row.result != "right"] == ["DRO_2_3"]
 
 
 @pytest.mark.real_data

@@ -135,7 +135,7 @@ def test_no_dates_at_all() -> None:
 
 
 def test_an_injection_after_the_scan_is_refused() -> None:
-    with pytest.raises(CaseError, match=r"injection at 10:05:00 .* at most 10 half-lives \(18 h 18 min\) before"):
+    with pytest.raises(CaseError, match=r"injection at 10:05:00 .* at most 6 half-lives \(10 h 59 min\) before"):
         convert(RadiopharmaceuticalStartTime="100500")
 
 
@@ -244,8 +244,10 @@ def test_gml_stays_as_it_is() -> None:
     assert convert("lbm", Units="GML", SUVType="LBMJANMA", **nothing).factor == 1
     lean = convert("lbm", Units="GML", SUVType="BW")
     assert lean.factor == pytest.approx(convert("lbm").factor / convert().factor)
-    with pytest.raises(CaseError, match=r"SUVType .* LBM, expected BW or the variant asked for"):
-        convert(Units="GML", SUVType="LBM")
+    with pytest.raises(CaseError, match=r"SUVType .* BSA with Units .* GML, expected BW or LBM"):
+        convert(Units="GML", SUVType="BSA")
+    with pytest.raises(CaseError, match=r"SUVType .* BW with Units .* CM2ML, expected BSA"):
+        convert(Units="CM2ML", SUVType="BW")
 
 
 def test_variants() -> None:
@@ -301,10 +303,13 @@ def test_empty_and_zero_are_missing(keyword: str, value: str) -> None:
 
 
 def test_variants_miss_their_own_tags() -> None:
-    tags = read(PatientSize=None, PatientSex="O")
+    tags = read(PatientSize=None, PatientSex=None)
     assert find_missing_tags(tags, variant="bw") == ()
     assert len(find_missing_tags(tags, variant="lbm")) == 2
     assert len(find_missing_tags(tags, variant="bsa")) == 1
+    assert len(find_missing_tags(tags, variant="ibw")) == 2
+    stored_lean = read(Units="GML", SUVType="LBM", PatientSize=None, PatientSex=None, PatientWeight=None)
+    assert len(find_missing_tags(stored_lean, variant="bw")) == 3
 
 
 def test_units_and_corrections_without_a_rule_are_refused() -> None:
@@ -317,6 +322,8 @@ def test_units_and_corrections_without_a_rule_are_refused() -> None:
 def test_corrections_that_the_header_does_not_name_are_noted() -> None:
     assert any("ATTN" in warning for warning in convert(CorrectedImage=None).warnings)
     assert any("DECY" in warning for warning in convert(CorrectedImage=["ATTN"]).warnings)
+    assert any("RescaleIntercept" in warning for warning in convert(RescaleIntercept="-5").warnings)
+    assert convert(RescaleIntercept=None).warnings == ()
 
 
 def test_slices_that_contradict_each_other_are_refused() -> None:

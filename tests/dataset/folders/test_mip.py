@@ -97,6 +97,23 @@ def test_a_patient_without_mask_is_a_test_case_and_a_mask_without_patient_is_pas
     assert found.passed_over == {"patients/labels/segmentation_003.png": "no projection has this mask"}
 
 
+def test_a_mask_file_without_lesion_is_told_and_a_control_is_not(source: Path) -> None:
+    save(source / "patients/labels/segmentation_002.png", 0 * make_mask())
+    remarks = [job.load().remarks for job in find_mip_source(source, options=MipOptions()).training]
+    assert remarks == [("the mask holds no lesion: all its pixels are background",), (), ()]
+
+
+def test_masks_of_more_values_are_divided_on_demand(source: Path) -> None:
+    smooth = make_mask()
+    smooth[3, 7:9] = 90
+    save(source / "patients/labels/segmentation_002.png", smooth)
+    with pytest.raises(CaseError, match=r"segmentation_002.png: a mask of 3 values.*--mask-above N"):
+        find_mip_source(source, options=MipOptions()).training[0].load()
+    label = find_mip_source(source, options=MipOptions(mask_above=127)).training[0].load().case.label
+    assert label is not None
+    assert label.sum() == 4
+
+
 def test_sizes_that_differ_are_named(source: Path) -> None:
     save(source / "patients/labels/segmentation_002.png", make_mask(rows=31))
     with pytest.raises(CaseError, match=r"segmentation_002.png: a mask of 20 x 31 pixels for a projection of 20 x 30"):
