@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from interactivepet.pipeline.models import PredictionOptions
     from interactivepet.settings import Settings
 
-__all__ = ["add_prediction", "main", "make_prediction_options"]
+__all__ = ["add_any_intensity", "add_prediction", "main", "make_prediction_options"]
 
 
 def add_prediction(parser: argparse.ArgumentParser) -> None:
@@ -39,8 +39,18 @@ def add_prediction(parser: argparse.ArgumentParser) -> None:
         help="average over mirrored inputs (default: yes)",
     )
     parser.add_argument("--save-probabilities", action="store_true", help="also write each label's probability")
+    add_any_intensity(parser)
     add_promptable(parser)
     add_device(parser)
+
+
+def add_any_intensity(parser: argparse.ArgumentParser) -> None:
+    """Add `--any-intensity`."""
+    parser.add_argument(
+        "--any-intensity",
+        action="store_true",
+        help="predict images that seem to be in another unit than the training cases",
+    )
 
 
 @report_errors
@@ -52,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "-i",
         "--images",
         type=Path,
-        help="folder of images, named as in imagesTr, or of DICOM; with --interactive one image",
+        help="folder of images, named as in imagesTr, or of DICOM; or the file of one image",
     )
     parser.add_argument(
         "-in", "--interactions", type=Path, help="folder of click files: CASE.mrk.json, .json, .fcsv, .csv or .nii.gz"
@@ -63,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="what the numbers are: mm, or indices of the image (default: lps in files of -in that do not say it, ras "
         "in lines of --interactive)",
     )
-    parser.add_argument("-o", "--out", type=Path, help="folder of the masks; with --interactive one mask")
+    parser.add_argument("-o", "--out", type=Path, help="folder of the masks; for one image also its mask")
     parser.add_argument(
         "--format", default=".nii.gz", choices=(".nii.gz", ".nii", ".nrrd", ".mha", ".png"), help="of the masks"
     )
@@ -116,8 +126,13 @@ def _predict_images(arguments: argparse.Namespace) -> int:
         )
     log = run_prediction(workspace, request, options=make_prediction_options(arguments, settings))
     n_clicked = sum(n > 0 for n in log.n_clicks.values())
-    print(f"{len(log.cases)} masks in {request.out}, {n_clicked} of them with clicks, made by {log.models}")
-    return 0
+    where = f"in {request.out}" if request.mask is None else f"as {request.mask}"
+    print(f"{len(log.cases)} masks {where}, {n_clicked} of them with clicks, made by {log.models}")
+    for cause in log.failed.values():
+        print(f"error: {cause}", file=sys.stderr)
+    if log.failed:
+        print(f"{len(log.failed)} of {len(request.entries)} images have no mask, see above", file=sys.stderr)
+    return 1 if log.failed else 0
 
 
 def make_prediction_options(arguments: argparse.Namespace, settings: Settings) -> PredictionOptions:
@@ -132,4 +147,5 @@ def make_prediction_options(arguments: argparse.Namespace, settings: Settings) -
         n_threads=settings.n_threads or count_processors(),
         promptable=choose_promptable(arguments.nninteractive, settings),
         save_probabilities=arguments.save_probabilities,
+        any_intensity=arguments.any_intensity,
     )

@@ -20,6 +20,7 @@ from interactivepet.cli.common import (
     report_errors,
 )
 from interactivepet.cli.postprocessing import add_promptable
+from interactivepet.cli.predict import add_any_intensity
 from interactivepet.cli.tables import print_table
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def _add_simulation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tta", action=argparse.BooleanOptionalAction, default=True, help="average over mirrored inputs (default: yes)"
     )
+    add_any_intensity(parser)
     parser.add_argument("--fast", action="store_true", help="our own networks: fewer folds, no mirrored inputs")
     parser.add_argument(
         "--name", type=_folder_name, help="folder of the results (default: made of segmenter, user, start and options)"
@@ -129,6 +131,7 @@ def _make_options(arguments: argparse.Namespace, settings: Settings) -> Simulati
             device=arguments.device or settings.device,
             n_threads=threads,
             promptable=choose_promptable(arguments.nninteractive, settings),
+            any_intensity=arguments.any_intensity,
         ),
         user=user,
         start=arguments.start,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -28,6 +28,9 @@ class Artefact(Record):
     carries in `made_from` the `content_hash` of what it was computed from.
     """
 
+    later_fields: ClassVar[frozenset[str]] = frozenset()
+    """Fields that older files lack; one that has its default changes no hash."""
+
     schema_version: int = 1
     """Raised whenever a field changes its meaning."""
     package_version: str = __version__
@@ -40,7 +43,13 @@ class Artefact(Record):
 
         An artefact that is made again with the same content keeps its hash, so what follows stays valid.
         """
-        text = self.model_dump_json(exclude={"package_version", "made_from"})
+        fields = type(self).model_fields
+        unset = {
+            name
+            for name in self.later_fields
+            if getattr(self, name) == fields[name].get_default(call_default_factory=True)
+        }
+        text = self.model_dump_json(exclude={"package_version", "made_from"} | unset)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

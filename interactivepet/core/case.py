@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from interactivepet.core.axes import IDENTITY, Permutation, transpose
 from interactivepet.core.geometry import BoundingBox, Geometry, SpatialTrace
 
 __all__ = ["Case", "PreprocessedCase", "find_body_box"]
@@ -28,10 +29,17 @@ class Case:
     geometry: Geometry
     label: npt.NDArray[np.uint8] | None = None
 
+    def permuted(self, axes: Permutation) -> Case:
+        """Give the same voxels in another order of the axes; itself where nothing changes."""
+        if axes == IDENTITY:
+            return self
+        label = None if self.label is None else transpose(self.label, axes)
+        return Case(self.id, transpose(self.image, axes), self.geometry.permuted(axes), label)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreprocessedCase:
-    """A scan as networks see it: cropped, resampled to the plan's spacing and normalised.
+    """A scan as networks see it: its axes in the plan's order, cropped, resampled to the plan's spacing and normalised.
 
     Attributes:
         id: the case's identifier.

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from interactivepet.core.artefact import Artefact, Record
+from interactivepet.core.intensities import IntensityRange
 
 __all__ = ["CheckpointCard", "EpochRecord", "TrainingCard"]
 
@@ -71,9 +72,12 @@ class CheckpointCard(TrainingCard):
     """The card of a fold's network."""
 
     field_order = "task fold training validation cases_hash weights_sha256 licence device tta run_id epochs"
+    later_fields = frozenset({"intensities"})
 
     fold: int
     tta: bool
     """Whether the out-of-fold predictions average over mirrored inputs."""
     validation_dice: dict[str, dict[str, float]]
     """Click mode (`none`, `extreme`) -> case -> mean Dice over the labels, out of fold, threshold 0.5."""
+    intensities: tuple[IntensityRange, ...] | None = None
+    """Per channel, what the training cases of the task hold; None where it was not measured."""

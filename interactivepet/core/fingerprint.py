@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from interactivepet.core.artefact import Artefact, Record
+from interactivepet.core.axes import AxisOrder
+from interactivepet.core.intensities import IntensityRange
 
 __all__ = ["CaseFingerprint", "ChannelStatistics", "Fingerprint", "ObjectStatistics"]
 
@@ -50,6 +54,8 @@ class CaseFingerprint(Record):
 class Fingerprint(Artefact):
     """The whole task. `made_from` is the manifest's hash."""
 
+    later_fields: ClassVar[frozenset[str]] = frozenset({"axis_order", "intensities"})
+
     task: str
     channels: tuple[str, ...]
     labels: dict[str, int]
@@ -58,3 +64,8 @@ class Fingerprint(Artefact):
     """Per channel, over a sample of every case's foreground with equal weight a case."""
     body: tuple[ChannelStatistics, ...]
     """Per channel, over a sample of every case's kept box with equal weight a case; empty where not measured."""
+    axis_order: AxisOrder | None = None
+    """The order of voxel axes that most cases have, and in which shapes and spacings are given; None where it was not
+    measured, and every case is taken as it is stored."""
+    intensities: tuple[IntensityRange, ...] | None = None
+    """Per channel, over all cases; None where it was not measured."""

@@ -13,6 +13,8 @@ from typing import Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from interactivepet.core.axes import Permutation, match_axes
+
 __all__ = [
     "CONNECTIVITY",
     "GRID_TOLERANCE_MM",
@@ -109,6 +111,11 @@ class BoundingBox:
         """Give the box of `shape` voxels that begins at `start`."""
         return BoundingBox(start, to_triple(a + n for a, n in zip(start, shape, strict=True)))
 
+    def permuted(self, axes: Permutation) -> BoundingBox:
+        """Give the same box of an array whose axes are permuted."""
+        (i, j, k), (x, y, z) = ((edge[axes[0]], edge[axes[1]], edge[axes[2]]) for edge in (self.start, self.stop))
+        return BoundingBox((i, j, k), (x, y, z))
+
     @staticmethod
     def of_voxel(voxel: Shape) -> BoundingBox:
         """Give the box of one voxel."""
@@ -194,6 +201,11 @@ class Geometry:
         affine[:3, 3] = self.to_mm(box.start)
         return Geometry(box.shape, affine)
 
+    def permuted(self, axes: Permutation) -> Geometry:
+        """Give the grid of the same voxels in another order of the axes."""
+        i, j, k = (self.shape[axis] for axis in axes)
+        return Geometry((i, j, k), np.ascontiguousarray(self.affine[:, [*axes, 3]]))
+
     def resampled(self, shape: Shape) -> Geometry:
         """Give the grid of `shape` voxels that fills the same outer faces."""
         scale = np.asarray(self.shape) / np.asarray(shape)
@@ -210,9 +222,14 @@ class SpatialTrace:
     Attributes:
         original: the grid of the file.
         crop: the box of `original` that was kept.
-        resampled: the grid after cropping and resampling; what networks see.
+        resampled: the grid after permuting the axes, cropping and resampling; what networks see.
     """
 
     original: Geometry
     crop: BoundingBox
     resampled: Geometry
+
+    @property
+    def axes(self) -> Permutation:
+        """The axis of `original` that each axis of `resampled` lies along."""
+        return match_axes(self.original.affine, self.resampled.affine)

@@ -9,6 +9,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from interactivepet.core.artefact import Artefact, Record
+from interactivepet.core.axes import AxisOrder, Permutation, find_axes
+from interactivepet.core.geometry import Geometry
 
 __all__ = [
     "PREPROCESSING_FIELDS",
@@ -245,6 +247,9 @@ class ConfigurationPlan(Record):
 PREPROCESSING_FIELDS = frozenset({"spacing_mm", "target_shape", "crop", "normalisation"})
 """Of a configuration: what its preprocessed cases follow."""
 
+ORDER_FIELDS = frozenset({"axis_order"})
+"""What changes no hash: it concerns only cases that are stored in another order, whose records tell what was done."""
+
 WITHOUT_REASONS = {"normalisation": {"__all__": {"reason"}}}
 """What to leave out so that words for the reader change no hash."""
 
@@ -257,6 +262,8 @@ class Plan(ConfigurationPlan, Artefact):
     budget: Budget
     channels: tuple[str, ...]
     labels: dict[str, int]
+    axis_order: AxisOrder | None = None
+    """The order of voxel axes that every image is brought to; None takes images as they are stored."""
 
     @model_validator(mode="after")
     def _check_channels(self) -> Self:
@@ -270,9 +277,14 @@ class Plan(ConfigurationPlan, Artefact):
         """The label values in the order of the network's outputs after the background."""
         return tuple(sorted(self.labels.values()))
 
+    def find_axes(self, geometry: Geometry) -> Permutation:
+        """Find the permutation that brings an image to the plan's order of axes."""
+        flat = self.median_shape.index(1) if 1 in self.median_shape else None
+        return find_axes(geometry.affine, geometry.shape, order=self.axis_order, flat=flat)
+
     def content_hash(self) -> str:
         """Hash every decision: neither reasons nor an estimate of memory make trained folds stale."""
-        told = dict.fromkeys(("package_version", "made_from", "reasons", "memory"), True)
+        told = dict.fromkeys(("package_version", "made_from", "reasons", "memory", *ORDER_FIELDS), True)
         return _hash(self.model_dump_json(exclude={**told, **WITHOUT_REASONS}))
 
     def preprocessing_hash(self) -> str:
@@ -297,6 +309,9 @@ class Plans(Artefact):
     labels: dict[str, int]
     configurations: dict[Configuration, ConfigurationPlan]
     """The first is trained when none is named."""
+    axis_order: AxisOrder | None = None
+    """The order of voxel axes that most training cases have, which every image is brought to before networks see it:
+    the world axis that i, j and k follow most closely. None takes images as they are stored."""
 
     @model_validator(mode="after")
     def _check_configurations(self) -> Self:
@@ -347,8 +362,13 @@ class Plans(Artefact):
             budget=self.budget,
             channels=self.channels,
             labels=self.labels,
+            axis_order=self.axis_order,
             **{name: getattr(own, name) for name in ConfigurationPlan.model_fields},
         )
+
+    def content_hash(self) -> str:
+        """Hash every decision, without the order of the axes, so that plans from before it was kept stay valid."""
+        return _hash(self.model_dump_json(exclude={"package_version", "made_from", *ORDER_FIELDS}))
 
 
 class Fold(Record):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from pydantic import Field
+
 from interactivepet.core.artefact import Artefact
 
 __all__ = ["PredictionLog"]
@@ -10,6 +14,8 @@ __all__ = ["PredictionLog"]
 class PredictionLog(Artefact):
     """`predictions.json` beside the masks. `made_from` hashes the models, the rule and the options."""
 
+    later_fields: ClassVar[frozenset[str]] = frozenset({"failed"})
+
     task: str
     models: str
     """Names and licences of everything that took part."""
@@ -17,3 +23,5 @@ class PredictionLog(Artefact):
     """Case -> hash of its image and clicks; only cases listed here are up to date."""
     n_clicks: dict[str, int]
     """Case -> number of clicks that it was predicted with."""
+    failed: dict[str, str] = Field(default_factory=dict)
+    """Case -> why its last prediction failed; the next run tries it again."""

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from interactivepet.core.case import Case
 from interactivepet.core.dataset import CaseEntry, DatasetManifest, Issue, Severity
 from interactivepet.core.geometry import GRID_TOLERANCE_MM, ORTHOGONALITY_TOLERANCE, Geometry
+from interactivepet.core.intensities import IntensityRange, measure_range
 from interactivepet.core.interaction import Click
 from interactivepet.dataset.interactions import read_clicks
 from interactivepet.dataset.lattice import find_placement
@@ -47,10 +48,12 @@ class Findings:
     Attributes:
         case: the case's identifier, or `-`.
         issues: what was found so far; `add` extends it.
+        intensities: channel name -> range of the case's voxels, of sound channels.
     """
 
     case: str
     issues: list[Issue] = field(default_factory=list)
+    intensities: dict[str, IntensityRange] = field(default_factory=dict)
 
     def add(self, kind: str, found: str, *, expected: str, remedy: str, severity: Severity = "error") -> None:
         """Add one issue."""
@@ -247,6 +250,9 @@ def _check_intensities(
             findings.add("constant", found, expected="an image with contrast", remedy=remedy)
         elif number < len(names):
             ranges[names[number]] = (float(channel.min()), float(channel.max()))
+            measured = measure_range(channel)
+            if measured is not None:
+                findings.intensities[names[number]] = measured
     return ranges
 
 

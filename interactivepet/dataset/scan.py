@@ -127,13 +127,15 @@ def scan_test(task_dir: Path, layout: Layout) -> tuple[CaseEntry, ...]:
 def scan_folder(folder: Path, *, n_channels: int, by_channel: bool = False) -> tuple[CaseEntry, ...]:
     """List the images of any folder by name, with paths relative to it; masks are not looked for.
 
+    A channel that a case lacks is listed under the name that it should have.
+
     Args:
         folder: any.
         n_channels: of every case.
         by_channel: whether `CASE_0000` is known to be channel 0 of CASE; otherwise the names decide.
 
     Raises:
-        ManifestError: there is no image, an image is there twice, or a channel's file is missing or too much.
+        ManifestError: there is no image, an image is there twice, a file is one too many, or no case is complete.
     """
     files = list_files(folder, ".")
     if not files:
@@ -143,10 +145,11 @@ def scan_folder(folder: Path, *, n_channels: int, by_channel: bool = False) -> t
     by_channel = by_channel or _is_by_channel(files, (), n_channels=n_channels)
     layout = Layout(n_channels, by_channel, commonest_ending(files))
     cases = _group(files, by_channel=by_channel)
+    if not any(None in found or set(range(n_channels)) <= set(found) for found in cases.values()):
+        case, found = next(iter(cases.items()))
+        missing = next(channel for channel in range(n_channels) if channel not in found)
+        raise ManifestError(f"{folder}: {case} has no file for channel {missing} of {n_channels}; add it")
     for case, found in cases.items():
-        missing = [channel for channel in range(n_channels) if None not in found and channel not in found]
-        if missing:
-            raise ManifestError(f"{folder}: {case} has no file for channel {missing[0]} of {n_channels}; add it")
         surplus = [file.path for channel, file in found.items() if channel is not None and channel >= n_channels]
         if surplus:
             raise ManifestError(

@@ -9,13 +9,15 @@
 | `swapped`, `negative-suv` | PET and CT exchanged or in other units; uptake below 0 |
 | `patient` | a patient with both training and test cases |
 | `spacing` | PET or SPECT whose voxels all have 1 mm |
+| `axes` | a case whose voxel axes are stored in another order than those of most |
+| `intensity` | PET or CT in another unit than the other cases |
 | `transform` | a NIfTI header whose sform and qform differ by half a voxel or more |
 | `label-value`, `label-noninteger`, `label-empty` | undeclared values, fractions, or nothing in a mask |
 | `click-outside-image`, `click-outside-mask` | a click outside the image, or on the wrong side of a margin |
 
-`label-empty` of one case, `patient`, `spacing`, `transform`, a second click file of a case, `swapped` when only a CT
-without air speaks for it, and a lack of training cases where there are test cases, are notes: they do not stop the
-pipeline.
+`axes`, `intensity`, `label-empty` of one case, `patient`, `spacing`, `transform`, a second click file of a case,
+`swapped` when only a CT without air speaks for it, and a lack of training cases where there are test cases, are notes:
+they do not stop the pipeline.
 """
 
 from __future__ import annotations
@@ -23,12 +25,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
 
+from interactivepet.core.axes import find_axis_order
 from interactivepet.core.dataset import CaseEntry, DatasetManifest, Issue, Severity
 from interactivepet.core.geometry import Geometry
+from interactivepet.core.intensities import FACTOR_LIMIT, IntensityRange
 from interactivepet.dataset.checks import Findings, check_clicks, check_image_files, check_label, is_pet
 from interactivepet.dataset.click_files import CLICK_FILE_ENDINGS, find_clicks_file, list_visible
 from interactivepet.dataset.layout import (
@@ -43,10 +48,20 @@ from interactivepet.dataset.layout import (
 from interactivepet.dataset.read import read_geometry
 from interactivepet.errors import CaseError
 
-__all__ = ["WHOLE_TASK", "find_empty_task", "find_issues", "find_task_issues"]
+__all__ = [
+    "WHOLE_TASK",
+    "examine_case",
+    "find_empty_task",
+    "find_foreign_units",
+    "find_issues",
+    "find_task_issues",
+]
 
 WHOLE_TASK = "-"
 """Case of an issue that concerns the task as a whole."""
+
+FEWEST_OTHERS = 3
+"""Cases whose range tells whether another one without any shared value is unusual."""
 
 
 def find_issues(
@@ -63,12 +78,63 @@ def find_issues(
     Returns:
         The problems, in the order image, mask, clicks; empty when the case is sound.
     """
+    return tuple(examine_case(task_dir, entry, manifest=manifest, clicks_path=clicks_path).issues)
+
+
+def examine_case(
+    task_dir: Path, entry: CaseEntry, *, manifest: DatasetManifest, clicks_path: Path | None = None
+) -> Findings:
+    """Find every problem of one case, as `find_issues` does, and measure its intensities."""
     findings = Findings(entry.id)
     geometry = check_image_files(findings, entry, task_dir=task_dir, channels=manifest.channels)
     mask = check_label(findings, entry, task_dir=task_dir, manifest=manifest, geometry=geometry)
     if clicks_path is not None and geometry is not None:
         check_clicks(findings, clicks_path, manifest=manifest, geometry=geometry, mask=mask)
-    return tuple(findings.issues)
+    return findings
+
+
+def find_foreign_units(cases: Sequence[Findings]) -> tuple[Issue, ...]:
+    """Find cases whose PET or CT is in another unit than that of most; other channels have no common unit.
+
+    Sorted by their strongest voxels, neighbours that differ by more than `FACTOR_LIMIT` belong to different units, and
+    those of the largest group are the usual ones. Among these, a case with no value in the range of all others is told
+    as well, such as a CT without its rescale intercept.
+    """
+    names = dict.fromkeys(name for case in cases for name in case.intensities)
+    found: list[Issue] = []
+    for name in names:
+        if is_pet(name) or name.strip().lower() == "ct":
+            found += _compare_units(
+                name, {case.case: case.intensities[name] for case in cases if name in case.intensities}
+            )
+    return tuple(found)
+
+
+def _compare_units(channel: str, ranges: Mapping[str, IntensityRange]) -> list[Issue]:
+    groups: list[list[str]] = []
+    for case in sorted(ranges, key=lambda case: ranges[case].strongest):
+        if groups and ranges[case].strongest <= FACTOR_LIMIT * ranges[groups[-1][-1]].strongest:
+            groups[-1].append(case)
+        else:
+            groups.append([case])
+    usual = max(groups, key=len)
+    issues = []
+    for case in ranges:
+        others = [ranges[name] for name in usual if name != case]
+        if not others or (case in usual and len(others) < FEWEST_OTHERS):
+            continue
+        joined = reduce(IntensityRange.joined, others)
+        if case not in usual or ranges[case].is_outside(joined):
+            findings = Findings(case)
+            findings.add(
+                "intensity",
+                f"{channel} from {ranges[case]}",
+                expected=f"{joined}, as in {len(others)} other cases",
+                remedy="convert it to the unit of the others; if it is in the same, nothing needs to be done",
+                severity="note",
+            )
+            issues += findings.issues
+    return issues
 
 
 def find_task_issues(task_dir: Path, manifest: DatasetManifest) -> tuple[Issue, ...]:
@@ -163,14 +229,11 @@ def _check_spacing(findings: Findings, grids: Mapping[str, Geometry], *, channel
 
 
 def _find_turned_cases(grids: Mapping[str, Geometry]) -> tuple[Issue, ...]:
-    """Find cases whose voxel axes run along other directions of the body than those of most cases.
+    """Find cases whose voxel axes follow other directions of the body than those of most cases.
 
-    Spacing, patch and kernels are planned axis by axis, so sagittal and axial volumes must not be mixed.
+    They are brought to the order of most before networks see them; the note is for an affine that is wrong.
     """
-    orders: dict[str, tuple[str, ...]] = {}
-    for case, grid in grids.items():
-        axes = np.abs(grid.affine[:3, :3]).argmax(axis=0)
-        orders[case] = tuple("xyz"[axis] for axis in axes)
+    orders = {case: find_axis_order(grid.affine) for case, grid in grids.items()}
     if not orders:
         return ()
     usual, count = Counter(orders.values()).most_common(1)[0]
@@ -178,9 +241,10 @@ def _find_turned_cases(grids: Mapping[str, Geometry]) -> tuple[Issue, ...]:
     for case, order in orders.items():
         if order != usual:
             findings = Findings(case)
-            remedy = "reorient image and mask, for example with nibabel.as_closest_canonical"
+            remedy = "none, if the affine is right: the axes are brought to the usual order before training"
             expected = f"along {', '.join(usual)}, as in {count} of {len(orders)} cases"
-            findings.add("axes", f"voxel axes along {', '.join(order)}", expected=expected, remedy=remedy)
+            found = f"voxel axes along {', '.join(order)}"
+            findings.add("axes", found, expected=expected, remedy=remedy, severity="note")
             issues.extend(findings.issues)
     return tuple(issues)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from interactivepet.core.axes import transpose
 from interactivepet.core.case import Case
 from interactivepet.core.geometry import SpatialTrace
 from interactivepet.core.interaction import Click
@@ -73,7 +74,8 @@ def add_first_steps(names: Iterable[Configuration]) -> list[Configuration]:
 
 def to_coarse_mask(coarse: Prediction, trace: SpatialTrace) -> npt.NDArray[np.uint8]:
     """Bring the first step's prediction onto the second step's grid, as a mask (I, J, K) of label values."""
-    inside = coarse.probabilities[(slice(None), *trace.crop.slices)]
+    axes = trace.axes
+    inside = transpose(coarse.probabilities, axes)[(slice(None), *trace.crop.permuted(axes).slices)]
     shown = Prediction(
         coarse.case_id, resample(inside, trace.resampled.shape, order=LINEAR), trace.resampled, coarse.labels
     )

@@ -1,7 +1,7 @@
 """nnInteractive as a segmenter: a local model folder, or a running `nninteractive-server`.
 
 The model sees one image channel, in voxels, without its spacing: one of the case's channels is passed on in
-the order of the file's own voxel axes, so orientation and spacing never enter.
+the order of the case's voxel axes. `ordered.OrderedSegmenter` brings these into the order of the training cases.
 """
 
 from __future__ import annotations

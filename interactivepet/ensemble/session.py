@@ -70,15 +70,24 @@ class Session:
     together: place the margin points of an object, then ask for the mask. Not to be shared between threads.
     """
 
-    def __init__(self, model: SessionModel, *, fast: bool = False, close: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        model: SessionModel,
+        *,
+        fast: bool = False,
+        check: Callable[[Case], None] | None = None,
+        close: Callable[[], None] | None = None,
+    ) -> None:
         """Open a session without an image.
 
         Args:
             model: a task's results, as `pipeline.interactive.open_session` loads them.
             fast: use `FAST_FOLDS` folds and no mirrored inputs.
+            check: raises for an image that the model cannot answer for.
             close: releases what the model holds.
         """
         self._model = model
+        self._check = check
         self._close = close
         self._folds = {name: _hasten(folds) if fast else folds for name, folds in model.folds.items()}
         self._case: Case | None = None
@@ -151,13 +160,15 @@ class Session:
             case: image (C, I, J, K) in the units of its files.
 
         Raises:
-            CaseError: it has other channels than the model was trained on.
+            CaseError: it has other channels than the model was trained on, or the session's check refuses it.
         """
         channels = next(iter(self._folds.values())).plan.channels
         if len(case.image) != len(channels):
             raise CaseError(
                 f"{case.id}: {len(case.image)} channels, expected {', '.join(channels)}; add or remove some"
             )
+        if self._check is not None:
+            self._check(case)
         self._case = case
         self._case_model = CaseModel(self._folds, case)
         self._states.clear()

@@ -8,6 +8,7 @@ from functools import reduce
 import numpy as np
 import numpy.typing as npt
 
+from interactivepet.core.axes import invert
 from interactivepet.core.geometry import BoundingBox, Geometry, Shape, SpatialTrace
 from interactivepet.core.interaction import Click
 
@@ -76,13 +77,15 @@ def make_shares(window: Window, shape: Shape) -> FloatVolume:
 
 def find_scanner_box(box: BoundingBox, trace: SpatialTrace) -> BoundingBox:
     """Find the voxels of the scanner's grid that depend on a box of the network's grid."""
+    axes = trace.axes
+    crop = trace.crop.permuted(axes)
     edges = []
-    for a, b, old, new in zip(box.start, box.stop, trace.resampled.shape, trace.crop.shape, strict=True):
+    for a, b, old, new in zip(box.start, box.stop, trace.resampled.shape, crop.shape, strict=True):
         ratio = new / old
         first, last = int(np.floor((a - 0.5) * ratio - 0.5)), int(np.ceil((b + 0.5) * ratio - 0.5))
         edges.append((max(0, first), min(new, last + 1)))
-    moved = [(a + s, b + s) for (a, b), s in zip(edges, trace.crop.start, strict=True)]
-    return BoundingBox(_triple(a for a, _ in moved), _triple(b for _, b in moved))
+    moved = [(a + s, b + s) for (a, b), s in zip(edges, crop.start, strict=True)]
+    return BoundingBox(_triple(a for a, _ in moved), _triple(b for _, b in moved)).permuted(invert(axes))
 
 
 def restore_box(read: Callable[[BoundingBox], FloatVolume], trace: SpatialTrace, *, box: BoundingBox) -> FloatVolume:
@@ -96,22 +99,25 @@ def restore_box(read: Callable[[BoundingBox], FloatVolume], trace: SpatialTrace,
     Returns:
         (1 + L, *box.shape) float32; outside of the crop the background is certain.
     """
-    start = np.maximum(box.start, trace.crop.start)
-    stop = np.minimum(box.stop, trace.crop.stop)
+    axes = trace.axes
+    asked, crop = box.permuted(axes), trace.crop.permuted(axes)
+    start = np.maximum(asked.start, crop.start)
+    stop = np.minimum(asked.stop, crop.stop)
     if (stop <= start).any():
         n_classes = len(read(BoundingBox((0, 0, 0), (1, 1, 1))))
         return make_background(n_classes, box.shape)
     lines = []
     for axis in range(3):
-        places = np.arange(start[axis], stop[axis]) - trace.crop.start[axis]
-        lines.append(_interpolate(places, old=trace.resampled.shape[axis], new=trace.crop.shape[axis]))
+        places = np.arange(start[axis], stop[axis]) - crop.start[axis]
+        lines.append(_interpolate(places, old=trace.resampled.shape[axis], new=crop.shape[axis]))
     source = BoundingBox(_triple(first for first, _ in lines), _triple(first + w.shape[1] for first, w in lines))
     (_, along_i), (_, along_j), (_, along_k) = lines
     values = np.matmul(np.matmul(along_j, read(source)), along_k.T)
     values = np.tensordot(along_i, values, axes=(1, 1)).swapaxes(0, 1)
     result = make_background(len(values), box.shape)
-    inside = (slice(a - s, b - s) for a, b, s in zip(start, stop, box.start, strict=True))
-    result[(slice(None), *inside)] = values
+    inside = (slice(a - s, b - s) for a, b, s in zip(start, stop, asked.start, strict=True))
+    # a view in the network's order of axes: what is written there lies where the scanner has it
+    result.transpose(0, *(1 + axis for axis in axes))[(slice(None), *inside)] = values
     return result
 
 

@@ -24,7 +24,7 @@ from interactivepet.dataset.interactions import read_clicks
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_case, read_geometry
 from interactivepet.dataset.write import atomic_path, read_artefact, write_artefact
-from interactivepet.errors import ArtefactError
+from interactivepet.errors import ArtefactError, StaleArtefactError
 from interactivepet.guidance.encode import encode_clicks
 from interactivepet.pipeline.executor import map_cases
 from interactivepet.pipeline.stamps import open_stamps
@@ -85,6 +85,7 @@ def run_preprocessing(workspace: Workspace, executor: Executor, *, plan: Plan, s
 
 def _estimate_gb(job: CaseJob, *, workspace: Workspace, plan: Plan) -> float:
     grid = read_geometry(workspace.raw / job.entry.images[0])
+    grid = grid.permuted(plan.find_axes(grid))
     shape = plan.target_shape or find_target_shape(grid.shape, grid.spacing_mm, target_mm=plan.spacing_mm)
     return estimate_worker_gb(len(plan.channels), before=math.prod(grid.shape), after=math.prod(shape))
 
@@ -122,10 +123,18 @@ def _paths(workspace: Workspace, plan: Plan, case_id: str) -> tuple[Path, Path]:
 def _is_fresh(workspace: Workspace, plan: Plan, job: CaseJob) -> bool:
     record, volume = _paths(workspace, plan, job.entry.id)
     try:
-        read_artefact(record, CaseRecord, command=COMMAND, made_from=job.stamp)
+        _read_record(record, plan, command=COMMAND, stamp=job.stamp)
     except ArtefactError:
         return False
     return volume.is_file()
+
+
+def _read_record(path: Path, plan: Plan, *, command: str, stamp: str) -> CaseRecord:
+    """Read a record that must be up to date; the plan's order of axes is in no stamp, but its effect is recorded."""
+    record = read_artefact(path, CaseRecord, command=command, made_from=stamp)
+    if record.trace.axes != plan.find_axes(record.trace.original):
+        raise StaleArtefactError(f"{path} has its axes in another order than the plan; run {command} again")
+    return record
 
 
 def _process(job: CaseJob, *, workspace: Workspace, plan: Plan, snapshot: bool) -> None:
@@ -188,11 +197,11 @@ def read_records(workspace: Workspace, plan: Plan, *, cases: Iterable[str]) -> d
     """
     jobs = {job.entry.id: job for job in _list_jobs(workspace, plan)}
     return {
-        name: read_artefact(
+        name: _read_record(
             _paths(workspace, plan, name)[0],
-            CaseRecord,
+            plan,
             command=f"{COMMAND} -t {workspace.task}",
-            made_from=jobs[name].stamp if name in jobs else "",
+            stamp=jobs[name].stamp if name in jobs else "",
         )
         for name in cases
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,14 @@ from interactivepet.core.plan import Plans
 from interactivepet.dataset.click_tables import PointFrame
 from interactivepet.dataset.dicom.images import DicomReading
 from interactivepet.dataset.interactions import to_ras
-from interactivepet.dataset.layout import channel_path, split_channel, split_ending
 from interactivepet.dataset.manifest import read_manifest
-from interactivepet.dataset.write import WRITABLE_ENDINGS, read_artefact
+from interactivepet.dataset.write import read_artefact
 from interactivepet.ensemble.session import Session
-from interactivepet.errors import CaseError, InteractionError, InteractivePetError, ManifestError
+from interactivepet.errors import CaseError, InteractionError, InteractivePetError
+from interactivepet.pipeline.intensities import check_intensities
 from interactivepet.pipeline.models import PredictionOptions, open_models, warn_of_size
 from interactivepet.pipeline.predict import write_case_mask
-from interactivepet.pipeline.requests import PICTURE_ENDING, PredictionRequest, is_by_channel, make_folder_request
+from interactivepet.pipeline.requests import MASK_ENDINGS, PredictionRequest, make_folder_request
 from interactivepet.pipeline.workspace import Workspace
 
 __all__ = ["Answer", "Dialogue", "open_dialogue", "open_session"]
@@ -157,7 +158,8 @@ def open_session(workspace: Workspace, options: PredictionOptions, *, fast: bool
     torch.set_num_threads(options.n_threads)
     with ExitStack() as stack:
         models = stack.enter_context(open_models(workspace, options, with_corrections=True))
-        return Session(models, fast=fast, close=stack.pop_all().close)
+        check = partial(check_intensities, models=models, any_intensity=options.any_intensity)
+        return Session(models, fast=fast, check=check, close=stack.pop_all().close)
 
 
 def open_dialogue(
@@ -187,43 +189,15 @@ def open_dialogue(
         CaseError: the image is not there or cannot be used, or the mask's ending is unknown.
         MissingArtefactError: no fold is trained.
     """
-    endings = (*WRITABLE_ENDINGS, PICTURE_ENDING)
-    if not out.name.lower().endswith(endings):
-        raise CaseError(f"{out}: unknown ending; expected one of {', '.join(endings)}")
-    request = _find_image(workspace, image, out=out, reading=reading)
+    if not out.name.lower().endswith(MASK_ENDINGS):
+        raise CaseError(f"{out}: unknown ending; expected one of {', '.join(MASK_ENDINGS)}")
+    request = make_folder_request(workspace, image, clicks_folder=None, out=out, reading=reading)
     entry = request.entries[0]
-    if out.resolve() in {path.resolve() for path in request.list_files(entry)}:
-        raise ManifestError(f"{out} is the image, which the mask would replace; choose another -o")
     case = request.read(entry, channels=read_manifest(workspace.raw).channels)
     session = open_session(workspace, options, fast=fast)
     warn_of_size(case, read_artefact(workspace.plans, Plans, command="interactivepet_plan_and_process"))
     session.set_image(case)
     return Dialogue(session, case, entry, request, out, frame)
-
-
-def _find_image(workspace: Workspace, image: Path, *, out: Path, reading: DicomReading | None) -> PredictionRequest:
-    if image.is_dir():
-        request = make_folder_request(workspace, image, clicks_folder=None, out=out.parent, reading=reading)
-        if len(request.entries) != 1:
-            found = ", ".join(entry.id for entry in request.entries[:5])
-            raise ManifestError(f"{image} holds {len(request.entries)} cases ({found}); name the file of one")
-        return request
-    manifest = read_manifest(workspace.raw)
-    stem, ending = split_ending(image.name)
-    numbered = split_channel(stem) if is_by_channel(manifest) else None
-    names: tuple[str, ...] = (image.name,)
-    if numbered is not None:
-        stem = numbered[0]
-        n_channels = len(manifest.channels)
-        names = tuple(channel_path(".", stem, channel=n, ending=ending) for n in range(n_channels))
-    if image.name not in {Path(name).name for name in names}:
-        raise CaseError(f"{image} is not among the {len(names)} channels of a case; name {Path(names[0]).name}")
-    missing = [name for name in names if not (image.parent / name).is_file()]
-    if missing:
-        raise CaseError(f"{image.parent}: {', '.join(missing)} is not there; expected {', '.join(manifest.channels)}")
-    is_projected = manifest.file_ending != PICTURE_ENDING
-    entry = CaseEntry(id=stem, images=names)
-    return PredictionRequest((entry,), image.parent, {}, out.parent, is_projected=is_projected)
 
 
 def _read_number(text: str) -> float:

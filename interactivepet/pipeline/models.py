@@ -13,12 +13,15 @@ import numpy as np
 from interactivepet.core.case import Case
 from interactivepet.core.checkpoint import CheckpointCard
 from interactivepet.core.ensemble import Choice, ChoiceMode, EnsembleRule, FusionRule, PostprocessingRule
+from interactivepet.core.fingerprint import Fingerprint
+from interactivepet.core.intensities import IntensityRange
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Configuration, FoldList, Plan, Plans
 from interactivepet.dataset.write import read_artefact
 from interactivepet.ensemble.failures import ANSWER_S
 from interactivepet.ensemble.folds import FoldEnsemble, add_first_steps
 from interactivepet.ensemble.nninteractive import NnInteractiveSegmenter, open_segmenter
+from interactivepet.ensemble.ordered import OrderedSegmenter
 from interactivepet.errors import ArtefactError
 from interactivepet.inference.network import NetworkSegmenter, open_network
 from interactivepet.inference.segmenter import Segmenter
@@ -26,6 +29,7 @@ from interactivepet.networks.precision import choose_device
 from interactivepet.pipeline.folds import read_card, read_rule
 from interactivepet.pipeline.stamps import FileStamps
 from interactivepet.pipeline.workspace import Workspace
+from interactivepet.planning.intensities import find_seen_ranges
 from interactivepet.training.checkpoint import load_weights
 
 __all__ = ["Models", "PredictionOptions", "PromptableSource", "open_models", "warn_of_size"]
@@ -85,6 +89,7 @@ class PredictionOptions:
         n_threads: of torch.
         promptable: nnInteractive; None leaves it out.
         save_probabilities: also write each label's probability, as NIfTI.
+        any_intensity: predict an image that seems to be in another unit than the training cases.
     """
 
     folds: tuple[int, ...] = ()
@@ -93,6 +98,7 @@ class PredictionOptions:
     n_threads: int = 1
     promptable: PromptableSource | None = None
     save_probabilities: bool = False
+    any_intensity: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,6 +111,7 @@ class Models:
         promptable: nnInteractive, when it takes part.
         rule: the choice from cross-validation; None uses the folds at threshold 0.5.
         cards: of the folds of every configuration.
+        intensities: what training saw, per channel; None where that is not known.
     """
 
     plans: Plans
@@ -112,6 +119,7 @@ class Models:
     promptable: Segmenter | None
     rule: EnsembleRule | None
     cards: Mapping[Configuration, Sequence[CheckpointCard]]
+    intensities: tuple[IntensityRange, ...] | None = None
 
     @property
     def labels(self) -> Mapping[str, int]:
@@ -183,12 +191,27 @@ def open_models(
     cards = {name: _read_cards(workspace, plans.plan(name), split, options) for name in add_first_steps(wanted)}
     folds = {name: _open_folds(workspace, plans.plan(name), known, options=options) for name, known in cards.items()}
     source = options.promptable if given is not None or _has_share(rule, options, with_corrections) else None
+    seen = _find_intensities(workspace, plans, cards)
     if source is None:
-        yield Models(plans, folds, None, rule, cards)
+        yield Models(plans, folds, None, rule, cards, seen)
         return
     labels, device = plans.plan(plans.default).label_values, str(choose_device(options.device))
     with source.open(labels=labels, device=device, n_threads=options.n_threads) as promptable:
-        yield Models(plans, folds, promptable, rule, cards)
+        yield Models(plans, folds, OrderedSegmenter(promptable, plans.plan(plans.default)), rule, cards, seen)
+
+
+def _find_intensities(
+    workspace: Workspace, plans: Plans, cards: Mapping[Configuration, Sequence[CheckpointCard]]
+) -> tuple[IntensityRange, ...] | None:
+    """Find what training saw: on a card or, for folds from before cards told it, in the fingerprint."""
+    told = [card.intensities for known in cards.values() for card in known if card.intensities is not None]
+    if told:
+        return told[0]
+    if not workspace.fingerprint.is_file():
+        return None
+    command = f"interactivepet_plan_and_process -t {workspace.task}"
+    fingerprint = read_artefact(workspace.fingerprint, Fingerprint, command=command)
+    return find_seen_ranges(fingerprint) if fingerprint.content_hash() == plans.made_from else None
 
 
 def _read_cards(

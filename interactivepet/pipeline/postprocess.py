@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from interactivepet.core.axes import IDENTITY
 from interactivepet.core.checkpoint import CheckpointCard
 from interactivepet.core.dataset import DatasetManifest
 from interactivepet.core.ensemble import Choice, ChoiceMode, ClickMode, EnsembleRule
@@ -28,6 +29,7 @@ from interactivepet.dataset.read import read_case
 from interactivepet.dataset.write import read_present, write_artefact, write_mask
 from interactivepet.ensemble.choose import Moment, OutOfFoldCase, choose_rule, list_pools, make_masks
 from interactivepet.ensemble.fuse import average
+from interactivepet.ensemble.ordered import OrderedSegmenter
 from interactivepet.errors import ArtefactError
 from interactivepet.inference.segmenter import Segmenter
 from interactivepet.networks.precision import choose_device
@@ -200,6 +202,7 @@ class _Cases:
     def predict_promptable(self, segmenter: Segmenter, *, source: str, fold: int | None = None) -> None:
         """Let nnInteractive segment every case with clicks, or a fold's validation cases, unless it has already."""
         records = [record for record in self.clicked if fold in (None, self._folds[record.id])]
+        segmenter = OrderedSegmenter(segmenter, next(iter(self._plans.values())))
         with open_stamps(self._workspace) as stamps:
             paths = [self._promptable_path(record, stamps, source=source) for record in records]
         bar = tqdm(zip(records, paths, strict=True), "nnInteractive", len(records), unit="case", dynamic_ncols=True)
@@ -214,6 +217,8 @@ class _Cases:
         entry = self._manifest.entry(record.id)
         clicks = find_clicks_file(self._workspace.clicks_folder(), record.id)
         files = [self._workspace.raw / name for name in entry.images] + ([clicks] if clicks else [])
+        axes = record.trace.axes
+        source += "" if axes == IDENTITY else f"|{axes}"
         return self._workspace.promptable / f"{record.id}.{stamps.stamp(files, salt=source)}.b2nd"
 
     def correct(self, rule: EnsembleRule, *, options: PredictionOptions, own: Mapping[int, PromptableCard]) -> None:

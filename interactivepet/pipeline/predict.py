@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,9 @@ from interactivepet.ensemble.folds import add_first_steps
 from interactivepet.ensemble.fuse import average, blend, find_silent
 from interactivepet.ensemble.obey import make_mask
 from interactivepet.ensemble.prompts import check_clicks
-from interactivepet.errors import ArtefactError, CaseError
+from interactivepet.errors import ArtefactError, CaseError, InteractionError
 from interactivepet.pipeline.folds import hash_cards
+from interactivepet.pipeline.intensities import check_intensities
 from interactivepet.pipeline.lock import PATIENCE_S, lock_folder
 from interactivepet.pipeline.models import Models, PredictionOptions, open_models, warn_of_size
 from interactivepet.pipeline.requests import FILE_ENDING, PICTURE_ENDING, PredictionRequest
@@ -43,9 +45,15 @@ COMMAND = "interactivepet_predict"
 def run_prediction(workspace: Workspace, request: PredictionRequest, *, options: PredictionOptions) -> PredictionLog:
     """Predict every case of a request that is not up to date; each mask is finished before it is listed.
 
+    A case whose image or clicks cannot be used does not stop the others.
+
+    Returns:
+        What was done, with the cause for each case of the request that failed. It is written beside the masks, but
+        not for a request of one mask, which has no folder of its own.
+
     Raises:
         MissingArtefactError: no fold is trained.
-        InteractionError: clicks of a case lie outside of its image.
+        CaseError: the format of the masks cannot hold those of this task.
     """
     import torch
 
@@ -59,21 +67,45 @@ def run_prediction(workspace: Workspace, request: PredictionRequest, *, options:
         for entry in tqdm(request.entries, desc="predict", unit="case", dynamic_ncols=True):
             clicks_path = request.clicks.get(entry.id)
             stamp = stamps.stamp([*request.list_files(entry), *([clicks_path] if clicks_path else [])])
-            target = request.out / f"{entry.id}{request.file_ending}"
-            if log.cases.get(entry.id) == stamp and target.is_file():
+            if log.cases.get(entry.id) == stamp and request.path(entry).is_file():
                 continue
-            n_clicks = _predict_entry(models, request, entry, clicks_path=clicks_path, options=options)
+            try:
+                n_clicks = _predict_entry(models, request, entry, clicks_path=clicks_path, options=options)
+            except (CaseError, InteractionError) as error:
+                outcome = _Outcome(entry.id, cause=str(error))
+            else:
+                outcome = _Outcome(entry.id, stamp=stamp, n_clicks=n_clicks)
+            if request.mask is not None:
+                return outcome.note(log)
             with lock_folder(request.out, timeout_s=PATIENCE_S):
                 # other processes may predict other images into the same folder
-                log = _open_log(workspace, request, models, made_from=made_from)
-                log = log.model_copy(
-                    update={
-                        "cases": {**log.cases, entry.id: stamp},
-                        "n_clicks": {**log.n_clicks, entry.id: n_clicks},
-                    }
-                )
+                log = outcome.note(_open_log(workspace, request, models, made_from=made_from))
                 write_artefact(request.out / "predictions.json", log)
-    return log
+    names = {entry.id for entry in request.entries}
+    return log.model_copy(update={"failed": {name: cause for name, cause in log.failed.items() if name in names}})
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of a case: the stamp and the clicks of its mask, or why there is none."""
+
+    case: str
+    stamp: str = ""
+    n_clicks: int = 0
+    cause: str = ""
+
+    def note(self, log: PredictionLog) -> PredictionLog:
+        """Give the log with this outcome in the place of an earlier one."""
+        cases, n_clicks, failed = dict(log.cases), dict(log.n_clicks), dict(log.failed)
+        if self.cause:
+            # a mask of what the image was before is not up to date
+            cases.pop(self.case, None)
+            n_clicks.pop(self.case, None)
+            failed[self.case] = self.cause
+        else:
+            cases[self.case], n_clicks[self.case] = self.stamp, self.n_clicks
+            failed.pop(self.case, None)
+        return log.model_copy(update={"cases": cases, "n_clicks": n_clicks, "failed": failed})
 
 
 def _predict_entry(
@@ -87,6 +119,7 @@ def _predict_entry(
     """Predict one case and write its files; gives the number of clicks."""
     case = request.read(entry, channels=models.plans.channels)
     warn_of_size(case, models.plans)
+    check_intensities(case, models, any_intensity=options.any_intensity)
     clicks: tuple[Click, ...] = ()
     if clicks_path is not None:
         clicks = read_clicks(clicks_path, geometry=case.geometry, point_frame=request.point_frame, labels=models.labels)
@@ -100,8 +133,9 @@ def _predict_entry(
     if options.save_probabilities:
         path = request.out / "probabilities" / f"{entry.id}{FILE_ENDING}"
         write_image(path, prediction.probabilities[1:], geometry=case.geometry)
-    path = request.out / f"{entry.id}{request.file_ending}"
-    write_case_mask(path, mask, request=request, entry=entry, case=case, largest_label=max(prediction.labels))
+    write_case_mask(
+        request.path(entry), mask, request=request, entry=entry, case=case, largest_label=max(prediction.labels)
+    )
     return len(clicks)
 
 
@@ -150,6 +184,8 @@ def _hash_inputs(request: PredictionRequest, models: Models, stamps: FileStamps,
         *(hash_cards(cards) for cards in models.cards.values()),
         promptable.stamp(tuple(models.labels.values()), stamps) if promptable and models.promptable else "",
         str((options.tta, options.save_probabilities, request.file_ending)),
+        # masks from before plans had an order of axes stay valid
+        *([models.plans.axis_order] if models.plans.axis_order else []),
         *sorted({f"frame {job.time_frame}" for job in request.series.values() if job.time_frame is not None}),
         # as before there was a choice
         *([request.point_frame] if request.point_frame != "lps" else []),
@@ -159,10 +195,12 @@ def _hash_inputs(request: PredictionRequest, models: Models, stamps: FileStamps,
 
 def _open_log(workspace: Workspace, request: PredictionRequest, models: Models, *, made_from: str) -> PredictionLog:
     """Read the log of an interrupted prediction with the same models and options, or start one."""
+    log = PredictionLog(made_from=made_from, task=workspace.task, models=models.description, cases={}, n_clicks={})
+    if request.mask is not None:
+        return log
     try:
         return read_artefact(request.out / "predictions.json", PredictionLog, command=COMMAND, made_from=made_from)
     except ArtefactError:
         # Written before the first mask: a log of other options must not vouch for it.
-        log = PredictionLog(made_from=made_from, task=workspace.task, models=models.description, cases={}, n_clicks={})
         write_artefact(request.out / "predictions.json", log)
         return log

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from interactivepet.core.dataset import CaseEntry, DatasetManifest, Issue, IssueList
+from interactivepet.core.axes import AxisOrder, find_axes, find_axis_order
+from interactivepet.core.dataset import CaseEntry, DatasetManifest, IssueList
 from interactivepet.core.fingerprint import Fingerprint
 from interactivepet.core.plan import Architecture, Budget, FoldList, Plans
+from interactivepet.dataset.checks import Findings
 from interactivepet.dataset.click_files import find_clicks_file, find_own_clicks
 from interactivepet.dataset.interactions import has_points, write_clicks
 from interactivepet.dataset.manifest import build_manifest, read_manifest, write_manifest
-from interactivepet.dataset.read import read_case
-from interactivepet.dataset.validate import find_empty_task, find_issues, find_task_issues
+from interactivepet.dataset.read import read_case, read_geometry
+from interactivepet.dataset.validate import examine_case, find_empty_task, find_foreign_units, find_task_issues
 from interactivepet.dataset.write import read_artefact, write_artefact
 from interactivepet.errors import ArtefactError, CaseError, ManifestError
 from interactivepet.guidance.simulate import ClickOptions, simulate_clicks
@@ -70,13 +74,18 @@ def run_verification(workspace: Workspace, executor: Executor) -> IssueList:
     ]
     found = map_cases(
         executor,
-        partial(_find_case_issues, raw=workspace.raw, manifest=manifest),
+        partial(_examine, raw=workspace.raw, manifest=manifest),
         items=list(zip(entries, clicks, strict=True)),
         names=[entry.id for entry in entries],
         description="verify",
     )
-    cases = tuple(issue for case in found for issue in case)
-    issues = (*find_task_issues(workspace.raw, manifest), *find_empty_task(manifest, cases), *cases)
+    cases = tuple(issue for case in found for issue in case.issues)
+    issues = (
+        *find_task_issues(workspace.raw, manifest),
+        *find_empty_task(manifest, cases),
+        *cases,
+        *find_foreign_units(found),
+    )
     result = IssueList(
         made_from=_stamp_task(workspace, manifest), task=workspace.task, n_cases=len(entries), issues=issues
     )
@@ -84,11 +93,9 @@ def run_verification(workspace: Workspace, executor: Executor) -> IssueList:
     return result
 
 
-def _find_case_issues(
-    item: tuple[CaseEntry, Path | None], *, raw: Path, manifest: DatasetManifest
-) -> tuple[Issue, ...]:
+def _examine(item: tuple[CaseEntry, Path | None], *, raw: Path, manifest: DatasetManifest) -> Findings:
     entry, clicks_path = item
-    return find_issues(raw, entry, manifest=manifest, clicks_path=clicks_path)
+    return examine_case(raw, entry, manifest=manifest, clicks_path=clicks_path)
 
 
 def is_verified(workspace: Workspace) -> bool:
@@ -198,21 +205,40 @@ def run_fingerprint(workspace: Workspace, executor: Executor) -> Fingerprint:
         )
     except ArtefactError:
         logger.info("measuring %d cases", len(manifest.training))
+    order, flat = _find_usual_order(workspace.raw, manifest.training)
     measured = map_cases(
         executor,
-        partial(_measure, raw=workspace.raw, manifest=manifest),
+        partial(_measure, raw=workspace.raw, manifest=manifest, order=order, flat=flat),
         items=list(enumerate(manifest.training)),
         names=[entry.id for entry in manifest.training],
         description="fingerprint",
     )
     fingerprint = extract_fingerprint(
-        measured, workspace.task, channels=manifest.channels, labels=manifest.labels, made_from=stamp
+        measured,
+        workspace.task,
+        channels=manifest.channels,
+        labels=manifest.labels,
+        axis_order=order,
+        made_from=stamp,
     )
     write_artefact(workspace.fingerprint, fingerprint)
     return fingerprint
 
 
-def _measure(item: tuple[int, CaseEntry], *, raw: Path, manifest: DatasetManifest) -> CaseMeasurement:
+def _find_usual_order(raw: Path, entries: Sequence[CaseEntry]) -> tuple[AxisOrder | None, int | None]:
+    """Find the order of axes that most cases have, and the axis of a single voxel where they are pictures."""
+    found = []
+    for entry in entries:
+        # measuring names every case that cannot be read
+        with suppress(CaseError):
+            grid = read_geometry(raw / entry.images[0])
+            found.append((find_axis_order(grid.affine), grid.shape.index(1) if 1 in grid.shape else None))
+    return Counter(found).most_common(1)[0][0] if found else (None, None)
+
+
+def _measure(
+    item: tuple[int, CaseEntry], *, raw: Path, manifest: DatasetManifest, order: AxisOrder | None, flat: int | None
+) -> CaseMeasurement:
     seed, entry = item
     case = read_case(raw, entry)
     if len(case.image) != len(manifest.channels):
@@ -221,7 +247,8 @@ def _measure(item: tuple[int, CaseEntry], *, raw: Path, manifest: DatasetManifes
             f"({', '.join(manifest.channels)}); declare every channel, or take one frame of a dynamic image with "
             "interactivepet_import folder --time-frame"
         )
-    return measure_case(case, manifest.labels, seed=seed)
+    axes = find_axes(case.geometry.affine, case.geometry.shape, order=order, flat=flat)
+    return measure_case(case.permuted(axes), manifest.labels, seed=seed)
 
 
 def run_folds(workspace: Workspace, *, seed: int | None, n_folds: int | None) -> FoldList:

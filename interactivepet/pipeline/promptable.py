@@ -135,7 +135,7 @@ def run_promptable_training(
     seen = () if options.pretrained is None else read_seen_cases(options.pretrained)
     _check_unseen(chosen, seen, source=options.pretrained)
     with open_executor(n_proc) as executor:
-        records = run_prompt_cases(workspace, executor)
+        records = run_prompt_cases(workspace, executor, plan=plans.plan(plans.default))
     parent = find_parent_run(workspace, tracker)
     jobs = [
         PromptableJob(

@@ -8,12 +8,12 @@ from functools import partial
 import numpy as np
 
 from interactivepet.core.dataset import CaseEntry
+from interactivepet.core.plan import Plan
 from interactivepet.core.preprocessed import CaseRecord
 from interactivepet.dataset.arrays import write_channels
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_case
-from interactivepet.dataset.write import read_artefact, write_artefact
-from interactivepet.errors import ArtefactError
+from interactivepet.dataset.write import read_present, write_artefact
 from interactivepet.pipeline.executor import map_cases
 from interactivepet.pipeline.lock import PATIENCE_S, lock_folder
 from interactivepet.pipeline.stamps import FileStamps, open_stamps
@@ -28,8 +28,8 @@ FORMAT = "prompt cases 1"
 """Raised when what is stored changes, so that it is written again."""
 
 
-def run_prompt_cases(workspace: Workspace, executor: Executor) -> dict[str, CaseRecord]:
-    """Prepare every training case that is not up to date, and give the records of all.
+def run_prompt_cases(workspace: Workspace, executor: Executor, *, plan: Plan) -> dict[str, CaseRecord]:
+    """Prepare every training case that is not up to date, in the plan's order of axes; give the records of all.
 
     Raises:
         TrainingError: another process has been at it for too long.
@@ -41,7 +41,7 @@ def run_prompt_cases(workspace: Workspace, executor: Executor) -> dict[str, Case
             jobs = [(entry, _stamp(workspace, entry, stamps)) for entry in entries]
         records = map_cases(
             executor,
-            partial(_prepare, workspace=workspace),
+            partial(_prepare, workspace=workspace, plan=plan),
             items=jobs,
             names=[entry.id for entry in entries],
             description="cases",
@@ -54,20 +54,20 @@ def _stamp(workspace: Workspace, entry: CaseEntry, stamps: FileStamps) -> str:
     return stamps.stamp([workspace.raw / name for name in names], salt=FORMAT)
 
 
-def _prepare(job: tuple[CaseEntry, str], *, workspace: Workspace) -> CaseRecord:
+def _prepare(job: tuple[CaseEntry, str], *, workspace: Workspace, plan: Plan) -> CaseRecord:
     """Write one case, its record last, unless it is there already."""
     entry, stamp = job
     path = workspace.prompt_cases / f"{entry.id}.json"
     volume = path.with_suffix(".b2nd")
-    try:
-        record = read_artefact(path, CaseRecord, command=COMMAND, made_from=stamp)
-        if volume.is_file():
-            return record
-    except ArtefactError:
-        path.unlink(missing_ok=True)
+    present = read_present(path, CaseRecord, made_from=stamp)
+    if present is not None and volume.is_file() and present.trace.axes == plan.find_axes(present.trace.original):
+        return present
     case = read_case(workspace.raw, entry)
-    ready = make_prompt_case(case, rng=np.random.default_rng(0))
+    axes = plan.find_axes(case.geometry)
+    ready = make_prompt_case(case.permuted(axes), rng=np.random.default_rng(0))
+    # an old record must not speak of the new voxels
+    path.unlink(missing_ok=True)
     sha256 = write_channels(volume, (ready.image, ready.objects[None]))
-    record = make_record(case, ready, made_from=stamp, volume_sha256=sha256)
+    record = make_record(case, ready, axes=axes, made_from=stamp, volume_sha256=sha256)
     write_artefact(path, record)
     return record

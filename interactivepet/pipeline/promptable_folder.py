@@ -174,7 +174,7 @@ def _read_card(workspace: Workspace, fold: FoldName, *, made_from: str | None = 
 
 
 def _judge_case(workspace: Workspace, record: CaseRecord, segmenter: NnInteractiveSegmenter) -> float:
-    case = read_case(workspace.raw, read_manifest(workspace.raw).entry(record.id))
+    case = read_case(workspace.raw, read_manifest(workspace.raw).entry(record.id)).permuted(record.trace.axes)
     objects = read_array(workspace.prompt_cases / f"{record.id}.b2nd", command=COMMAND)[-1]
     largest = max(record.foreground, key=lambda number: np.count_nonzero(objects == number))
     x, y, z = (float(mm) for mm in case.geometry.to_mm(record.foreground[largest][0]))

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from interactivepet.core.dataset import CaseEntry, IssueList
 from interactivepet.core.ensemble import ChoiceMode, EnsembleRule
 from interactivepet.core.plan import FoldList
+from interactivepet.core.prediction_log import PredictionLog
 from interactivepet.core.report import Report
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.write import read_artefact
+from interactivepet.errors import CaseError
 from interactivepet.guidance.simulate import ClickOptions
 from interactivepet.pipeline.cases import read_records
 from interactivepet.pipeline.evaluate import EvaluationRequest, run_evaluation
@@ -114,7 +116,7 @@ def run_test(workspace: Workspace, *, options: PredictionOptions, n_proc: int) -
     split = read_artefact(workspace.folds, FoldList, command=f"interactivepet_plan_and_process -t {workspace.task}")
     with open_executor(n_proc) as executor:
         run_mimic_interactions(workspace, executor, options=ClickOptions(), seed=split.seed, overwrite=False, test=True)
-    log = run_prediction(workspace, make_test_request(workspace), options=options)
+    log = _predict_tests(workspace, options)
     request = EvaluationRequest(
         task=workspace.task,
         entries=manifest.test,
@@ -129,6 +131,15 @@ def run_test(workspace: Workspace, *, options: PredictionOptions, n_proc: int) -
     )
     with open_executor(n_proc) as executor:
         return run_evaluation(request, workspace.predictions, executor=executor)
+
+
+def _predict_tests(workspace: Workspace, options: PredictionOptions) -> PredictionLog:
+    """Predict all test cases; raises CaseError where some could not be."""
+    log = run_prediction(workspace, make_test_request(workspace), options=options)
+    if log.failed:
+        named = "; ".join(log.failed.values())
+        raise CaseError(f"{len(log.failed)} of {len(log.failed) + len(log.cases)} test cases have no mask: {named}")
+    return log
 
 
 def run_all(
@@ -162,5 +173,5 @@ def run_all(
     if any(entry.label is not None for entry in test):
         results["test"] = run_test(workspace, options=options.prediction, n_proc=planning.n_proc)
     elif test:
-        run_prediction(workspace, make_test_request(workspace), options=options.prediction)
+        _predict_tests(workspace, options.prediction)
     return results

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, Protocol
@@ -19,15 +20,19 @@ import numpy.typing as npt
 from interactivepet.core.case import Case
 from interactivepet.core.dataset import CaseEntry
 from interactivepet.core.interaction import Click
+from interactivepet.core.plan import Plans
 from interactivepet.dataset.interactions import write_clicks
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.dataset.read import read_mask
 from interactivepet.dataset.volume import describe_mismatch
+from interactivepet.dataset.write import read_artefact
 from interactivepet.ensemble.fuse import to_segmentation
+from interactivepet.ensemble.ordered import OrderedSegmenter
 from interactivepet.ensemble.session import Session
 from interactivepet.errors import MissingArtefactError, SegmenterError
 from interactivepet.inference.segmenter import Segmenter
 from interactivepet.networks.precision import choose_device
+from interactivepet.pipeline.intensities import check_intensities
 from interactivepet.pipeline.models import Models, PredictionOptions, open_models
 from interactivepet.pipeline.workspace import Workspace
 
@@ -104,7 +109,7 @@ def open_system(
             raise SegmenterError("no nnInteractive to ask; name its model folder or server with --nninteractive")
         device = str(choose_device(options.device))
         with source.open(labels=labels, device=device, n_threads=options.n_threads) as segmenter:
-            yield _Promptable(segmenter)
+            yield _Promptable(_order_axes(workspace, segmenter))
         return
     if kind == "ensemble" and not workspace.ensemble.is_file():
         raise MissingArtefactError(
@@ -115,7 +120,15 @@ def open_system(
     torch.set_num_threads(options.n_threads)
     options = options if kind == "ensemble" else replace(options, promptable=None)
     with open_models(workspace, options, with_corrections=True) as models:
-        yield _OurSession(models, fast=fast)
+        yield _OurSession(models, fast=fast, any_intensity=options.any_intensity)
+
+
+def _order_axes(workspace: Workspace, segmenter: Segmenter) -> Segmenter:
+    """Let a segmenter see cases as the task's networks do; a task that was not planned has no order."""
+    if not workspace.plans.is_file():
+        return segmenter
+    plans = read_artefact(workspace.plans, Plans, command=f"interactivepet_plan_and_process -t {workspace.task}")
+    return OrderedSegmenter(segmenter, plans.plan(plans.default))
 
 
 def check_command(command: str) -> None:
@@ -156,9 +169,10 @@ class _Promptable:
 class _OurSession:
     """An interactive session of the trained folds and of nnInteractive, where the choice gave it a share."""
 
-    def __init__(self, models: Models, *, fast: bool) -> None:
+    def __init__(self, models: Models, *, fast: bool, any_intensity: bool) -> None:
         self._models = models
-        self._session = Session(models, fast=fast)
+        check = partial(check_intensities, models=models, any_intensity=any_intensity)
+        self._session = Session(models, fast=fast, check=check)
         self._case: Case | None = None
 
     @property

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from interactivepet.core.checkpoint import CheckpointCard
+from interactivepet.core.fingerprint import Fingerprint
 from interactivepet.core.plan import Configuration, FoldList, Plan, Plans
-from interactivepet.dataset.write import write_text
+from interactivepet.dataset.write import read_artefact, write_text
 from interactivepet.errors import PlanError, SettingsError, TrainingError
 from interactivepet.inference.network import open_network
 from interactivepet.networks.precision import choose_device
@@ -21,6 +22,7 @@ from interactivepet.pipeline.prepare import read_decisions
 from interactivepet.pipeline.runs import TrackerSpec, find_parent_run
 from interactivepet.pipeline.validation import Validation, validate_fold
 from interactivepet.pipeline.workspace import Workspace
+from interactivepet.planning.intensities import find_seen_ranges
 from interactivepet.reporting.batch_pictures import draw_batch
 from interactivepet.reporting.fold_page import render_fold
 from interactivepet.reporting.learning_curves import draw_learning
@@ -75,12 +77,15 @@ class NetworkJob(FoldJob[CheckpointCard]):
             segmenter=segmenter,
             progress_position=self.options.progress_position,
         )
+        command = f"interactivepet_plan_and_process -t {self.task.plan.task}"
+        fingerprint = read_artefact(self.workspace.fingerprint, Fingerprint, command=command)
         card = CheckpointCard(
             **self.describe(data, trained),
             fold=self.fold.index,
             licence=WEIGHTS_LICENCE,
             tta=self.tta,
             validation_dice=found.dice,
+            intensities=find_seen_ranges(fingerprint),
         )
         _show(self, card, found, data=data, tracker=tracker)
         return card

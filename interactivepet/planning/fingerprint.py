@@ -9,10 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from interactivepet.core.axes import AxisOrder
 from interactivepet.core.case import Case, find_body_box
 from interactivepet.core.components import find_components
 from interactivepet.core.fingerprint import CaseFingerprint, ChannelStatistics, Fingerprint, ObjectStatistics
 from interactivepet.core.geometry import BoundingBox, Geometry
+from interactivepet.core.intensities import IntensityRange, measure_range
+from interactivepet.planning.intensities import join_ranges
 
 __all__ = [
     "SAMPLES_PER_CASE",
@@ -38,18 +41,20 @@ class CaseMeasurement:
         fingerprint: what is kept.
         foreground: (C, n) float32 intensities of labelled voxels; n may be 0.
         body: (C, m) float32 intensities of voxels in the kept box.
+        ranges: per channel.
     """
 
     fingerprint: CaseFingerprint
     foreground: Samples
     body: Samples
+    ranges: tuple[IntensityRange | None, ...]
 
 
 def measure_case(case: Case, labels: Mapping[str, int], *, seed: int = 0) -> CaseMeasurement:
     """Measure one case.
 
     Args:
-        case: with its label; a case without a label counts as one without objects.
+        case: with its label, its axes in the task's order; a case without a label counts as one without objects.
         labels: name -> value.
         seed: of the sampling of intensities.
     """
@@ -65,6 +70,7 @@ def measure_case(case: Case, labels: Mapping[str, int], *, seed: int = 0) -> Cas
         values = channel[box.slices].ravel()
         body_sample[index] = values[drawn]
         body.append(_describe(values))
+    ranges = tuple(measure_range(channel) for channel in case.image)
     fingerprint = CaseFingerprint(
         id=case.id,
         shape=case.geometry.shape,
@@ -74,7 +80,7 @@ def measure_case(case: Case, labels: Mapping[str, int], *, seed: int = 0) -> Cas
         body=tuple(body),
         objects=_measure_objects(case, list(labels.values())),
     )
-    return CaseMeasurement(fingerprint, foreground_sample, body_sample)
+    return CaseMeasurement(fingerprint, foreground_sample, body_sample, ranges)
 
 
 def extract_fingerprint(
@@ -83,9 +89,10 @@ def extract_fingerprint(
     *,
     channels: Sequence[str],
     labels: Mapping[str, int],
+    axis_order: AxisOrder | None = None,
     made_from: str = "",
 ) -> Fingerprint:
-    """Join the measurements of all cases into the task's fingerprint."""
+    """Join the measurements of all cases, whose axes are in one order, into the task's fingerprint."""
     measured = sorted(measurements, key=lambda m: m.fingerprint.id)
     body = np.concatenate([m.body for m in measured], axis=1)
     foreground = np.concatenate([m.foreground for m in measured], axis=1)
@@ -97,6 +104,8 @@ def extract_fingerprint(
         cases=tuple(m.fingerprint for m in measured),
         foreground=describe_channels(foreground) if foreground.shape[1] else (),
         body=describe_channels(body),
+        axis_order=axis_order,
+        intensities=join_ranges(m.ranges for m in measured),
     )
 
 

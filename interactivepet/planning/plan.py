@@ -116,6 +116,7 @@ def make_plans(
         budget=budget,
         channels=fingerprint.channels,
         labels=fingerprint.labels,
+        axis_order=fingerprint.axis_order,
         configurations={
             name: _make_configuration(fingerprint, grid, spec=spec, crop=crop, options=options)
             for name, grid in grids.items()

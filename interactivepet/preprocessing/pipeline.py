@@ -1,4 +1,4 @@
-"""The order of preprocessing: crop, then resample, then normalise."""
+"""The order of preprocessing: permute the axes, then crop, then resample, then normalise."""
 
 from __future__ import annotations
 
@@ -21,15 +21,17 @@ FOREGROUND_SAMPLES = 500
 def preprocess(case: Case, plan: Plan, *, box: BoundingBox) -> PreprocessedCase:
     """Bring a case onto the plan's grid and intensities.
 
-    Cropping comes first because resampling is what costs time and memory. Normalisation comes last,
+    The axes come into the plan's order before anything is computed, so that an image gives the same voxels in whatever
+    order it is stored. Cropping comes next because resampling is what costs time and memory. Normalisation comes last,
     on the grid that the network sees.
 
     Args:
         case: on the scanner's grid.
-        plan: spacing or target shape, and normalisation, are read from it.
-        box: the box to keep, of `find_crop`.
+        plan: order of the axes, spacing or target shape, and normalisation, are read from it.
+        box: the box of the case's own grid to keep, of `find_crop`.
     """
-    kept = crop(case, box)
+    axes = plan.find_axes(case.geometry)
+    kept = crop(case.permuted(axes), box.permuted(axes))
     grid = kept.geometry
     shape = plan.target_shape or find_target_shape(grid.shape, grid.spacing_mm, target_mm=plan.spacing_mm)
     resampled = resample(kept.image, shape, order=CUBIC)

@@ -60,9 +60,11 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
         scan_folder(tmp_path / "nowhere", n_channels=1)
 
 
-def test_a_missing_channel_is_refused(tmp_path: Path) -> None:
-    folder = touch(tmp_path, "a_0000.nii.gz", "a_0001.nii.gz", "b_0000.nii.gz")
-    with pytest.raises(ManifestError, match="b has no file for channel 1 of 2; add it"):
+def test_a_missing_channel_is_listed_and_refused_where_all_cases_lack_one(tmp_path: Path) -> None:
+    folder = touch(tmp_path / "some", "a_0000.nii.gz", "a_0001.nii.gz", "b_0000.nii.gz")
+    assert scan_folder(folder, n_channels=2)[1].images == ("./b_0000.nii.gz", "./b_0001.nii.gz")
+    folder = touch(tmp_path / "all", "a_0000.nii.gz", "b_0000.nii.gz")
+    with pytest.raises(ManifestError, match="a has no file for channel 1 of 2; add it"):
         scan_folder(folder, n_channels=2)
 
 

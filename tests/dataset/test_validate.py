@@ -359,6 +359,7 @@ def test_a_sagittal_volume_among_axial_ones_is_found(tmp_path: Path) -> None:
     (issue,) = find_task_issues(tmp_path, manifest)
     assert (issue.case, issue.kind) == ("C", "axes")
     assert "2 of 3" in issue.expected
+    assert issue.severity == "note"
 
 
 def test_a_patient_on_both_sides_is_noted(task: Path) -> None:

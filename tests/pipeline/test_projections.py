@@ -108,3 +108,15 @@ def test_a_volume_cannot_be_written_as_a_picture(tmp_path: Path) -> None:
     with pytest.raises(CaseError, match="no picture"):
         write_projection_mask(tmp_path / "deep.png", np.zeros((4, 5, 2), np.uint8), largest_label=1)
     assert not (tmp_path / "deep.png").exists()
+
+
+def test_one_picture_is_predicted_by_its_file(
+    walked: tuple[Path, Workspace, dict[str, Report]], tmp_path: Path
+) -> None:
+    source, workspace, _ = walked
+    picture = sorted((source / "source" / "patients" / "imgs").glob("*.png"))[0]
+    request = make_folder_request(workspace, picture, clicks_folder=None, out=tmp_path / "mask.png")
+    log = run_prediction(workspace, request, options=PredictionOptions(tta=False, device="cpu"))
+    assert (log.failed, list(log.cases)) == ({}, [picture.stem])
+    mask = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(tmp_path / "mask.png")))
+    assert mask.shape[:2] == (ROWS, COLUMNS)

@@ -16,6 +16,8 @@ from interactivepet.pipeline import promptable_cases
 from interactivepet.pipeline.executor import open_executor
 from interactivepet.pipeline.prepare import run_generate_dataset_json
 from interactivepet.pipeline.promptable_cases import run_prompt_cases
+from interactivepet.planning.plan import make_plans
+from tests.planning.factory import make_fingerprint
 from tests.tiny import open_tiny, write_tiny_task
 
 
@@ -23,6 +25,8 @@ def test_two_folds_that_start_at_once_write_each_case_once(tmp_path: Path, monke
     workspace = open_tiny(tmp_path)
     write_tiny_task(tmp_path / "raw", n_training=3, n_test=0)
     run_generate_dataset_json(workspace, channels=["PET"], labels=["lesion"])
+    plans = make_plans(make_fingerprint(), "cpu")
+    plan = plans.plan(plans.default)
     written: Counter[str] = Counter()
     start = threading.Barrier(2)
 
@@ -34,7 +38,7 @@ def test_two_folds_that_start_at_once_write_each_case_once(tmp_path: Path, monke
     def prepare(_: int) -> dict[str, CaseRecord]:
         start.wait()
         with open_executor(1) as executor:
-            return run_prompt_cases(workspace, executor)
+            return run_prompt_cases(workspace, executor, plan=plan)
 
     monkeypatch.setattr(promptable_cases, "write_channels", write_slowly)
     with ThreadPoolExecutor(2) as threads:

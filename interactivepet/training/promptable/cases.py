@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from interactivepet.core.axes import Permutation
 from interactivepet.core.case import Case
 from interactivepet.core.components import find_components
 from interactivepet.core.geometry import BoundingBox
@@ -42,7 +43,7 @@ def make_prompt_case(case: Case, *, rng: np.random.Generator) -> PromptCase:
     """Normalise the first channel over the box of its non-zero voxels, and number the objects of all labels.
 
     Args:
-        case: on the scanner's grid; without a label it has no objects.
+        case: with its axes in the plan's order; without a label it has no objects.
         rng: draws the sample of each object's voxels.
     """
     image = case.image[0]
@@ -69,16 +70,23 @@ def _find_middle(mask: npt.NDArray[np.bool_]) -> Voxel:
     return (start[0] + int(i), start[1] + int(j), start[2] + int(k))
 
 
-def make_record(case: Case, ready: PromptCase, *, made_from: str, volume_sha256: str) -> CaseRecord:
-    """Describe a stored case; its foreground holds objects in place of labels, and nothing was cropped."""
-    grid = GridRecord.of(case.geometry)
+def make_record(case: Case, ready: PromptCase, *, axes: Permutation, made_from: str, volume_sha256: str) -> CaseRecord:
+    """Describe a stored case; its foreground holds objects in place of labels, and nothing was cropped.
+
+    Args:
+        case: on the scanner's grid.
+        ready: made of the case after its axes were permuted.
+        axes: the permutation.
+        made_from: stamp of the case's files.
+        volume_sha256: of the stored voxels.
+    """
     return CaseRecord(
         made_from=made_from,
         id=case.id,
-        original=grid,
+        original=GridRecord.of(case.geometry),
         crop_start=(0, 0, 0),
         crop_stop=case.geometry.shape,
-        resampled=grid,
+        resampled=GridRecord.of(case.geometry.permuted(axes)),
         has_label=case.label is not None,
         volume_sha256=volume_sha256,
         foreground=ready.voxels,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from interactivepet.core.axes import IDENTITY
 from interactivepet.core.case import Case
 from interactivepet.core.geometry import Geometry, Shape
 from interactivepet.core.plan import ClickSampling, MemoryEstimate, TrainingPlan, UNetPlan
@@ -80,6 +81,8 @@ def store_balls(tmp_path: Path) -> StorePromptCase:
         case = make_ball_case(name, shape)
         ready = make_prompt_case(case, rng=np.random.default_rng(0))
         sha256 = write_channels(tmp_path / f"{name}.b2nd", (ready.image, ready.objects[None]))
-        return StoredCase(make_record(case, ready, made_from="", volume_sha256=sha256), tmp_path / f"{name}.b2nd")
+        return StoredCase(
+            make_record(case, ready, axes=IDENTITY, made_from="", volume_sha256=sha256), tmp_path / f"{name}.b2nd"
+        )
 
     return store
