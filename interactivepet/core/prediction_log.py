@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from interactivepet.core.artefact import Artefact
 
 __all__ = ["PredictionLog"]
@@ -17,3 +19,5 @@ class PredictionLog(Artefact):
     """Case -> hash of its image and clicks; only cases listed here are up to date."""
     n_clicks: dict[str, int]
     """Case -> number of clicks that it was predicted with."""
+    skipped: dict[str, float] = Field(default_factory=dict)
+    """Case -> share in [0, 1] of the network's runs that were left out, as they would have seen air."""

@@ -61,7 +61,7 @@ def run_prediction(workspace: Workspace, request: PredictionRequest, *, options:
             target = request.out / f"{entry.id}{request.file_ending}"
             if log.cases.get(entry.id) == stamp and target.is_file():
                 continue
-            n_clicks = _predict_entry(models, request, entry, clicks_path=clicks_path, options=options)
+            n_clicks, skipped = _predict_entry(models, request, entry, clicks_path=clicks_path, options=options)
             with lock_folder(request.out, timeout_s=PATIENCE_S):
                 # other processes may predict other images into the same folder
                 log = _open_log(workspace, request, models, made_from=made_from)
@@ -69,6 +69,7 @@ def run_prediction(workspace: Workspace, request: PredictionRequest, *, options:
                     update={
                         "cases": {**log.cases, entry.id: stamp},
                         "n_clicks": {**log.n_clicks, entry.id: n_clicks},
+                        "skipped": {**log.skipped, entry.id: round(skipped, 3)},
                     }
                 )
                 write_artefact(request.out / "predictions.json", log)
@@ -82,8 +83,8 @@ def _predict_entry(
     *,
     clicks_path: Path | None,
     options: PredictionOptions,
-) -> int:
-    """Predict one case and write its files; gives the number of clicks."""
+) -> tuple[int, float]:
+    """Predict one case and write its files; gives the number of clicks and the share of the work that was skipped."""
     case = request.read(entry, channels=models.plans.channels)
     warn_of_size(case, models.plans)
     clicks: tuple[Click, ...] = ()
@@ -101,7 +102,7 @@ def _predict_entry(
         write_image(path, prediction.probabilities[1:], geometry=case.geometry)
     path = request.out / f"{entry.id}{request.file_ending}"
     write_case_mask(path, mask, request=request, entry=entry, case=case, largest_label=max(prediction.labels))
-    return len(clicks)
+    return len(clicks), prediction.skipped
 
 
 def write_case_mask(
