@@ -112,6 +112,8 @@ def _find_uptake(values: Volume) -> Mask | None:
     thresholds = highest * 2.0 ** np.arange(-20, 1, 0.5)
     shares = 1.0 - np.searchsorted(np.sort(uptake, axis=None), thresholds, side="right") / uptake.size
     for threshold, share, later in zip(thresholds, shares, shares[2:], strict=False):
+        if share < BODY_SHARES[0]:
+            return None
         if share <= BODY_SHARES[1] and share - later <= MOST_LOSS_PER_OCTAVE * share:
             tissue = LEAST_UPTAKE * float(np.median(uptake[uptake > threshold]))
             return np.asarray(uptake > max(threshold, tissue))
