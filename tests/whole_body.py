@@ -9,7 +9,7 @@ import numpy as np
 from interactivepet.core.case import Case, PreprocessedCase
 from interactivepet.core.geometry import BoundingBox, Geometry, Shape, SpatialTrace
 
-__all__ = ["SHAPE", "SPACING_MM", "WholeBody", "make_case", "make_ready", "make_whole_body"]
+__all__ = ["SHAPE", "SPACING_MM", "WholeBody", "make_body_case", "make_ready", "make_whole_body"]
 
 SHAPE = (80, 80, 120)
 SPACING_MM = (8.0, 8.0, 8.0)
@@ -60,7 +60,7 @@ def make_ready(*channels: np.ndarray, spacing_mm: tuple[float, float, float] = S
     return PreprocessedCase("A", image, None, SpatialTrace(grid, BoundingBox((0, 0, 0), shape), grid))
 
 
-def make_case(*channels: np.ndarray) -> Case:
+def make_body_case(*channels: np.ndarray) -> Case:
     """Make the same as a raw case."""
     ready = make_ready(*channels)
     return Case("A", ready.image, ready.trace.original)

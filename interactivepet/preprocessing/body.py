@@ -93,7 +93,7 @@ def _join(image: Volume, plans: Sequence[Normalisation], *, kinds: Sequence[str 
     """Unite what the channels show; None unless every one of emission, or one of CT without any, shows it."""
     found: list[Mask] = []
     for channel, plan, kind in zip(image, plans, kinds, strict=True):
-        part = _find_uptake(_coarsen(channel, steps)) if kind == "emission" else _find_tissue(channel, plan, steps)
+        part = _find_uptake(channel, plan, steps) if kind == "emission" else _find_tissue(channel, plan, steps)
         if part is None and kind == "emission":
             return None
         if part is not None:
@@ -101,13 +101,15 @@ def _join(image: Volume, plans: Sequence[Normalisation], *, kinds: Sequence[str 
     return np.logical_or.reduce(found) if found else None
 
 
-def _find_uptake(values: Volume) -> Mask | None:
+def _find_uptake(values: Volume, plan: Normalisation, steps: Shape) -> Mask | None:
     """Find the voxels above the lowest threshold at which their number is stable; None when there is none.
 
-    Normalisation is linear above air, so that the minimum stands for no uptake and no unit is needed. Scatter around
-    the body may lie above that threshold, but not above `LEAST_UPTAKE`.
+    No unit is needed: normalisation is linear, and the value of no uptake is known from the plan or is the minimum.
+    Scatter around the body may lie above that threshold, but not above `LEAST_UPTAKE`. By that rule, most of what lies
+    below the threshold must be air.
     """
-    uptake = values - values.min()
+    none = -plan.mean / plan.std if plan.scheme == "suv" else float(values.min())
+    uptake = np.maximum(_coarsen(values, steps) - np.float32(none), 0)
     highest = float(uptake.max())
     thresholds = highest * 2.0 ** np.arange(-20, 1, 0.5)
     shares = 1.0 - np.searchsorted(np.sort(uptake, axis=None), thresholds, side="right") / uptake.size
@@ -115,8 +117,10 @@ def _find_uptake(values: Volume) -> Mask | None:
         if share < BODY_SHARES[0]:
             return None
         if share <= BODY_SHARES[1] and share - later <= MOST_LOSS_PER_OCTAVE * share:
-            tissue = LEAST_UPTAKE * float(np.median(uptake[uptake > threshold]))
-            return np.asarray(uptake > max(threshold, tissue))
+            above = uptake > threshold
+            tissue = LEAST_UPTAKE * float(np.median(uptake[above]))
+            is_air = float(np.median(uptake[~above])) < tissue
+            return np.asarray(uptake > max(threshold, tissue)) if is_air else None
     return None
 
 

@@ -23,7 +23,10 @@ from interactivepet.cli import (
     verify,
 )
 from interactivepet.cli import test as test_command
+from interactivepet.core.geometry import Geometry
+from interactivepet.dataset.write import write_image
 from tests.tiny import TASK, open_tiny, write_tiny_task
+from tests.whole_body import SHAPE, make_whole_body
 
 Use = Callable[[Path], None]
 
@@ -140,6 +143,29 @@ def test_predicting_a_folder_in_another_format_keeps_the_grid(
     assert log["models"].startswith("3d_fullres fold_0 fold_2 (")
     probabilities = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(out / "probabilities" / "Ümlaut 1.nii.gz")))
     assert 0 <= probabilities.min() <= probabilities.max() <= 1
+
+
+def test_air_that_was_skipped_is_told(
+    use: Use, copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(copied)
+    images, out = tmp_path / "images", tmp_path / "out"
+    grid = Geometry(SHAPE, np.diag([4.0, 4.0, 5.0, 1.0]))
+    write_image(images / "BODY_0000.nii.gz", make_whole_body().uptake[None], geometry=grid)
+    command = ["-i", str(images), "-o", str(out), "--folds", "0", "--no-tta"]
+    assert predict.main(command) == 0
+    shown = capsys.readouterr().out
+    skipped = json.loads((out / "predictions.json").read_text())["skipped"]["BODY"]
+    assert 0.2 < skipped < 1
+    assert f"air was skipped in 1 of them: {100 * skipped:.0f} % of the networks' runs" in shown
+    # a log of an earlier version does not have the field
+    log = json.loads((out / "predictions.json").read_text())
+    del log["skipped"]
+    (out / "predictions.json").write_text(json.dumps(log))
+    written = (out / "BODY.nii.gz").stat().st_mtime_ns
+    assert predict.main(command) == 0
+    assert (out / "BODY.nii.gz").stat().st_mtime_ns == written
+    assert "air was skipped" not in capsys.readouterr().out
 
 
 def test_clicks_outside_of_the_image_are_refused(

@@ -70,6 +70,9 @@ UNSURE = {
     "nothing": (Channel("PET", SUV, lambda body: np.zeros(SHAPE)),),
     "noise alone": (Channel("PET", SUV, lambda body: np.random.default_rng(0).gamma(2.0, 0.2, SHAPE)),),
     "body everywhere": (Channel("PET", SUV, lambda body: np.random.default_rng(0).uniform(0.4, 0.8, SHAPE)),),
+    "tissue around hot organs": (
+        Channel("PET", SUV, lambda body: np.random.default_rng(0).uniform(0.4, 0.8, SHAPE) + 5 * body.body),
+    ),
     "one hot organ": (Channel("SPECT", ZSCORE, lambda body: 500.0 * body.lesions),),
     "organs that outshine a body of noise": (
         Channel("SPECT", ZSCORE, lambda body: np.where(np.indices(SHAPE)[2] < 70, dose_tracer(body) > 30, 0) * 900.0),
