@@ -30,12 +30,15 @@ def average(predictions: Iterable[Prediction]) -> Prediction:
     first = next(remaining, None)
     if first is None:
         raise FusionError("no prediction to average; expected at least one fold's")
-    total, n, skipped = first.probabilities.copy(), 1, first.skipped
+    total, n, skipped = first.probabilities, 1, first.skipped
     for prediction in remaining:
         _check_same(first, prediction)
-        total += prediction.probabilities
+        # the first sum is an array of our own
+        total = np.add(total, prediction.probabilities, out=total if n > 1 else None)
         skipped += prediction.skipped
         n += 1
+    if n == 1:
+        return first
     total /= n
     return Prediction(first.case_id, total, first.geometry, first.labels, skipped / n)
 

@@ -30,6 +30,14 @@ def show_progress(case_id: str, n_passes: int) -> Iterator[Callable[[int], objec
     """
     delay, interval = TERMINAL_S if sys.stderr.isatty() else LOG_S
     with tqdm(
-        total=n_passes, desc=case_id, unit="pass", leave=False, dynamic_ncols=True, delay=delay, mininterval=interval
+        total=n_passes,
+        desc=case_id,
+        unit="pass",
+        leave=False,
+        dynamic_ncols=True,
+        delay=delay,
+        mininterval=interval,
+        # tqdm's own limit of 10 s would cut the interval of a log
+        maxinterval=max(10.0, interval),
     ) as bar:
         yield bar.update

@@ -95,7 +95,9 @@ def predict_volume(
     """
     device = device or volume.device
     padding = find_padding((volume.shape[1], volume.shape[2], volume.shape[3]), patch)
-    padded = functional.pad(volume, [n for pair in reversed(padding) for n in pair])
+    widths = [n for pair in reversed(padding) for n in pair]
+    # padding by nothing would copy the volume, which fills the memory
+    padded = functional.pad(volume, widths) if any(widths) else volume
     i, j, k = padded.shape[1:]
     logits = torch.zeros((n_outputs, i, j, k), device=volume.device)
     weight_sum = torch.zeros((i, j, k), device=volume.device)
@@ -112,6 +114,7 @@ def predict_volume(
                 tick(len(mirrorings))
     # no tile's weight is as small, so that this changes voxels without any tile alone
     logits /= weight_sum.clamp_min_(float(weights.min()) / 2)
+    del weight_sum, padded
     inner = tuple(slice(b, b + n) for (b, _), n in zip(padding, volume.shape[1:], strict=True))
     return logits[(slice(None), *inner)].softmax(0)
 
