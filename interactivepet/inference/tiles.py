@@ -27,7 +27,8 @@ SMALLEST_SHARE = 0.01
 """A tile whose weight is nowhere in the widened body more than this share of all tiles' is not computed."""
 
 ALL_MIRRORINGS = 0.25
-"""A tile is mirrored in every way when its shares in the body add up to this part of what they do deep inside."""
+"""A tile is mirrored in every way when it is filled by the body at least this much as the fullest tile is. Of a voxel
+of the tile, its share of the tiles' summed weight counts."""
 
 EVEN_MIRRORINGS = 0.02
 """The same for half of the mirrorings; a tile with less of the body is computed once."""
@@ -89,15 +90,21 @@ def plan_tiles(whole: TilePlan, patch: Shape, *, body: Mask, widened: Mask, clic
     body, widened = np.pad(body, padding), np.pad(widened, padding)
     weights = make_weights(patch).numpy()
     sums = _sum_weights(whole, body.shape, weights=weights)
-    tiles: list[Tile] = []
+    fills: list[float] = []
+    is_clicked: list[bool] = []
+    is_seen: list[bool] = []
     for start, _ in whole.tiles:
         inside = tuple(slice(a, a + edge) for a, edge in zip(start, patch, strict=True))
         shares = weights / sums[inside]
-        part = float(shares[body[inside]].sum()) * whole.n_tiles / body.size
-        if any(all(s.start <= v < s.stop for s, v in zip(inside, place, strict=True)) for place in places):
-            tiles.append((start, "all"))
-        elif shares[widened[inside]].max(initial=0.0) > SMALLEST_SHARE:
-            tiles.append((start, _choose_mirroring(part)))
+        fills.append(float(shares[body[inside]].sum() / shares.sum()))
+        is_seen.append(bool(shares[widened[inside]].max(initial=0.0) > SMALLEST_SHARE))
+        is_clicked.append(any(all(s.start <= v < s.stop for s, v in zip(inside, p, strict=True)) for p in places))
+    most = max(fills)
+    tiles = [
+        (start, "all" if clicked else _choose_mirroring(fill, most))
+        for (start, _), fill, seen, clicked in zip(whole.tiles, fills, is_seen, is_clicked, strict=True)
+        if seen or clicked
+    ]
     if tiles == list(whole.tiles):
         return whole
     region = _mark(widened, places, patch)
@@ -105,10 +112,10 @@ def plan_tiles(whole: TilePlan, patch: Shape, *, body: Mask, widened: Mask, clic
     return TilePlan(whole.box, tuple(tiles), whole.n_tiles, region[inner])
 
 
-def _choose_mirroring(part: float) -> Mirroring:
-    if part >= ALL_MIRRORINGS:
+def _choose_mirroring(fill: float, most: float) -> Mirroring:
+    if fill >= ALL_MIRRORINGS * most:
         return "all"
-    return "even" if part >= EVEN_MIRRORINGS else "none"
+    return "even" if fill >= EVEN_MIRRORINGS * most else "none"
 
 
 def _sum_weights(whole: TilePlan, shape: Sequence[int], *, weights: Weights) -> Weights:

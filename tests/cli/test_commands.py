@@ -153,9 +153,9 @@ def test_air_that_was_skipped_is_told(
     monkeypatch.setattr(network, "FEWEST_TILES", 1)
     images, out = tmp_path / "images", tmp_path / "out"
     uptake = make_whole_body().uptake[None, ::2, ::2, ::2]
-    grid = Geometry(uptake.shape[1:], np.diag([4.0, 4.0, 5.0, 1.0]))
+    grid = Geometry(uptake.shape[1:], np.diag([6.0, 6.0, 7.0, 1.0]))
     write_image(images / "BODY_0000.nii.gz", uptake, geometry=grid)
-    command = ["-i", str(images), "-o", str(out), "--folds", "0", "--no-tta"]
+    command = ["-i", str(images), "-o", str(out), "--folds", "0"]
     assert predict.main(command) == 0
     shown = capsys.readouterr().out
     skipped = json.loads((out / "predictions.json").read_text())["skipped"]["BODY"]
