@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from interactivepet.cli.common import (
@@ -128,6 +129,8 @@ def _predict_images(arguments: argparse.Namespace) -> int:
     n_clicked = sum(n > 0 for n in log.n_clicks.values())
     where = f"in {request.out}" if request.mask is None else f"as {request.mask}"
     print(f"{len(log.cases)} masks {where}, {n_clicked} of them with clicks, made by {log.models}")
+    if skipped := [share for share in log.skipped.values() if share > 0]:
+        print(f"air was skipped in {len(skipped)} of them: {100 * fmean(skipped):.0f} % of the networks' runs")
     for cause in log.failed.values():
         print(f"error: {cause}", file=sys.stderr)
     if log.failed:

@@ -78,6 +78,11 @@ class BoundingBox:
         """Index of the box in an array whose last three axes are (i, j, k), all of them given."""
         return to_triple(slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
 
+    def offset(self, voxel: Shape) -> Shape:
+        """Give the index of a voxel of the grid, counted from the start of the box."""
+        i, j, k = (v - a for v, a in zip(voxel, self.start, strict=True))
+        return (i, j, k)
+
     def grown(self, margin: Shape, within: Shape) -> BoundingBox:
         """Grow by `margin` voxels on each side of each axis, cut at the borders of a grid of shape `within`."""
         start = to_triple(max(0, a - m) for a, m in zip(self.start, margin, strict=True))

@@ -21,12 +21,14 @@ class Prediction:
         probabilities: (1 + L, I, J, K) float32 in [0, 1], background first, summing to 1 over axis 0.
         geometry: the grid of the case's files.
         labels: the L label values of axis 0 after the background.
+        skipped: share in [0, 1] of the network's runs that were left out, as they would have seen air.
     """
 
     case_id: str
     probabilities: npt.NDArray[np.float32]
     geometry: Geometry
     labels: tuple[int, ...]
+    skipped: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,7 @@ __all__ = ["PredictionLog"]
 class PredictionLog(Artefact):
     """`predictions.json` beside the masks. `made_from` hashes the models, the rule and the options."""
 
-    later_fields: ClassVar[frozenset[str]] = frozenset({"failed"})
+    later_fields: ClassVar[frozenset[str]] = frozenset({"failed", "skipped"})
 
     task: str
     models: str
@@ -25,3 +25,5 @@ class PredictionLog(Artefact):
     """Case -> number of clicks that it was predicted with."""
     failed: dict[str, str] = Field(default_factory=dict)
     """Case -> why its last prediction failed; the next run tries it again."""
+    skipped: dict[str, float] = Field(default_factory=dict)
+    """Case -> share in [0, 1] of the network's runs that were left out, as they would have seen air."""

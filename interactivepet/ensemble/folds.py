@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -9,18 +10,21 @@ import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.axes import transpose
-from interactivepet.core.case import Case
+from interactivepet.core.case import Case, PreprocessedCase
 from interactivepet.core.geometry import SpatialTrace
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Configuration, Plan
 from interactivepet.core.prediction import Prediction
 from interactivepet.ensemble.fuse import average, to_segmentation
 from interactivepet.inference.network import NetworkSegmenter, return_to_scanner
+from interactivepet.inference.progress import show_progress
 from interactivepet.preprocessing.crop import find_crop
 from interactivepet.preprocessing.pipeline import preprocess
 from interactivepet.preprocessing.resample import LINEAR, resample
 
 __all__ = ["FoldEnsemble", "add_first_steps", "to_coarse_mask"]
+
+logger = logging.getLogger(__name__)
 
 COARSE_THRESHOLD = 0.5
 """Of the low-resolution step's mask, in training and in use alike."""
@@ -57,9 +61,28 @@ class FoldEnsemble:
             coarse: of `3d_lowres` on the case's own grid, which `3d_cascade` refines.
         """
         ready = preprocess(case, self.plan, box=find_crop(case, self.plan, clicks=clicks))
+        return return_to_scanner(self.predict(ready, clicks, coarse=coarse), ready.trace)
+
+    def predict(
+        self, ready: PreprocessedCase, clicks: Sequence[Click], *, coarse: Prediction | None = None
+    ) -> Prediction:
+        """Average the folds on the network's grid, and show how far they are.
+
+        Args:
+            ready: the case on that grid.
+            clicks: in RAS+ mm; may be empty.
+            coarse: of `3d_lowres` on the scanner's grid, which `3d_cascade` refines.
+        """
         previous = None if coarse is None else to_coarse_mask(coarse, ready.trace)
-        found = average(fold.predict(ready, clicks, previous=previous) for fold in self.folds)
-        return return_to_scanner(found, ready.trace)
+        first = self.folds[0]
+        tiles = first.plan_tiles(ready, clicks, previous=previous)
+        if skipped := tiles.find_skipped(first.mirror_axes):
+            logger.info("%s: %.0f %% of the network's runs skipped, as they would see air", ready.id, 100 * skipped)
+        n_passes = tiles.count_passes(first.mirror_axes) * len(self.folds)
+        with show_progress(ready.id, n_passes) as tick:
+            return average(
+                fold.predict(ready, clicks, previous=previous, tiles=tiles, tick=tick) for fold in self.folds
+            )
 
 
 def add_first_steps(names: Iterable[Configuration]) -> list[Configuration]:

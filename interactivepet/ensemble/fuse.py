@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -29,13 +30,17 @@ def average(predictions: Iterable[Prediction]) -> Prediction:
     first = next(remaining, None)
     if first is None:
         raise FusionError("no prediction to average; expected at least one fold's")
-    total, n = first.probabilities.copy(), 1
+    total, n, skipped = first.probabilities, 1, first.skipped
     for prediction in remaining:
         _check_same(first, prediction)
-        total += prediction.probabilities
+        # the first sum is an array of our own
+        total = np.add(total, prediction.probabilities, out=total if n > 1 else None)
+        skipped += prediction.skipped
         n += 1
+    if n == 1:
+        return first
     total /= n
-    return Prediction(first.case_id, total, first.geometry, first.labels)
+    return Prediction(first.case_id, total, first.geometry, first.labels, skipped / n)
 
 
 def find_silent(labels: Sequence[int], clicks: Sequence[Click]) -> tuple[int, ...]:
@@ -73,7 +78,7 @@ def blend(folds: Prediction, promptable: Prediction, clicks: Sequence[Click], *,
         shown[0] = rest * (1 - kept.sum(axis=0))
     share = np.float32(weight)
     mixed = folds.probabilities * (1 - share) + shown * share
-    return Prediction(folds.case_id, mixed, folds.geometry, folds.labels)
+    return replace(folds, probabilities=mixed)
 
 
 def to_segmentation(prediction: Prediction, *, threshold: float) -> Segmentation:

@@ -14,7 +14,6 @@ from interactivepet.core.geometry import BoundingBox
 from interactivepet.core.interaction import Click
 from interactivepet.core.prediction import Prediction
 from interactivepet.ensemble.folds import FoldEnsemble, to_coarse_mask
-from interactivepet.ensemble.fuse import average
 from interactivepet.ensemble.layers import Layer
 from interactivepet.inference.region import find_windows, make_shares
 
@@ -49,9 +48,7 @@ def make_view(
         clicks: in RAS+ mm; may be empty.
         coarse: of `3d_lowres` on the scanner's grid, which `3d_cascade` refines.
     """
-    previous = None if coarse is None else to_coarse_mask(coarse, ready.trace)
-    found = average(fold.predict(ready, clicks, previous=previous) for fold in ensemble.folds)
-    return View(ready, Layer.of(found.probabilities))
+    return View(ready, Layer.of(ensemble.predict(ready, clicks, coarse=coarse).probabilities))
 
 
 def correct_view(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +21,17 @@ from interactivepet.guidance.encode import encode_clicks, encode_mask
 from interactivepet.guidance.region import find_guided_box
 from interactivepet.inference.region import make_background
 from interactivepet.inference.sliding_window import predict_volume
+from interactivepet.inference.tiles import FEWEST_TILES, TilePlan, plan_all_tiles, plan_tiles
 from interactivepet.networks.build import build_network
 from interactivepet.networks.precision import choose_precision
+from interactivepet.preprocessing.body import find_body
 from interactivepet.preprocessing.restore import restore
 
 __all__ = ["NetworkSegmenter", "open_network", "return_to_scanner"]
 
 logger = logging.getLogger(__name__)
+
+FloatVolume = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,8 +54,45 @@ class NetworkSegmenter:
     device: torch.device
     tta: bool = True
 
-    def predict(
+    @property
+    def mirror_axes(self) -> tuple[int, ...]:
+        """Axes (0, 1, 2) that inputs are mirrored along, in every combination."""
+        axes = self.plan.training.mirror_axes if self.tta else ()
+        return tuple(axis for axis in axes if self.plan.patch_size[axis] > 1)
+
+    def plan_tiles(
         self, case: PreprocessedCase, clicks: Sequence[Click], *, previous: npt.NDArray[np.uint8] | None = None
+    ) -> TilePlan:
+        """Choose what of a case is computed, for any fold of the configuration; arguments and errors as of `predict`.
+
+        Air is skipped in an image of `FEWEST_TILES` or more in which `find_body` finds the body. The second step of a
+        cascade looks near the first one's mask and the clicks only.
+        """
+        grid, patch = case.trace.resampled, self.plan.patch_size
+        box = BoundingBox((0, 0, 0), grid.shape)
+        if self.plan.configuration == "3d_cascade":
+            if previous is None:
+                raise PlanError(f"{case.id}: 3d_cascade refines the mask of 3d_lowres; predict with both")
+            guided = find_guided_box(previous, clicks, grid)
+            if guided is None:
+                return TilePlan(box, (), 0)
+            box = guided.widened(patch, within=grid.shape)
+        whole = plan_all_tiles(box, patch)
+        found = find_body(case, self.plan) if whole.n_tiles >= FEWEST_TILES else None
+        if found is None:
+            return whole
+        body, widened = (mask[box.slices] for mask in found)
+        voxels = [box.offset(grid.find_voxel(click.position_mm)) for click in clicks]
+        return plan_tiles(whole, patch, body=body, widened=widened, clicked=voxels)
+
+    def predict(
+        self,
+        case: PreprocessedCase,
+        clicks: Sequence[Click],
+        *,
+        previous: npt.NDArray[np.uint8] | None = None,
+        tiles: TilePlan | None = None,
+        tick: Callable[[int], object] | None = None,
     ) -> Prediction:
         """Segment a preprocessed case; the prediction lies on the network's grid.
 
@@ -60,29 +101,30 @@ class NetworkSegmenter:
             clicks: in RAS+ mm; may be empty.
             previous: (I, J, K) label values on that grid: the mask that the clicks correct, or the first step's in
                 a cascade, which is refined near it and the clicks only. None means no mask.
+            tiles: of `plan_tiles` with the same arguments; None plans them here.
+            tick: called with how often the network ran since the last call.
 
         Raises:
             PlanError: the second step of a cascade got no mask.
         """
+        tiles = tiles or self.plan_tiles(case, clicks, previous=previous)
         grid = case.trace.resampled
-        if self.plan.configuration != "3d_cascade":
-            mask = previous if previous is not None else np.zeros(grid.shape, np.uint8)
-            probabilities = self.predict_box(case, clicks, previous=mask, box=BoundingBox((0, 0, 0), grid.shape))
-            return Prediction(case.id, probabilities, grid, self.plan.label_values)
-        if previous is None:
-            raise PlanError(f"{case.id}: 3d_cascade refines the mask of 3d_lowres; predict with both")
-        whole = _make_empty(case, self.plan)
-        box = find_guided_box(previous, clicks, grid)
-        if box is not None:
-            box = box.widened(self.plan.patch_size, within=grid.shape)
-            inside = (slice(None), *box.slices)
-            whole.probabilities[inside] = self.predict_box(case, clicks, previous=previous[box.slices], box=box)
-        return whole
+        mask = previous if previous is not None else np.zeros(grid.shape, np.uint8)
+        skipped = tiles.find_skipped(self.mirror_axes)
+        if tiles.tiles and tiles.box.shape == grid.shape:
+            found = self._predict_tiles(case, clicks, previous=mask, tiles=tiles, tick=tick)
+            return Prediction(case.id, found, grid, self.plan.label_values, skipped)
+        probabilities = make_background(1 + len(self.plan.labels), grid.shape)
+        if tiles.tiles:
+            mask = mask[tiles.box.slices]
+            found = self._predict_tiles(case, clicks, previous=mask, tiles=tiles, tick=tick)
+            probabilities[(slice(None), *tiles.box.slices)] = found
+        return Prediction(case.id, probabilities, grid, self.plan.label_values, skipped)
 
     def predict_box(
         self, case: PreprocessedCase, clicks: Sequence[Click], *, previous: npt.NDArray[np.uint8], box: BoundingBox
-    ) -> npt.NDArray[np.float32]:
-        """Predict a box of the grid and nothing else of it.
+    ) -> FloatVolume:
+        """Predict all of a box of the grid and nothing else of it.
 
         Args:
             case: on the plan's grid.
@@ -93,37 +135,48 @@ class NetworkSegmenter:
         Returns:
             Probabilities (1 + L, *box.shape) float32.
         """
-        grid, labels = case.trace.resampled, self.plan.label_values
+        tiles = plan_all_tiles(box, self.plan.patch_size)
+        return self._predict_tiles(case, clicks, previous=previous, tiles=tiles, tick=None)
+
+    def _predict_tiles(
+        self,
+        case: PreprocessedCase,
+        clicks: Sequence[Click],
+        *,
+        previous: npt.NDArray[np.uint8],
+        tiles: TilePlan,
+        tick: Callable[[int], object] | None,
+    ) -> FloatVolume:
+        """Predict the tiles of a box: (1 + L, *box.shape), certain background outside of their region."""
+        grid, labels, box = case.trace.resampled, self.plan.label_values, tiles.box
         guidance = encode_clicks(clicks, grid.cropped(box), labels=labels, scale_mm=self.plan.guidance.scale_mm)
         inside = (slice(None), *box.slices)
         channels = np.concatenate((case.image[inside], guidance, encode_mask(previous, labels=labels)))
         volume = torch.from_numpy(channels)
         try:
-            return self._run(volume.to(self.device)).cpu().numpy()
+            found = self._run(volume.to(self.device), tiles, tick).cpu().numpy()
         except torch.OutOfMemoryError:
             logger.info("%s: %s voxels do not fit on the device; tiles are sent there", case.id, box.shape)
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        return self._run(volume).numpy()
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            found = self._run(volume, tiles, tick).numpy()
+        if tiles.region is not None:
+            found[:, ~tiles.region] = np.eye(len(found), 1, dtype=np.float32)
+        return found
 
-    def _run(self, volume: Tensor) -> Tensor:
+    def _run(self, volume: Tensor, tiles: TilePlan, tick: Callable[[int], object] | None) -> Tensor:
         """Predict class probabilities of (C + 3 L, I, J, K), where it is."""
-        axes = [a for a in self.plan.training.mirror_axes if self.plan.patch_size[a] > 1] if self.tta else []
         return predict_volume(
             self.network,
             volume,
             patch=self.plan.patch_size,
             n_outputs=self.plan.network.output_channels,
-            mirror_axes=axes,
+            mirror_axes=self.mirror_axes,
             precision=choose_precision(self.device),
             device=self.device,
+            tiles=tiles.tiles,
+            tick=tick,
         )
-
-
-def _make_empty(case: PreprocessedCase, plan: Plan) -> Prediction:
-    """Give a prediction that is all background."""
-    probabilities = make_background(1 + len(plan.labels), case.trace.resampled.shape)
-    return Prediction(case.id, probabilities, case.trace.resampled, plan.label_values)
 
 
 def open_network(
@@ -138,4 +191,4 @@ def open_network(
 def return_to_scanner(prediction: Prediction, trace: SpatialTrace) -> Prediction:
     """Bring a prediction from the network's grid to the scanner's."""
     probabilities = restore(prediction.probabilities, trace)
-    return Prediction(prediction.case_id, probabilities, trace.original, prediction.labels)
+    return replace(prediction, probabilities=probabilities, geometry=trace.original)

@@ -70,11 +70,11 @@ def run_prediction(workspace: Workspace, request: PredictionRequest, *, options:
             if log.cases.get(entry.id) == stamp and request.path(entry).is_file():
                 continue
             try:
-                n_clicks = _predict_entry(models, request, entry, clicks_path=clicks_path, options=options)
+                n_clicks, skipped = _predict_entry(models, request, entry, clicks_path=clicks_path, options=options)
             except (CaseError, InteractionError) as error:
                 outcome = _Outcome(entry.id, cause=str(error))
             else:
-                outcome = _Outcome(entry.id, stamp=stamp, n_clicks=n_clicks)
+                outcome = _Outcome(entry.id, stamp=stamp, n_clicks=n_clicks, skipped=round(skipped, 3))
             if request.mask is not None:
                 return outcome.note(log)
             with lock_folder(request.out, timeout_s=PATIENCE_S):
@@ -87,25 +87,28 @@ def run_prediction(workspace: Workspace, request: PredictionRequest, *, options:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What became of a case: the stamp and the clicks of its mask, or why there is none."""
+    """What became of a case: the stamp, clicks and skipped share of its mask, or why there is none."""
 
     case: str
     stamp: str = ""
     n_clicks: int = 0
+    skipped: float = 0.0
     cause: str = ""
 
     def note(self, log: PredictionLog) -> PredictionLog:
         """Give the log with this outcome in the place of an earlier one."""
-        cases, n_clicks, failed = dict(log.cases), dict(log.n_clicks), dict(log.failed)
+        cases, n_clicks, skipped = dict(log.cases), dict(log.n_clicks), dict(log.skipped)
+        failed = dict(log.failed)
         if self.cause:
             # a mask of what the image was before is not up to date
             cases.pop(self.case, None)
             n_clicks.pop(self.case, None)
+            skipped.pop(self.case, None)
             failed[self.case] = self.cause
         else:
-            cases[self.case], n_clicks[self.case] = self.stamp, self.n_clicks
+            cases[self.case], n_clicks[self.case], skipped[self.case] = self.stamp, self.n_clicks, self.skipped
             failed.pop(self.case, None)
-        return log.model_copy(update={"cases": cases, "n_clicks": n_clicks, "failed": failed})
+        return log.model_copy(update={"cases": cases, "n_clicks": n_clicks, "skipped": skipped, "failed": failed})
 
 
 def _predict_entry(
@@ -115,8 +118,8 @@ def _predict_entry(
     *,
     clicks_path: Path | None,
     options: PredictionOptions,
-) -> int:
-    """Predict one case and write its files; gives the number of clicks."""
+) -> tuple[int, float]:
+    """Predict one case and write its files; gives the number of clicks and the share of the work that was skipped."""
     case = request.read(entry, channels=models.plans.channels)
     warn_of_size(case, models.plans)
     check_intensities(case, models, any_intensity=options.any_intensity)
@@ -136,7 +139,7 @@ def _predict_entry(
     write_case_mask(
         request.path(entry), mask, request=request, entry=entry, case=case, largest_label=max(prediction.labels)
     )
-    return len(clicks)
+    return len(clicks), prediction.skipped
 
 
 def write_case_mask(

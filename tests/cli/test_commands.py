@@ -25,7 +25,11 @@ from interactivepet.cli import (
 )
 from interactivepet.cli import test as test_command
 from interactivepet.cli.common import report_errors
+from interactivepet.core.geometry import Geometry
+from interactivepet.dataset.write import write_image
+from interactivepet.inference import network
 from tests.tiny import TASK, open_tiny, write_tiny_task
+from tests.whole_body import make_whole_body
 
 Use = Callable[[Path], None]
 
@@ -161,6 +165,31 @@ def test_predicting_a_folder_in_another_format_keeps_the_grid(
     assert log["models"].startswith("3d_fullres fold_0 fold_2 (")
     probabilities = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(out / "probabilities" / "Ümlaut 1.nii.gz")))
     assert 0 <= probabilities.min() <= probabilities.max() <= 1
+
+
+def test_air_that_was_skipped_is_told(
+    use: Use, copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(copied)
+    monkeypatch.setattr(network, "FEWEST_TILES", 1)
+    images, out = tmp_path / "images", tmp_path / "out"
+    uptake = make_whole_body().uptake[None, ::2, ::2, ::2]
+    grid = Geometry(uptake.shape[1:], np.diag([6.0, 6.0, 7.0, 1.0]))
+    write_image(images / "BODY_0000.nii.gz", uptake, geometry=grid)
+    command = ["-i", str(images), "-o", str(out), "--folds", "0"]
+    assert predict.main(command) == 0
+    shown = capsys.readouterr().out
+    skipped = json.loads((out / "predictions.json").read_text())["skipped"]["BODY"]
+    assert 0 < skipped < 1
+    assert f"air was skipped in 1 of them: {100 * skipped:.0f} % of the networks' runs" in shown
+    # a log of an earlier version does not have the field
+    log = json.loads((out / "predictions.json").read_text())
+    del log["skipped"]
+    (out / "predictions.json").write_text(json.dumps(log))
+    written = (out / "BODY.nii.gz").stat().st_mtime_ns
+    assert predict.main(command) == 0
+    assert (out / "BODY.nii.gz").stat().st_mtime_ns == written
+    assert "air was skipped" not in capsys.readouterr().out
 
 
 def test_clicks_outside_of_the_image_are_refused(

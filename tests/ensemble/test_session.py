@@ -32,9 +32,11 @@ from interactivepet.ensemble import states
 from interactivepet.ensemble.folds import FoldEnsemble
 from interactivepet.ensemble.session import FAST_FOLDS, MOST_STATES, Session
 from interactivepet.errors import CaseError, InteractionError, SegmenterError
+from interactivepet.inference import network
 from interactivepet.inference.network import NetworkSegmenter
 from interactivepet.inference.segmenter import Segmenter
 from interactivepet.networks import precision
+from tests.whole_body import SPACING_MM, make_body_case, make_whole_body
 
 CPU = torch.device("cpu")
 SPACING = (2.0, 2.0, 4.0)
@@ -559,3 +561,20 @@ def test_a_detour_over_a_wider_crop_changes_nothing() -> None:
         session.segment()
         found.append(session.probabilities.probabilities)
     assert np.array_equal(*found)
+
+
+def test_the_first_mask_of_a_whole_body_skips_air_and_is_that_of_a_prediction(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "FEWEST_TILES", 1)
+    case = make_body_case(make_whole_body().uptake[::2, ::2, ::2])
+    model = make_model(make_plan(patch=(16, 16, 16), spacing_mm=SPACING_MM), n_folds=1)
+    session = Session(model)
+    session.set_image(case)
+
+    found = session.probabilities.probabilities
+
+    predicted = model.folds["3d_fullres"].segment(case, ())
+    assert predicted.skipped > 0
+    assert found == pytest.approx(predicted.probabilities, abs=1e-6)
+    assert (found[0, :2] == 1.0).all()
+    session.add_click(place(case, (1, 20, 30)))
+    assert session.segment().mask[1, 20, 30] == 1

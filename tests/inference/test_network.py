@@ -1,7 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,11 +24,19 @@ from interactivepet.core.plan import (
     UNetPlan,
 )
 from interactivepet.core.prediction import Prediction
+from interactivepet.dataset.dicom.images import read_dicom_case
+from interactivepet.dataset.read import read_image
+from interactivepet.ensemble import folds as folds_module
 from interactivepet.ensemble.folds import FoldEnsemble
 from interactivepet.errors import InteractionError, PlanError
+from interactivepet.inference import network as network_module
 from interactivepet.inference.network import NetworkSegmenter, open_network
+from interactivepet.inference.tiles import FEWEST_TILES
 from interactivepet.networks import precision
 from interactivepet.networks.build import build_network
+from interactivepet.preprocessing.pipeline import preprocess
+from tests.whole_body import SHAPE, make_body_case, make_whole_body
+from tests.whole_body import make_ready as make_whole_ready
 
 CPU = torch.device("cpu")
 
@@ -263,3 +273,139 @@ def test_a_volume_that_does_not_fit_is_predicted_tile_by_tile() -> None:
         for network in (Crowded(), Copy())
     )
     assert np.array_equal(found, expected)
+
+
+class Counting(Threshold):
+    """Counts how often it runs, and differs a little from tile to tile and mirroring to mirroring."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n_calls = 0
+
+    def forward(self, tile: torch.Tensor) -> torch.Tensor:
+        self.n_calls += 1
+        return super().forward(tile) + 0.1 * tile[:, :1].mean() + 0.1 * tile[:, :1, 0].mean()
+
+
+def predict_body(
+    monkeypatch: pytest.MonkeyPatch, *channels: np.ndarray, clicks: Sequence[Click] = (), skip: bool = True
+) -> tuple[Prediction, int]:
+    """Predict a whole body of 8 mm voxels with patches of 128 mm; count the runs of the network."""
+    plan, network = make_plan(spacing_mm=(8.0, 8.0, 8.0)), Counting()
+    case = make_body_case(*channels)
+    monkeypatch.setattr(network_module, "FEWEST_TILES", FEWEST_TILES if skip else 10**9)
+    return segment(make_segmenter(plan, network), case, clicks), network.n_calls
+
+
+def test_air_is_skipped_with_the_same_mask_in_the_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = make_whole_body()
+    full, n_full = predict_body(monkeypatch, body.uptake, skip=False)
+    found, n_found = predict_body(monkeypatch, body.uptake)
+
+    assert n_found <= 0.5 * n_full
+    assert found.skipped == pytest.approx(1 - n_found / n_full)
+    assert full.skipped == 0.0
+    assert np.array_equal(found.probabilities.argmax(0)[body.body], full.probabilities.argmax(0)[body.body])
+    assert (found.probabilities[1][body.lesions] > 0.5).all()
+    assert (found.probabilities[0, :4] == 1.0).all()
+    assert not found.probabilities[1:, :4].any()
+    assert found.probabilities.sum(0) == pytest.approx(np.ones(SHAPE), abs=1e-5)
+    same = (found.probabilities == full.probabilities).all(axis=0)
+    assert same[38:42, 38:42, 10:80].all()
+
+
+def test_a_click_in_the_air_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = click(make_body_case(make_whole_body().uptake).geometry, (3.0, 40.0, 30.0), 3)
+    full, _ = predict_body(monkeypatch, make_whole_body().uptake, clicks=[place], skip=False)
+    found, _ = predict_body(monkeypatch, make_whole_body().uptake, clicks=[place])
+    assert found.probabilities[2, 3, 40, 30] > 0.5
+    assert np.array_equal(found.probabilities[:, 3, 40, 30], full.probabilities[:, 3, 40, 30])
+
+
+def test_a_cut_out_with_air_is_predicted_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    part = np.ascontiguousarray(make_whole_body().uptake[:32, 20:60, :24])
+    plan, network = make_plan(spacing_mm=(8.0, 8.0, 8.0)), Counting()
+    case = make_body_case(part)
+    found = segment(make_segmenter(plan, network), case)
+    monkeypatch.setattr(network_module, "find_body", lambda case, plan: None)
+    again = segment(make_segmenter(plan, network), case)
+    assert found.skipped == 0.0
+    assert np.array_equal(found.probabilities, again.probabilities)
+
+
+def test_mr_is_predicted_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = make_plan(spacing_mm=(8.0, 8.0, 8.0)).model_copy(update={"channels": ("MR",)})
+    case = make_body_case(make_whole_body().uptake)
+    found = segment(make_segmenter(plan, tta=False), case)
+    assert found.skipped == 0.0
+
+
+def test_the_second_step_skips_air_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = make_plan(spacing_mm=(8.0, 8.0, 8.0)).model_copy(update={"configuration": "3d_cascade"})
+    previous = np.zeros(SHAPE, np.uint8)
+    previous[2, 2, 2] = previous[-3, -3, -3] = 1
+    ready = make_whole_ready(make_whole_body().uptake / 2)
+    segmenter = make_segmenter(plan)
+    found = segmenter.predict(ready, (), previous=previous)
+    monkeypatch.setattr(network_module, "FEWEST_TILES", 10**9)
+    full = segmenter.predict(ready, (), previous=previous)
+    body = make_whole_body().body
+    assert found.skipped > 0.3
+    assert np.array_equal(found.probabilities.argmax(0)[body], full.probabilities.argmax(0)[body])
+
+
+def test_every_run_of_every_fold_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    network = Counting()
+    segmenter = make_segmenter(make_plan(spacing_mm=(8.0, 8.0, 8.0)), network)
+    told: list[int] = []
+
+    @contextmanager
+    def show(case_id: str, n_passes: int) -> Iterator[Callable[[int], object]]:
+        assert case_id == "A"
+        yield told.append
+        assert sum(told) == n_passes == network.n_calls
+
+    monkeypatch.setattr(folds_module, "show_progress", show)
+    case = make_body_case(make_whole_body().uptake)
+    with caplog.at_level("INFO"):
+        found = FoldEnsemble(segmenter.plan, (segmenter, segmenter, segmenter)).segment(case, ())
+    assert len(told) > 100
+    assert found.skipped > 0.5
+    assert f"A: {100 * found.skipped:.0f} % of the network's runs skipped" in caplog.text
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("folder", "channels", "patch", "spacing_mm"),
+    [
+        ("Task501_STSPET", ("PET",), (32, 32, 64), (5.47, 5.47, 3.27)),
+        ("Task004_Hippocampus", ("MR",), (32, 48, 32), (1.0, 1.0, 1.0)),
+    ],
+)
+def test_cut_outs_are_predicted_whole(
+    real_data: Path, folder: str, channels: tuple[str, ...], patch: Shape, spacing_mm: tuple[float, float, float]
+) -> None:
+    segmenter = make_segmenter(make_plan(patch, spacing_mm).model_copy(update={"channels": channels}))
+    paths = sorted((real_data / folder / "imagesTr").glob("[!.]*.nii.gz"))
+    assert len(paths) >= 36
+    for path in paths:
+        image, geometry = read_image([path])
+        case = Case(path.name, image, geometry)
+        ready = preprocess(case, segmenter.plan, box=BoundingBox((0, 0, 0), geometry.shape))
+        tiles = segmenter.plan_tiles(ready, ())
+        assert tiles.region is None, path
+        assert tiles.find_skipped((0, 1, 2)) == 0, path
+
+
+@pytest.mark.real_data
+def test_most_of_a_whole_body_series_is_air(real_data: Path) -> None:
+    case = read_dicom_case(real_data / "dicom" / "STS_001")
+    segmenter = make_segmenter(make_plan((32, 32, 64), (5.46875, 5.46875, 3.27)))
+    ready = preprocess(case, segmenter.plan, box=BoundingBox((0, 0, 0), case.geometry.shape))
+
+    tiles = segmenter.plan_tiles(ready, ())
+
+    assert tiles.find_skipped((0, 1, 2)) > 0.5
+    # nothing that is as hot as tissue is left out
+    assert tiles.region is not None
+    assert (ready.image[0][~tiles.region] * 2 > 0.3).mean() < 1e-3
