@@ -89,7 +89,7 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Report]]:
     """Root folder and reports of a finished walk on the tiny task; tests must not change it."""
-    from interactivepet.pipeline.prepare import run_generate_dataset_json
+    from interactivepet.pipeline.prepare.steps import run_generate_dataset_json
     from tests.tiny import open_tiny, walk, write_tiny_task
 
     root = tmp_path_factory.mktemp("walk")

@@ -302,7 +302,7 @@ def test_the_words_that_make_a_click_negative_are_documented() -> None:
 
 def test_the_choice_is_documented_with_its_candidates() -> None:
     from interactivepet.ensemble.choose import THRESHOLDS, WEIGHTS
-    from interactivepet.pipeline.postprocess import MARGIN
+    from interactivepet.pipeline.judge.postprocess import MARGIN
     from interactivepet.postprocessing.choose import LARGEST_SPECK_ML
 
     text = read(DOCUMENTATION / "explanation" / "choice-and-honest-estimates.md")

@@ -8,11 +8,11 @@ import numpy as np
 
 from interactivepet.core.geometry import Geometry
 from interactivepet.core.report import Report
-from interactivepet.dataset.write import write_image, write_mask, write_text
-from interactivepet.pipeline.models import PredictionOptions
-from interactivepet.pipeline.planning import PlanningOptions
-from interactivepet.pipeline.runs import TrackerSpec
+from interactivepet.dataset.files.write import write_image, write_mask, write_text
+from interactivepet.pipeline.predict.models import PredictionOptions
+from interactivepet.pipeline.prepare.planning import PlanningOptions
 from interactivepet.pipeline.stages import RunOptions, run_all
+from interactivepet.pipeline.train.tracking import TrackerConfig
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.training.inputs import TrainingOptions
 
@@ -57,7 +57,7 @@ def make_options(root: Path, **training: object) -> RunOptions:
         planning=PlanningOptions(n_folds=3, budget="cpu"),
         training=TrainingOptions(**{"epochs": 2, "iterations": 3, "device": "cpu", "n_threads": 1, **training}),
         prediction=PredictionOptions(tta=False, device="cpu"),
-        tracker=TrackerSpec.of(TASK, results=root / "results", uri=None),
+        tracker=TrackerConfig.of(TASK, results=root / "results", uri=None),
         n_cores=1,
     )
 

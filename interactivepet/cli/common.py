@@ -18,8 +18,8 @@ from interactivepet.version import __version__
 if TYPE_CHECKING:
     from interactivepet.core.time_frame import TimeFrame
     from interactivepet.dataset.click_tables import PointFrame
-    from interactivepet.pipeline.models import PromptableSource
-    from interactivepet.pipeline.runs import TrackerSpec
+    from interactivepet.pipeline.train.promptable_source import PromptableSource
+    from interactivepet.pipeline.train.tracking import TrackerConfig
     from interactivepet.pipeline.workspace import Workspace
     from interactivepet.settings import Settings
 
@@ -232,16 +232,16 @@ def open_workspace(task: str | None, settings: Settings) -> Workspace:
     return Workspace.of(name, raw=settings.raw, processed=settings.processed, results=settings.results)
 
 
-def make_tracker(workspace: Workspace, settings: Settings) -> TrackerSpec:
+def make_tracker(workspace: Workspace, settings: Settings) -> TrackerConfig:
     """Choose the MLflow store of the settings."""
-    from interactivepet.pipeline.runs import TrackerSpec
+    from interactivepet.pipeline.train.tracking import TrackerConfig
 
-    return TrackerSpec.of(workspace.task, results=settings.results, uri=settings.mlflow_tracking_uri)
+    return TrackerConfig.of(workspace.task, results=settings.results, uri=settings.mlflow_tracking_uri)
 
 
 def choose_promptable(argument: str | None, settings: Settings) -> PromptableSource | None:
     """Choose nnInteractive's model: `--nninteractive` wins over the settings; `off` leaves it out."""
-    from interactivepet.pipeline.models import PromptableSource
+    from interactivepet.pipeline.train.promptable_source import PromptableSource
 
     if argument == "off":
         return None

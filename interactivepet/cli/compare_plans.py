@@ -61,13 +61,13 @@ def _describe(path: Path) -> dict[str, dict[str, str]]:
 
 def _read_plans(path: Path) -> Plans:
     from interactivepet.core.plan import Plans
-    from interactivepet.dataset.write import read_artefact
+    from interactivepet.dataset.files.write import read_artefact
 
     return read_artefact(path, Plans, command="interactivepet_plan_and_process")
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    from interactivepet.dataset.json_text import read_json
+    from interactivepet.dataset.files.json_text import read_json
     from interactivepet.errors import ArtefactError
 
     try:

@@ -10,8 +10,8 @@ from interactivepet.cli.common import open_workspace
 from interactivepet.errors import InteractivePetError
 
 if TYPE_CHECKING:
-    from interactivepet.pipeline.interactive import Answer, Dialogue
-    from interactivepet.pipeline.models import PredictionOptions
+    from interactivepet.pipeline.predict.interactive import Answer, Dialogue
+    from interactivepet.pipeline.predict.models import PredictionOptions
     from interactivepet.settings import Settings
 
 __all__ = ["add_dialogue", "check_dialogue", "run_dialogue"]
@@ -38,7 +38,7 @@ def run_dialogue(
 ) -> int:
     """Answer every line with one line: volumes, time and clicks, or what was wrong with it."""
     from interactivepet.dataset.dicom.images import DicomReading
-    from interactivepet.pipeline.interactive import open_dialogue
+    from interactivepet.pipeline.predict.interactive import open_dialogue
 
     dialogue = open_dialogue(
         open_workspace(arguments.task, settings),

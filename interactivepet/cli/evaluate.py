@@ -33,8 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.predictions is None and (arguments.labels is not None or arguments.out is not None):
         parser.error("-l and -o need -p")
 
-    from interactivepet.pipeline.evaluate import make_masks_request, run_evaluation
     from interactivepet.pipeline.executor import open_executor
+    from interactivepet.pipeline.judge.evaluate import make_masks_request, run_evaluation
     from interactivepet.settings import load_settings
 
     settings = load_settings()

@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from interactivepet.dataset.manifest import read_manifest
     from interactivepet.pipeline.executor import open_executor
-    from interactivepet.pipeline.exporting import ExportRequest, run_export
+    from interactivepet.pipeline.predict.exporting import ExportRequest, run_export
     from interactivepet.settings import load_settings
 
     settings = load_settings()

@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     arguments = parser.parse_args(argv)
 
-    from interactivepet.pipeline.promptable_folder import run_promptable_export
+    from interactivepet.pipeline.train.promptable_folder import run_promptable_export
     from interactivepet.settings import load_settings
 
     workspace = open_workspace(arguments.task, load_settings())

@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("-l", "--labels", nargs="+", required=True, help="label names for the values 1, 2, ...")
     arguments = parser.parse_args(argv)
 
-    from interactivepet.pipeline.prepare import run_generate_dataset_json
+    from interactivepet.pipeline.prepare.steps import run_generate_dataset_json
     from interactivepet.settings import load_settings
 
     workspace = open_workspace(arguments.task, load_settings())

@@ -47,11 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _import_cases(arguments: argparse.Namespace) -> int:
     from interactivepet.core.imported import ImportRecord
+    from interactivepet.dataset.files.write import read_artefact
     from interactivepet.dataset.manifest import read_manifest
-    from interactivepet.dataset.write import read_artefact
     from interactivepet.pipeline.executor import open_executor
-    from interactivepet.pipeline.importing import run_import, run_verified_import
-    from interactivepet.pipeline.importing_cases import IMPORT_JSON
+    from interactivepet.pipeline.prepare.importing import run_import, run_verified_import
+    from interactivepet.pipeline.prepare.importing_cases import IMPORT_JSON
     from interactivepet.pipeline.workspace import Workspace
     from interactivepet.settings import load_settings
 
@@ -90,7 +90,7 @@ def _import_cases(arguments: argparse.Namespace) -> int:
 
 def _import_clicks(arguments: argparse.Namespace) -> int:
     from interactivepet.pipeline.executor import open_executor
-    from interactivepet.pipeline.importing_clicks import run_click_import
+    from interactivepet.pipeline.prepare.importing_clicks import run_click_import
     from interactivepet.settings import load_settings
 
     settings = load_settings()

@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from interactivepet.guidance.simulate import ClickOptions
     from interactivepet.pipeline.executor import open_executor
-    from interactivepet.pipeline.prepare import run_mimic_interactions
+    from interactivepet.pipeline.prepare.steps import run_mimic_interactions
     from interactivepet.settings import load_settings
 
     settings = load_settings()

@@ -22,8 +22,8 @@ from interactivepet.cli.verify import print_issues
 
 if TYPE_CHECKING:
     from interactivepet.core.plan import Architecture, Budget, Configuration, Plans
-    from interactivepet.pipeline.dry_run import Expectation
-    from interactivepet.pipeline.planning import PlanningOptions
+    from interactivepet.pipeline.prepare.dry_run import Expectation
+    from interactivepet.pipeline.prepare.planning import PlanningOptions
     from interactivepet.planning.plan import PlanOptions
     from interactivepet.settings import Settings
 
@@ -157,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _process(arguments: argparse.Namespace) -> int:
-    from interactivepet.pipeline.planning import run_plan_and_process
+    from interactivepet.pipeline.prepare.planning import run_plan_and_process
     from interactivepet.settings import load_settings
 
     settings = load_settings()
@@ -172,7 +172,7 @@ def _process(arguments: argparse.Namespace) -> int:
 
 def make_planning(arguments: argparse.Namespace, settings: Settings) -> PlanningOptions:
     """Turn the arguments of `add_planning` and `add_processes` into options."""
-    from interactivepet.pipeline.planning import PlanningOptions
+    from interactivepet.pipeline.prepare.planning import PlanningOptions
 
     return PlanningOptions(
         n_folds=arguments.n_folds,
@@ -207,8 +207,8 @@ def _find_request(arguments: argparse.Namespace) -> Request:
 def _show(arguments: argparse.Namespace) -> int:
     if arguments.fingerprint:
         return _show_file(arguments)
-    from interactivepet.pipeline.dry_run import expect, plan_task
     from interactivepet.pipeline.executor import open_executor
+    from interactivepet.pipeline.prepare.dry_run import expect, plan_task
     from interactivepet.settings import load_settings
 
     settings = load_settings()
@@ -223,7 +223,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _show_file(arguments: argparse.Namespace) -> int:
-    from interactivepet.pipeline.dry_run import plan_fingerprint_file
+    from interactivepet.pipeline.prepare.dry_run import plan_fingerprint_file
 
     plans, _ = plan_fingerprint_file(
         arguments.fingerprint, channels=arguments.modality, labels=arguments.labels, **_find_request(arguments)

@@ -58,8 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_device(parser)
     arguments = parser.parse_args(argv)
 
-    from interactivepet.pipeline.models import PredictionOptions
-    from interactivepet.pipeline.postprocess import run_postprocessing
+    from interactivepet.pipeline.judge.postprocess import run_postprocessing
+    from interactivepet.pipeline.predict.models import PredictionOptions
     from interactivepet.settings import count_processors, load_settings
 
     settings = load_settings()

@@ -22,7 +22,7 @@ from interactivepet.cli.dialogue import add_dialogue, check_dialogue, run_dialog
 from interactivepet.cli.postprocessing import add_promptable
 
 if TYPE_CHECKING:
-    from interactivepet.pipeline.models import PredictionOptions
+    from interactivepet.pipeline.predict.models import PredictionOptions
     from interactivepet.settings import Settings
 
 __all__ = ["add_any_intensity", "add_prediction", "main", "make_prediction_options"]
@@ -107,8 +107,8 @@ def _answer_lines(arguments: argparse.Namespace) -> int:
 
 def _predict_images(arguments: argparse.Namespace) -> int:
     from interactivepet.dataset.dicom.images import DicomReading
-    from interactivepet.pipeline.predict import run_prediction
-    from interactivepet.pipeline.requests import make_folder_request, make_test_request
+    from interactivepet.pipeline.predict.prediction import run_prediction
+    from interactivepet.pipeline.predict.requests import make_folder_request, make_test_request
     from interactivepet.settings import load_settings
 
     settings = load_settings()
@@ -140,7 +140,7 @@ def _predict_images(arguments: argparse.Namespace) -> int:
 
 def make_prediction_options(arguments: argparse.Namespace, settings: Settings) -> PredictionOptions:
     """Join the arguments of `add_prediction` with the settings."""
-    from interactivepet.pipeline.models import PredictionOptions
+    from interactivepet.pipeline.predict.models import PredictionOptions
     from interactivepet.settings import count_processors
 
     return PredictionOptions(

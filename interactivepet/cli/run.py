@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_processes(parser)
     arguments = parser.parse_args(argv)
 
-    from interactivepet.pipeline.models import PredictionOptions
+    from interactivepet.pipeline.predict.models import PredictionOptions
     from interactivepet.pipeline.stages import RunOptions, run_all
     from interactivepet.settings import count_processors, load_settings
 

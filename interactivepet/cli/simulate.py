@@ -25,8 +25,8 @@ from interactivepet.cli.tables import print_table
 
 if TYPE_CHECKING:
     from interactivepet.core.simulation import Simulation, UserName
-    from interactivepet.pipeline.simulate import SimulationOptions
-    from interactivepet.pipeline.systems import SystemKind
+    from interactivepet.pipeline.judge.simulate import SimulationOptions
+    from interactivepet.pipeline.judge.simulated_segmenters import SystemKind
     from interactivepet.settings import Settings
 
 __all__ = ["main", "print_simulation"]
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_device(parser)
     arguments = parser.parse_args(argv)
 
-    from interactivepet.pipeline.simulate import run_simulation
+    from interactivepet.pipeline.judge.simulate import run_simulation
     from interactivepet.settings import load_settings
 
     settings = load_settings()
@@ -111,9 +111,9 @@ def _folder_name(text: str) -> str:
 
 def _make_options(arguments: argparse.Namespace, settings: Settings) -> SimulationOptions:
     """Join arguments and settings."""
-    from interactivepet.pipeline.models import PredictionOptions
-    from interactivepet.pipeline.simulate import SimulationOptions
-    from interactivepet.pipeline.systems import check_command
+    from interactivepet.pipeline.judge.simulate import SimulationOptions
+    from interactivepet.pipeline.judge.simulated_segmenters import check_command
+    from interactivepet.pipeline.predict.models import PredictionOptions
     from interactivepet.settings import count_processors
 
     is_known = arguments.segmenter in SYSTEMS

@@ -141,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # torchrun started several processes, and the first tells all
         logging.getLogger().setLevel(logging.WARNING)
 
-    from interactivepet.pipeline.train import run_training
+    from interactivepet.pipeline.train.training import run_training
     from interactivepet.settings import count_processors, load_settings
 
     settings = load_settings()

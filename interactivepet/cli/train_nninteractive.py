@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     arguments = _make_parser().parse_args(argv)
 
-    from interactivepet.pipeline.promptable import run_promptable_training
+    from interactivepet.pipeline.train.promptable import run_promptable_training
     from interactivepet.settings import count_processors, load_settings
     from interactivepet.training.inputs import TrainingOptions
 

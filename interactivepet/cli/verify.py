@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     from interactivepet.pipeline.executor import open_executor
-    from interactivepet.pipeline.prepare import run_verification
+    from interactivepet.pipeline.prepare.steps import run_verification
     from interactivepet.settings import load_settings
 
     settings = load_settings()

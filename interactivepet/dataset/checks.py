@@ -15,10 +15,10 @@ from interactivepet.core.dataset import CaseEntry, DatasetManifest, Issue, Sever
 from interactivepet.core.geometry import GRID_TOLERANCE_MM, ORTHOGONALITY_TOLERANCE, Geometry
 from interactivepet.core.intensities import IntensityRange, measure_range
 from interactivepet.core.interaction import Click
+from interactivepet.dataset.files.read import read_volume, to_float32
+from interactivepet.dataset.files.volume import Volume, describe_mismatch, round_labels
 from interactivepet.dataset.interactions import read_clicks
 from interactivepet.dataset.lattice import find_placement
-from interactivepet.dataset.read import read_volume, to_float32
-from interactivepet.dataset.volume import Volume, describe_mismatch, round_labels
 from interactivepet.errors import CaseError, DatasetError
 
 __all__ = [

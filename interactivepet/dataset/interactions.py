@@ -32,10 +32,10 @@ from interactivepet.core.geometry import Geometry
 from interactivepet.core.interaction import Click
 from interactivepet.dataset.click_files import CLICK_FILE_ENDINGS
 from interactivepet.dataset.click_tables import PointFrame, TablePoint, read_csv_points, read_fcsv_points
+from interactivepet.dataset.files.read import read_mask
+from interactivepet.dataset.files.volume import describe_mismatch
+from interactivepet.dataset.files.write import write_text
 from interactivepet.dataset.layout import NIFTI_ENDINGS
-from interactivepet.dataset.read import read_mask
-from interactivepet.dataset.volume import describe_mismatch
-from interactivepet.dataset.write import write_text
 from interactivepet.errors import CaseError, DatasetError, InteractionError
 
 __all__ = ["MOST_CLICKS", "NEGATIVE_WORDS", "has_points", "read_clicks", "to_ras", "write_clicks"]

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from interactivepet.errors import ManifestError
+from interactivepet.errors import CaseError, ManifestError
 
 __all__ = [
     "DATASET_JSON",
@@ -26,6 +26,7 @@ __all__ = [
     "commonest_ending",
     "find_detached",
     "find_files",
+    "find_masks",
     "list_files",
     "list_labels",
     "refuse_foreign_name",
@@ -155,3 +156,18 @@ def list_labels(task_dir: Path, folder: str) -> dict[str, str]:
         ManifestError: two masks differ only in their ending.
     """
     return {file.stem: file.path for file in list_files(task_dir, folder)}
+
+
+def find_masks(folder: Path) -> dict[str, Path]:
+    """Map case identifiers to the masks of a folder."""
+    if not folder.is_dir():
+        raise CaseError(f"{folder} is not there; predict first, or give the folder of the masks")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.glob("[!.]*")):
+        refuse_foreign_name(path)
+        stem, ending = split_ending(path.name)
+        if ending and stem in found:
+            raise CaseError(f"{folder}: {found[stem].name} and {path.name} are both masks of {stem}; keep one")
+        if ending:
+            found[stem] = path
+    return found

@@ -19,7 +19,9 @@ from interactivepet.dataset.decathlon import (
     parse_labels,
     to_decathlon,
 )
-from interactivepet.dataset.json_text import read_json
+from interactivepet.dataset.files.json_text import read_json
+from interactivepet.dataset.files.scan import find_layout, scan_test, scan_training
+from interactivepet.dataset.files.write import write_text
 from interactivepet.dataset.layout import (
     DATASET_JSON,
     LABELS_TEST,
@@ -28,8 +30,6 @@ from interactivepet.dataset.layout import (
     list_labels,
     split_ending,
 )
-from interactivepet.dataset.scan import find_layout, scan_test, scan_training
-from interactivepet.dataset.write import write_text
 from interactivepet.errors import ManifestError
 
 __all__ = ["CASES_CSV", "build_manifest", "read_manifest", "write_manifest"]

@@ -36,6 +36,7 @@ from interactivepet.core.geometry import Geometry
 from interactivepet.core.intensities import FACTOR_LIMIT, IntensityRange
 from interactivepet.dataset.checks import Findings, check_clicks, check_image_files, check_label, is_pet
 from interactivepet.dataset.click_files import CLICK_FILE_ENDINGS, find_clicks_file, list_visible
+from interactivepet.dataset.files.read import read_geometry
 from interactivepet.dataset.layout import (
     CLICKS_TEST,
     CLICKS_TRAINING,
@@ -45,7 +46,6 @@ from interactivepet.dataset.layout import (
     LABELS_TRAINING,
     find_files,
 )
-from interactivepet.dataset.read import read_geometry
 from interactivepet.errors import CaseError
 
 __all__ = [

@@ -1,5 +1,1 @@
-"""Promptable models beside the folds, and how their probabilities become one mask."""
-
-from __future__ import annotations
-
-__all__: list[str] = []
+"""How the folds' and nnInteractive's probabilities become one mask, and how that is chosen."""

@@ -21,13 +21,13 @@ from interactivepet.core.geometry import Geometry
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Configuration
 from interactivepet.core.prediction import Prediction
+from interactivepet.ensemble.click_constraints import make_mask
 from interactivepet.ensemble.fuse import blend
-from interactivepet.ensemble.obey import make_mask
 from interactivepet.errors import FusionError
 from interactivepet.evaluation.metrics import mean_case_dice
 from interactivepet.postprocessing.choose import choose_simplest, make_candidates
 
-__all__ = ["THRESHOLDS", "WEIGHTS", "Moment", "OutOfFoldCase", "choose_rule", "list_pools", "make_masks"]
+__all__ = ["THRESHOLDS", "WEIGHTS", "ClickStage", "OutOfFoldCase", "choose_rule", "list_pools", "make_masks"]
 
 WEIGHTS = (0.0, 1.0, 0.2, 0.1, 0.3, 0.4)
 """Shares of the promptable model, from simple (one kind of model) to complicated. Its probabilities are 0 or 1, so that
@@ -43,7 +43,7 @@ Pool = tuple[Configuration, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Moment:
+class ClickStage:
     """What was predicted of a case after some clicks; arrays are loaded when needed.
 
     Attributes:
@@ -66,14 +66,14 @@ class OutOfFoldCase:
         fold: index of the fold that did not train on it.
         geometry: the grid of reference and predictions.
         load_label: loads the reference (I, J, K) uint8.
-        moments: at least one; the case's score is the mean over them.
+        stages: at least one; the case's score is the mean over them.
     """
 
     id: str
     fold: int
     geometry: Geometry
     load_label: Callable[[], npt.NDArray[np.uint8]]
-    moments: tuple[Moment, ...]
+    stages: tuple[ClickStage, ...]
 
 
 def choose_rule(
@@ -168,30 +168,30 @@ class _ScoreTable:
 
 
 def _score_case(case: OutOfFoldCase, rules: Sequence[Rules], labels: Sequence[int]) -> list[float]:
-    """Give the mean Dice over the labels, and over the case's moments, of each rule on one case."""
+    """Give the mean Dice over the labels, and over the case's stages, of each rule on one case."""
     label = case.load_label()
     find_dice = partial(mean_case_dice, reference=label, labels=labels)
-    scores = [[find_dice(mask) for mask in make_masks(moment, rules)] for moment in case.moments]
+    scores = [[find_dice(mask) for mask in make_masks(stage, rules)] for stage in case.stages]
     return [float(score) for score in np.mean(scores, axis=0)]
 
 
-def make_masks(moment: Moment, rules: Sequence[Rules]) -> Iterator[npt.NDArray[np.uint8]]:
-    """Give the mask (I, J, K) of each rule, made from a moment's predictions and clicks.
+def make_masks(stage: ClickStage, rules: Sequence[Rules]) -> Iterator[npt.NDArray[np.uint8]]:
+    """Give the mask (I, J, K) of each rule, made from a stage's predictions and clicks.
 
     Rules that share configurations, or all of the fusion, should stand together: one of each is kept at a time.
     """
     needs_promptable = any(fusion.nninteractive_weight > 0 for fusion, _ in rules)
-    promptable = moment.load_promptable() if needs_promptable and moment.load_promptable is not None else None
+    promptable = stage.load_promptable() if needs_promptable and stage.load_promptable is not None else None
     folds: dict[Pool, Prediction] = {}
     fused: dict[FusionRule, Prediction] = {}
     for fusion, rule in rules:
         if fusion.configurations not in folds:
-            folds = {fusion.configurations: moment.load_folds(fusion.configurations)}
+            folds = {fusion.configurations: stage.load_folds(fusion.configurations)}
         if fusion not in fused:
             mixed = folds[fusion.configurations]
             weight = fusion.nninteractive_weight
-            fused = {fusion: mixed if promptable is None else blend(mixed, promptable, moment.clicks, weight=weight)}
-        yield make_mask(fused[fusion], moment.clicks, fusion=fusion, postprocessing=rule)[0]
+            fused = {fusion: mixed if promptable is None else blend(mixed, promptable, stage.clicks, weight=weight)}
+        yield make_mask(fused[fusion], stage.clicks, fusion=fusion, postprocessing=rule)[0]
 
 
 def list_pools(configurations: Sequence[Configuration]) -> list[Pool]:
@@ -230,7 +230,7 @@ def _find_weights(cases: Sequence[OutOfFoldCase], *, with_clicks: bool) -> tuple
     """Give the weights to try, refusing cases that do not form a basis for a choice."""
     if len(cases) < 2:
         raise FusionError(f"{len(cases)} out-of-fold case; a choice needs at least two: train more folds")
-    without = [case.id for case in cases if any(moment.load_promptable is None for moment in case.moments)]
+    without = [case.id for case in cases if any(stage.load_promptable is None for stage in case.stages)]
     if not with_clicks or len(without) == len(cases):
         return WEIGHTS[:1]
     if without:

@@ -12,13 +12,14 @@ from interactivepet.core.case import Case
 from interactivepet.core.dataset import IssueList
 from interactivepet.core.report import Report
 from interactivepet.dataset.manifest import build_manifest, write_manifest
-from interactivepet.dataset.phantom import make_patient, write_task
-from interactivepet.ensemble.demo_model import train_demo_model
+from interactivepet.dataset.phantom.patient import make_patient, write_task
 from interactivepet.errors import VerificationError
-from interactivepet.pipeline.models import PredictionOptions, PromptableSource
-from interactivepet.pipeline.planning import PlanningOptions
-from interactivepet.pipeline.runs import TrackerSpec
+from interactivepet.nninteractive.demo_model import train_demo_model
+from interactivepet.pipeline.predict.models import PredictionOptions
+from interactivepet.pipeline.prepare.planning import PlanningOptions
 from interactivepet.pipeline.stages import RunOptions, run_all
+from interactivepet.pipeline.train.promptable_source import PromptableSource
+from interactivepet.pipeline.train.tracking import TrackerConfig
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.training.inputs import TrainingOptions
 
@@ -74,7 +75,7 @@ def run_demo(folder: Path, size: DemoSize, *, seed: int, n_cores: int) -> tuple[
         prediction=PredictionOptions(
             tta=False, device="cpu", n_threads=n_cores, promptable=PromptableSource(str(model.absolute()))
         ),
-        tracker=TrackerSpec.of(TASK, results=folder / "results", uri=None),
+        tracker=TrackerConfig.of(TASK, results=folder / "results", uri=None),
         n_cores=n_cores,
     )
     return workspace, run_all(workspace, options=options, show_issues=_refuse)

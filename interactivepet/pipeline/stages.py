@@ -11,25 +11,25 @@ from interactivepet.core.ensemble import ChoiceMode, EnsembleRule
 from interactivepet.core.plan import FoldList
 from interactivepet.core.prediction_log import PredictionLog
 from interactivepet.core.report import Report
+from interactivepet.dataset.files.write import read_artefact
 from interactivepet.dataset.manifest import read_manifest
-from interactivepet.dataset.write import read_artefact
 from interactivepet.errors import CaseError
 from interactivepet.guidance.simulate import ClickOptions
-from interactivepet.pipeline.cases import read_records
-from interactivepet.pipeline.evaluate import EvaluationRequest, run_evaluation
 from interactivepet.pipeline.executor import open_executor
-from interactivepet.pipeline.folds import read_rule
-from interactivepet.pipeline.models import PredictionOptions
-from interactivepet.pipeline.planning import PlanningOptions, run_plan_and_process
-from interactivepet.pipeline.postprocess import run_postprocessing
-from interactivepet.pipeline.predict import run_prediction
-from interactivepet.pipeline.prepare import (
+from interactivepet.pipeline.judge.evaluate import EvaluationRequest, run_evaluation
+from interactivepet.pipeline.judge.postprocess import run_postprocessing
+from interactivepet.pipeline.predict.models import PredictionOptions
+from interactivepet.pipeline.predict.prediction import run_prediction
+from interactivepet.pipeline.predict.requests import make_test_request
+from interactivepet.pipeline.prepare.cases import read_records
+from interactivepet.pipeline.prepare.planning import PlanningOptions, run_plan_and_process
+from interactivepet.pipeline.prepare.steps import (
     read_decisions,
     run_mimic_interactions,
 )
-from interactivepet.pipeline.requests import make_test_request
-from interactivepet.pipeline.runs import TrackerSpec
-from interactivepet.pipeline.train import run_training
+from interactivepet.pipeline.train.folds import read_rule
+from interactivepet.pipeline.train.tracking import TrackerConfig
+from interactivepet.pipeline.train.training import run_training
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.training.inputs import TrainingOptions
 
@@ -59,7 +59,7 @@ class RunOptions:
     planning: PlanningOptions
     training: TrainingOptions
     prediction: PredictionOptions
-    tracker: TrackerSpec
+    tracker: TrackerConfig
     n_cores: int
     with_corrections: bool = True
 

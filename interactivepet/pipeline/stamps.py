@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from interactivepet.core.stamped import FileList, StampedFile
+from interactivepet.dataset.files.write import read_artefact, write_artefact
 from interactivepet.dataset.layout import find_detached
-from interactivepet.dataset.write import read_artefact, write_artefact
 from interactivepet.errors import ArtefactError, TrainingError
 from interactivepet.pipeline.lock import lock_folder
 from interactivepet.pipeline.workspace import Workspace

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from interactivepet.core.artefact import explain_refusal
 from interactivepet.core.plan import PREPROCESSING_FIELDS, Architecture, Budget, Configuration, ConfigurationPlan, Plans
-from interactivepet.dataset.json_text import parse_json
+from interactivepet.dataset.files.json_text import parse_json
 from interactivepet.errors import PlanError
 from interactivepet.planning.budgets import BUDGETS, find_most_gb, get_memory_gb
 from interactivepet.planning.cost import Cost, estimate_cost

@@ -16,7 +16,7 @@ from interactivepet.core.ensemble import ClickMode
 from interactivepet.core.geometry import BoundingBox, Shape, Spacing, to_triple
 from interactivepet.core.plan import Plan
 from interactivepet.core.preprocessed import CaseRecord
-from interactivepet.dataset.arrays import open_array
+from interactivepet.dataset.files.arrays import open_array
 from interactivepet.guidance.encode import encode_mask, encode_points
 from interactivepet.guidance.simulate import draw_inside, draw_negative
 from interactivepet.training.augment import Augmentation, Patch, find_source_shape

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from zipfile import is_zipfile
 
 from interactivepet.core.checkpoint import EpochRecord
-from interactivepet.dataset.write import atomic_path
+from interactivepet.dataset.files.write import atomic_path
 from interactivepet.errors import StaleArtefactError, TrainingError
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from interactivepet.dataset.phantom import make_patient
-from interactivepet.dataset.write import write_image, write_mask
+from interactivepet.dataset.files.write import write_image, write_mask
+from interactivepet.dataset.phantom.patient import make_patient
 
 TASK = "Task901_WholeBody"
 SPACING_MM = (4.07, 4.07, 4.0)

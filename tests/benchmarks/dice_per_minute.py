@@ -35,9 +35,9 @@ from interactivepet.ensemble.fuse import to_segmentation
 from interactivepet.evaluation.metrics import mean_case_dice
 from interactivepet.inference.network import NetworkSegmenter, return_to_scanner
 from interactivepet.networks.build import build_network
-from interactivepet.pipeline.cases import read_preprocessed, read_records
-from interactivepet.pipeline.folds import load_fold, read_reference
-from interactivepet.pipeline.prepare import read_decisions
+from interactivepet.pipeline.prepare.cases import read_preprocessed, read_records
+from interactivepet.pipeline.prepare.steps import read_decisions
+from interactivepet.pipeline.train.folds import load_fold, read_reference
 from interactivepet.training.augment import make_augmentation
 from interactivepet.training.engine import make_engine
 from interactivepet.training.loader import EpochBatches, open_loader

@@ -16,7 +16,7 @@ from interactivepet.dataset.dicom.source import DicomOptions, find_dicom_source
 from interactivepet.dataset.folders.options import FolderOptions
 from interactivepet.dataset.folders.source import find_folder_source
 from interactivepet.pipeline.executor import InlineExecutor
-from interactivepet.pipeline.importing import run_import
+from interactivepet.pipeline.prepare.importing import run_import
 
 
 def measure_series(series: Path) -> None:

@@ -32,10 +32,10 @@ import torch
 from interactivepet.core.plan import Plan, UNetPlan
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.networks.build import build_network
-from interactivepet.pipeline.cases import read_records
-from interactivepet.pipeline.folds import load_fold
-from interactivepet.pipeline.planning import PlanningOptions, run_plan_and_process
-from interactivepet.pipeline.prepare import read_decisions
+from interactivepet.pipeline.prepare.cases import read_records
+from interactivepet.pipeline.prepare.planning import PlanningOptions, run_plan_and_process
+from interactivepet.pipeline.prepare.steps import read_decisions
+from interactivepet.pipeline.train.folds import load_fold
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.training.augment import make_augmentation
 from interactivepet.training.engine import make_engine

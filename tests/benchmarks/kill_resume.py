@@ -20,8 +20,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from interactivepet.core.checkpoint import CheckpointCard
-from interactivepet.dataset.arrays import read_array
-from interactivepet.dataset.read import read_mask
+from interactivepet.dataset.files.arrays import read_array
+from interactivepet.dataset.files.read import read_mask
 from tests.tiny import TASK, write_tiny_task
 
 EPOCHS, ITERATIONS = 6, 10

@@ -30,9 +30,9 @@ from interactivepet.core.case import Case
 from interactivepet.core.dataset import CaseEntry, DatasetManifest
 from interactivepet.core.geometry import BoundingBox
 from interactivepet.core.plan import Plan, Plans
-from interactivepet.dataset.arrays import read_array
+from interactivepet.dataset.files.arrays import read_array
+from interactivepet.dataset.files.read import read_case
 from interactivepet.dataset.manifest import build_manifest, read_manifest, write_manifest
-from interactivepet.dataset.read import read_case
 from interactivepet.preprocessing.crop import crop
 from interactivepet.preprocessing.resample import CUBIC, resample
 

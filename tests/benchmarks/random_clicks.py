@@ -28,12 +28,12 @@ from edt import edt
 
 from interactivepet.cli.common import choose_promptable, open_workspace
 from interactivepet.core.case import Case
+from interactivepet.dataset.files.read import read_case
 from interactivepet.dataset.manifest import read_manifest
-from interactivepet.dataset.read import read_case
-from interactivepet.ensemble.session import Session
-from interactivepet.pipeline.models import Models, PredictionOptions, open_models
-from interactivepet.pipeline.prepare import read_decisions
-from interactivepet.pipeline.promptable_folder import find_own_folds, open_unseen
+from interactivepet.pipeline.predict.models import Models, PredictionOptions, open_models
+from interactivepet.pipeline.prepare.steps import read_decisions
+from interactivepet.pipeline.train.promptable_folder import find_own_folds, open_unseen
+from interactivepet.session.session import Session
 from interactivepet.settings import load_settings
 
 MOST_CLICKS = 8

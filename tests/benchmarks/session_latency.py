@@ -21,12 +21,12 @@ import numpy as np
 
 from interactivepet.cli.common import choose_promptable, open_workspace
 from interactivepet.core.case import Case
+from interactivepet.dataset.files.read import read_case
 from interactivepet.dataset.manifest import read_manifest
-from interactivepet.dataset.read import read_case
-from interactivepet.ensemble.session import Session
-from interactivepet.pipeline.interactive import open_session
-from interactivepet.pipeline.models import PredictionOptions
-from interactivepet.pipeline.simulated_session import SimulatedUser
+from interactivepet.pipeline.judge.simulated_session import SimulatedUser
+from interactivepet.pipeline.predict.interactive import open_session
+from interactivepet.pipeline.predict.models import PredictionOptions
+from interactivepet.session.session import Session
 from interactivepet.settings import load_settings
 
 

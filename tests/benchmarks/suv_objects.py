@@ -24,7 +24,7 @@ import pydicom
 
 from interactivepet.core.geometry import Geometry
 from interactivepet.dataset.dicom.case import read_suv_series
-from interactivepet.dataset.read import read_image
+from interactivepet.dataset.files.read import read_image
 from interactivepet.errors import InteractivePetError
 
 COLUMNS = ("suv_min", "suv_median", "suv_max")

@@ -27,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from interactivepet.core.checkpoint import CheckpointCard
 from interactivepet.core.plan import Plans
-from interactivepet.dataset.write import write_artefact
-from interactivepet.pipeline.runs import TrackerSpec
-from interactivepet.pipeline.train import run_training
+from interactivepet.dataset.files.write import write_artefact
+from interactivepet.pipeline.train.tracking import TrackerConfig
+from interactivepet.pipeline.train.training import run_training
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.planning.overrides import apply_overrides
 from interactivepet.training import augment, epochs
@@ -95,7 +95,7 @@ def train(root: Path, overrides: Sequence[str], *, arguments: argparse.Namespace
         configuration=arguments.configuration,
         options=options,
         tta=False,
-        tracker=TrackerSpec.of(workspace.task, results=root / "results", uri=None),
+        tracker=TrackerConfig.of(workspace.task, results=root / "results", uri=None),
         n_proc=1,
         n_cores=arguments.threads,
     )

@@ -21,8 +21,8 @@ import torch
 
 from interactivepet.core.case import Case
 from interactivepet.core.geometry import Geometry
-from interactivepet.ensemble.session import Session
-from tests.ensemble.test_session import make_model, make_plan, place
+from interactivepet.session.session import Session
+from tests.session.test_session import make_model, make_plan, place
 
 SHAPE = (400, 400, 326)
 SPACING_MM = (2.04, 2.04, 3.0)

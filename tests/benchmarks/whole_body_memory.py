@@ -32,11 +32,11 @@ from interactivepet.core.plan import (
     TrainingPlan,
     UNetPlan,
 )
-from interactivepet.dataset.phantom import make_patient
-from interactivepet.dataset.write import write_image, write_mask
-from interactivepet.pipeline.cases import read_records, run_preprocessing
+from interactivepet.dataset.files.write import write_image, write_mask
+from interactivepet.dataset.phantom.patient import make_patient
 from interactivepet.pipeline.executor import InlineExecutor
-from interactivepet.pipeline.prepare import run_fingerprint
+from interactivepet.pipeline.prepare.cases import read_records, run_preprocessing
+from interactivepet.pipeline.prepare.steps import run_fingerprint
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.preprocessing.resample import LINEAR, resample, resample_label
 from interactivepet.preprocessing.restore import restore
@@ -92,7 +92,7 @@ def write_raw(root: Path) -> None:
 
 
 def write_manifest(root: Path) -> None:
-    from interactivepet.pipeline.prepare import run_generate_dataset_json
+    from interactivepet.pipeline.prepare.steps import run_generate_dataset_json
 
     run_generate_dataset_json(open_workspace(root), channels=["PET", "CT"], labels=["lesion"])
 

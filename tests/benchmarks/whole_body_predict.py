@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 
 from interactivepet.dataset.dicom.images import read_dicom_case
-from interactivepet.dataset.read import read_mask
+from interactivepet.dataset.files.read import read_mask
 
 TISSUE_SUV = 0.1
 

@@ -26,7 +26,7 @@ from interactivepet.cli import (
 from interactivepet.cli import test as test_command
 from interactivepet.cli.common import report_errors
 from interactivepet.core.geometry import Geometry
-from interactivepet.dataset.write import write_image
+from interactivepet.dataset.files.write import write_image
 from interactivepet.inference import network
 from tests.tiny import TASK, open_tiny, write_tiny_task
 from tests.whole_body import make_whole_body

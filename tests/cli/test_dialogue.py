@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from interactivepet.cli import predict
-from interactivepet.dataset.read import read_mask
+from interactivepet.dataset.files.read import read_mask
 from tests.tiny import TASK
 
 

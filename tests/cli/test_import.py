@@ -16,9 +16,9 @@ from interactivepet.cli import import_task, verify
 from interactivepet.core.imported import ImportSource
 from interactivepet.dataset.dicom import source as dicom
 from interactivepet.dataset.dicom.source import DicomOptions
+from interactivepet.dataset.files.read import read_geometry
 from interactivepet.dataset.interactions import read_clicks
 from interactivepet.dataset.manifest import read_manifest
-from interactivepet.dataset.read import read_geometry
 from tests.dicom_series import write_series
 from tests.files import write_png
 from tests.tiny import make_volume

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from interactivepet.cli import compare_plans, plan_and_process
-from interactivepet.dataset.write import write_artefact
+from interactivepet.dataset.files.write import write_artefact
 from interactivepet.planning.plan import make_plans
 from tests.planning.factory import make_fingerprint
 from tests.planning.test_compare import THEIRS

@@ -198,6 +198,6 @@ def test_what_helps_against_a_full_disk_is_told(
     def fail(path: Path) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("interactivepet.dataset.write._flush", fail)
+    monkeypatch.setattr("interactivepet.dataset.files.write._flush", fail)
     found = errors(generate_dataset_json.main, "-m", "PET", "-l", "lesion")
     assert f"{os.strerror(number)}: '{folder / 'dataset.json'}'; {DISKS[number]}" in found

@@ -9,9 +9,9 @@ from interactivepet.core.case import Case
 from interactivepet.core.dataset import CaseEntry, DatasetManifest
 from interactivepet.core.geometry import Geometry
 from interactivepet.dataset.checks import check_image
-from interactivepet.dataset.read import read_case
+from interactivepet.dataset.files.read import read_case
+from interactivepet.dataset.files.write import write_image
 from interactivepet.dataset.validate import find_issues
-from interactivepet.dataset.write import write_image
 
 SHAPE = (7, 5, 3)
 CHANNELS = ("PET", "CT")

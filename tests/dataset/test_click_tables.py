@@ -11,8 +11,8 @@ import pytest
 from interactivepet.core.geometry import Geometry
 from interactivepet.core.interaction import Click
 from interactivepet.dataset.click_files import match_click_files
+from interactivepet.dataset.files.write import write_mask
 from interactivepet.dataset.interactions import MOST_CLICKS, has_points, read_clicks, write_clicks
-from interactivepet.dataset.write import write_mask
 from interactivepet.errors import InteractionError
 
 GEOMETRY = Geometry((20, 21, 22), np.diag([2.0, 3.0, 4.0, 1.0]))

@@ -16,8 +16,8 @@ from interactivepet.core.geometry import Geometry
 from interactivepet.core.interaction import Click
 from interactivepet.dataset.click_files import find_clicks_file
 from interactivepet.dataset.click_tables import PointFrame
+from interactivepet.dataset.files.read import read_mask
 from interactivepet.dataset.interactions import read_clicks, write_clicks
-from interactivepet.dataset.read import read_mask
 from interactivepet.errors import InteractionError
 
 AFFINE = np.array([[-2.0, 0.0, 0.0, 50.0], [0.0, 3.0, 0.0, -60.0], [0.0, 0.0, 4.0, 7.0], [0, 0, 0, 1]])

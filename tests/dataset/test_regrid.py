@@ -7,7 +7,7 @@ import pytest
 
 from interactivepet.core.geometry import Geometry
 from interactivepet.dataset import regrid
-from interactivepet.dataset.read import read_image
+from interactivepet.dataset.files.read import read_image
 from interactivepet.dataset.regrid import find_overlap, resample_label_onto, resample_onto
 from interactivepet.errors import CaseError
 

@@ -10,7 +10,7 @@ from interactivepet.core.geometry import Geometry
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Configuration
 from interactivepet.core.prediction import Prediction
-from interactivepet.ensemble.choose import THRESHOLDS, WEIGHTS, Moment, OutOfFoldCase, choose_rule, list_pools
+from interactivepet.ensemble.choose import THRESHOLDS, WEIGHTS, ClickStage, OutOfFoldCase, choose_rule, list_pools
 from interactivepet.ensemble.fuse import average
 from interactivepet.errors import FusionError
 
@@ -49,8 +49,8 @@ def make_cases(
             fold=number % n_folds,
             geometry=GEOMETRY,
             load_label=make_label,
-            moments=(
-                Moment(
+            stages=(
+                ClickStage(
                     clicks,
                     predict(f"C{number}", folds),
                     None if promptable is None else predict(f"C{number}", promptable),
@@ -148,7 +148,7 @@ def test_predictions_are_loaded_one_case_after_the_other_and_once_a_stage() -> N
         return predict(case_id, label)()
 
     cases = [
-        OutOfFoldCase(name, number, GEOMETRY, make_label, (Moment((), lambda _, name=name: load(name)),))  # type: ignore[misc]
+        OutOfFoldCase(name, number, GEOMETRY, make_label, (ClickStage((), lambda _, name=name: load(name)),))  # type: ignore[misc]
         for number, name in enumerate(("A", "B", "C"))
     ]
     steps: list[tuple[int, int]] = []
@@ -175,8 +175,8 @@ def test_cases_that_give_no_basis_for_a_choice_are_refused() -> None:
 def make_case(number: int, predictions: dict[Configuration, np.ndarray]) -> OutOfFoldCase:
     name = f"C{number}"
     loaders = {key: predict(name, found) for key, found in predictions.items()}
-    moment = Moment((), lambda pool: average(loaders[key]() for key in pool))
-    return OutOfFoldCase(name, number % 3, GEOMETRY, make_label, (moment,))
+    stage = ClickStage((), lambda pool: average(loaders[key]() for key in pool))
+    return OutOfFoldCase(name, number % 3, GEOMETRY, make_label, (stage,))
 
 
 def test_the_second_step_is_chosen_when_it_is_better() -> None:
@@ -223,12 +223,12 @@ def test_the_score_of_a_case_is_the_mean_over_its_moments() -> None:
     label = make_label().astype(float)
     half = label.copy()
     half[2:4] = 0
-    moments = tuple(Moment((), predict("C", found)) for found in (label, half))
-    cases = [OutOfFoldCase("C", number, GEOMETRY, make_label, moments) for number in range(3)]
+    stages = tuple(ClickStage((), predict("C", found)) for found in (label, half))
+    cases = [OutOfFoldCase("C", number, GEOMETRY, make_label, stages) for number in range(3)]
     choice = choose_rule(cases, labels=(1,), pools=[ONE], with_clicks=False)
     assert choice.dice == pytest.approx((1 + 2 / 3) / 2)
     nowhere = [
-        OutOfFoldCase("C", 0, GEOMETRY, make_label, (*moments, Moment((), predict("C", half), predict("C", half))))
+        OutOfFoldCase("C", 0, GEOMETRY, make_label, (*stages, ClickStage((), predict("C", half), predict("C", half))))
     ]
     with pytest.raises(FusionError, match="no nnInteractive prediction"):
         choose_rule([*nowhere, *nowhere, *make_cases(label, label)], labels=(1,), pools=[ONE], with_clicks=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from interactivepet.dataset.read import read_mask
+from interactivepet.dataset.files.read import read_mask
 from interactivepet.evaluation.lesions import MATCHING_IOU, match_lesions
 from interactivepet.evaluation.metrics import dice
 from interactivepet.evaluation.steps import score_step

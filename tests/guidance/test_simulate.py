@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from interactivepet.core.geometry import BoundingBox, Geometry
 from interactivepet.core.interaction import Click
-from interactivepet.dataset.read import read_mask
+from interactivepet.dataset.files.read import read_mask
 from interactivepet.guidance.objects import find_objects
 from interactivepet.guidance.simulate import ClickOptions, simulate_clicks
 

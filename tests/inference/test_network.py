@@ -25,7 +25,7 @@ from interactivepet.core.plan import (
 )
 from interactivepet.core.prediction import Prediction
 from interactivepet.dataset.dicom.images import read_dicom_case
-from interactivepet.dataset.read import read_image
+from interactivepet.dataset.files.read import read_image
 from interactivepet.ensemble import folds as folds_module
 from interactivepet.ensemble.folds import FoldEnsemble
 from interactivepet.errors import InteractionError, PlanError

@@ -15,21 +15,26 @@ from interactivepet.core.checkpoint import CheckpointCard
 from interactivepet.core.ensemble import EnsembleRule
 from interactivepet.core.plan import Configuration, FoldList, Plans
 from interactivepet.core.report import Report
-from interactivepet.dataset.write import read_artefact, write_artefact
+from interactivepet.dataset.files.write import read_artefact, write_artefact
 from interactivepet.errors import (
     MissingArtefactError,
     StaleArtefactError,
     TrainingError,
     VerificationError,
 )
-from interactivepet.pipeline.cases import read_records
 from interactivepet.pipeline.executor import InlineExecutor
-from interactivepet.pipeline.models import PredictionOptions
-from interactivepet.pipeline.planning import PlanningOptions, run_plan_and_process
-from interactivepet.pipeline.predict import run_prediction
-from interactivepet.pipeline.prepare import is_verified, read_decisions, run_generate_dataset_json, run_verification
-from interactivepet.pipeline.requests import make_test_request
-from interactivepet.pipeline.train import run_training
+from interactivepet.pipeline.predict.models import PredictionOptions
+from interactivepet.pipeline.predict.prediction import run_prediction
+from interactivepet.pipeline.predict.requests import make_test_request
+from interactivepet.pipeline.prepare.cases import read_records
+from interactivepet.pipeline.prepare.planning import PlanningOptions, run_plan_and_process
+from interactivepet.pipeline.prepare.steps import (
+    is_verified,
+    read_decisions,
+    run_generate_dataset_json,
+    run_verification,
+)
+from interactivepet.pipeline.train.training import run_training
 from interactivepet.planning.plan import PlanOptions
 from tests.tiny import TASK, make_options, open_tiny, walk, write_tiny_task
 

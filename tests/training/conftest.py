@@ -21,7 +21,7 @@ from interactivepet.core.plan import (
     UNetPlan,
 )
 from interactivepet.core.preprocessed import CaseRecord, GridRecord
-from interactivepet.dataset.arrays import write_array
+from interactivepet.dataset.files.arrays import write_array
 from interactivepet.preprocessing.pipeline import sample_foreground
 from interactivepet.training.batches import StoredCase
 

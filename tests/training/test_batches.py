@@ -10,7 +10,7 @@ import pytest
 
 from interactivepet.core.geometry import Shape, Spacing
 from interactivepet.core.plan import ClickSampling, Plan
-from interactivepet.dataset.arrays import write_array
+from interactivepet.dataset.files.arrays import write_array
 from interactivepet.errors import MissingArtefactError
 from interactivepet.guidance.encode import encode_clicks
 from interactivepet.guidance.region import find_guided_box

@@ -16,7 +16,7 @@ from interactivepet.dataset.checks import is_pet
 from interactivepet.dataset.dicom.case import SUV_JSON, DicomJob
 from interactivepet.dataset.dicom.reconstructions import ALL_SERIES
 from interactivepet.dataset.dicom.source import DicomOptions, find_dicom_source
-from interactivepet.dataset.write import read_artefact
+from interactivepet.dataset.files.write import read_artefact
 from interactivepet.errors import CaseError
 
 __all__ = ["DicomReading", "find_dicom_images", "find_suv_variant", "read_dicom_case", "read_dicom_image"]

@@ -14,7 +14,7 @@ from interactivepet.core.geometry import Geometry
 from interactivepet.dataset.dicom.files import read_file
 from interactivepet.dataset.dicom.selection import order_labels
 from interactivepet.dataset.dicom.series import RAS_FROM_LPS, arrange_slices, read_headers
-from interactivepet.dataset.volume import describe_mismatch
+from interactivepet.dataset.files.volume import describe_mismatch
 from interactivepet.errors import CaseError
 
 __all__ = [

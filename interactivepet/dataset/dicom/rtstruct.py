@@ -17,8 +17,8 @@ from interactivepet.dataset.dicom.reference import draw_on_series, read_dicom
 from interactivepet.dataset.dicom.rois import LARGEST_CONTOUR_SPACING_MM, Roi, find_contour_spacing_mm, rasterise_roi
 from interactivepet.dataset.dicom.selection import MaskSummary, join_labels, select_regions
 from interactivepet.dataset.dicom.structure_set import build_structure_set
-from interactivepet.dataset.volume import naming_file
-from interactivepet.dataset.write import atomic_path
+from interactivepet.dataset.files.volume import naming_file
+from interactivepet.dataset.files.write import atomic_path
 from interactivepet.errors import CaseError
 
 __all__ = [

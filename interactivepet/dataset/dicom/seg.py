@@ -22,8 +22,8 @@ from interactivepet.dataset.dicom.seg_frames import SegFrames, find_segments, is
 from interactivepet.dataset.dicom.seg_spacing import find_slice_spacing_mm
 from interactivepet.dataset.dicom.selection import MaskSummary, join_labels, select_regions
 from interactivepet.dataset.dicom.structure_set import COLOURS, MANUFACTURER, SERIES_NUMBER
-from interactivepet.dataset.volume import naming_file
-from interactivepet.dataset.write import atomic_path
+from interactivepet.dataset.files.volume import naming_file
+from interactivepet.dataset.files.write import atomic_path
 from interactivepet.version import __version__
 
 if TYPE_CHECKING:

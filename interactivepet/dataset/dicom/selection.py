@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.geometry import Shape
-from interactivepet.dataset.read import LARGEST_LABEL
+from interactivepet.dataset.files.read import LARGEST_LABEL
 from interactivepet.errors import CaseError
 
 __all__ = ["MaskSummary", "find_regions", "join_labels", "order_labels", "select_regions"]

@@ -22,7 +22,7 @@ from interactivepet.dataset.dicom.masks import (
 )
 from interactivepet.dataset.dicom.reconstructions import choose_series
 from interactivepet.dataset.dicom.tree import FoundSeries, find_series, summarise_passed_over
-from interactivepet.dataset.read import LARGEST_LABEL
+from interactivepet.dataset.files.read import LARGEST_LABEL
 from interactivepet.errors import CaseError, ManifestError
 
 __all__ = ["DicomOptions", "find_dicom_source"]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from interactivepet.dataset.files.read import read_header, read_volume, to_labels
 from interactivepet.dataset.folders.mask_files import MaskFile
 from interactivepet.dataset.folders.segments import Segment, name_segments, read_segments
-from interactivepet.dataset.read import read_header, read_volume, to_labels
 from interactivepet.errors import CaseError, ManifestError
 
 __all__ = ["DEFAULT_LABEL", "name_labels"]

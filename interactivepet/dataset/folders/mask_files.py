@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.geometry import Geometry
+from interactivepet.dataset.files.read import LARGEST_LABEL, read_volume, refuse_shear, to_labels
+from interactivepet.dataset.files.volume import Volume, describe_mismatch
 from interactivepet.dataset.folders.segments import Segment, match_segments, read_segments
 from interactivepet.dataset.lattice import Placement, find_placement
-from interactivepet.dataset.read import LARGEST_LABEL, read_volume, refuse_shear, to_labels
-from interactivepet.dataset.volume import Volume, describe_mismatch
 from interactivepet.errors import CaseError
 
 __all__ = ["MaskFile", "ReadMask", "read_masks"]

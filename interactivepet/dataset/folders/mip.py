@@ -21,10 +21,10 @@ import numpy.typing as npt
 from interactivepet.core.case import Case
 from interactivepet.core.geometry import Geometry
 from interactivepet.core.imported import ImportedCase, ImportSource
+from interactivepet.dataset.files.write import atomic_path
 from interactivepet.dataset.folders.label_names import DEFAULT_LABEL
 from interactivepet.dataset.folders.pictures import WHITE, read_luminance, read_mask_picture
 from interactivepet.dataset.folders.tree import list_tree, make_ids
-from interactivepet.dataset.write import atomic_path
 from interactivepet.errors import CaseError, ManifestError
 
 __all__ = [

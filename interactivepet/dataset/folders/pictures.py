@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.geometry import Geometry
-from interactivepet.dataset.read import read_volume
+from interactivepet.dataset.files.read import read_volume
 from interactivepet.errors import CaseError
 
 __all__ = ["BLACK", "WHITE", "read_luminance", "read_mask_picture"]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from interactivepet.dataset.read import LARGEST_LABEL
+from interactivepet.dataset.files.read import LARGEST_LABEL
 from interactivepet.errors import CaseError
 
 __all__ = ["Segment", "match_segments", "name_segments", "read_segments"]
@@ -48,7 +48,7 @@ def read_segments(path: Path) -> tuple[Segment, ...]:
     """
     if path.suffix.lower() not in _NRRD:
         return ()
-    from interactivepet.dataset import itk
+    from interactivepet.dataset.files import itk
 
     fields = itk.read_metadata(path)
     numbers = sorted(int(match[1]) for key in fields if (match := _ID.fullmatch(key)))

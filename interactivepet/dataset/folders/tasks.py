@@ -11,13 +11,13 @@ from interactivepet.core.dataset import CaseEntry, DatasetManifest
 from interactivepet.core.imported import ImportSource
 from interactivepet.dataset.click_files import list_visible, match_click_files
 from interactivepet.dataset.decathlon import flatten_regions, parse_channels, parse_labels
+from interactivepet.dataset.files.json_text import read_json
 from interactivepet.dataset.folders.case_table import Group
 from interactivepet.dataset.folders.label_names import name_labels
 from interactivepet.dataset.folders.mask_files import MaskFile
 from interactivepet.dataset.folders.options import FolderLayout, FolderOptions
 from interactivepet.dataset.folders.tree import make_ids
 from interactivepet.dataset.folders.volume_job import VolumeJob
-from interactivepet.dataset.json_text import read_json
 from interactivepet.dataset.layout import (
     CLICKS_TEST,
     CLICKS_TRAINING,

@@ -15,9 +15,9 @@ from interactivepet.core.geometry import Geometry, Spacing
 from interactivepet.core.imported import ImportedCase
 from interactivepet.core.time_frame import TimeFrame, pick_time_frame
 from interactivepet.dataset.checks import is_pet
+from interactivepet.dataset.files.read import read_header, read_image
 from interactivepet.dataset.folders.mask_files import MaskFile, read_masks
 from interactivepet.dataset.interactions import read_clicks
-from interactivepet.dataset.read import read_header, read_image
 from interactivepet.dataset.regrid import find_overlap, resample_label_onto, resample_onto
 from interactivepet.errors import CaseError
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from interactivepet.core.plan import UNetPlan
 from interactivepet.core.promptable import N_PROMPT_CHANNELS, PromptEncoding, StartingModel
-from interactivepet.dataset.json_text import read_json
+from interactivepet.dataset.files.json_text import read_json
 from interactivepet.errors import SegmenterError
 
 __all__ = ["favour_background", "load_model_weights", "read_model_folder"]

@@ -16,7 +16,7 @@ from interactivepet.core.imported import ImportSource
 from interactivepet.dataset.dicom.case import read_suv_series
 from interactivepet.dataset.dicom.source import DicomOptions, find_dicom_source
 from interactivepet.dataset.dicom.tree import find_series
-from interactivepet.dataset.read import read_image
+from interactivepet.dataset.files.read import read_image
 from interactivepet.errors import CaseError, ManifestError
 from tests.benchmarks import suv_objects
 from tests.dicom_series import CT_CLASS, SPACING_MM, save, stored_value, write_series

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from interactivepet.dataset.files.read import read_geometry, read_mask
+from interactivepet.dataset.files.write import write_mask
 from interactivepet.dataset.folders.pictures import BLACK, WHITE, read_luminance, read_mask_picture
-from interactivepet.dataset.read import read_geometry, read_mask
-from interactivepet.dataset.write import write_mask
 from interactivepet.errors import CaseError
 from tests.files import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, write_png
 

@@ -11,9 +11,9 @@ import pytest
 
 from interactivepet.core.geometry import Geometry
 from interactivepet.core.imported import ImportSource
+from interactivepet.dataset.files.write import write_image, write_mask
 from interactivepet.dataset.folders.options import FolderOptions
 from interactivepet.dataset.folders.source import find_folder_source
-from interactivepet.dataset.write import write_image, write_mask
 from interactivepet.errors import CaseError, ManifestError
 
 SHAPE = (9, 8, 7)

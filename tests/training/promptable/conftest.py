@@ -14,7 +14,7 @@ from interactivepet.core.case import Case
 from interactivepet.core.geometry import Geometry, Shape
 from interactivepet.core.plan import ClickSampling, MemoryEstimate, TrainingPlan, UNetPlan
 from interactivepet.core.promptable import PromptablePlan
-from interactivepet.dataset.arrays import write_channels
+from interactivepet.dataset.files.arrays import write_channels
 from interactivepet.training.batches import StoredCase
 from interactivepet.training.promptable.cases import make_prompt_case, make_record
 

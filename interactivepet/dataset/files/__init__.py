@@ -1,0 +1,1 @@
+"""Volumes, arrays and JSON on disk: read, checked, and written atomically."""

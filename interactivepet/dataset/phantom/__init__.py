@@ -1,0 +1,1 @@
+"""Digital patients: anatomy, lesions, and a scan of both."""

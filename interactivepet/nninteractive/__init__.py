@@ -1,0 +1,1 @@
+"""nnInteractive as a segmenter, and the folders that hold its models."""

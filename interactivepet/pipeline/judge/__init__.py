@@ -1,0 +1,1 @@
+"""The choice from cross-validation, scores against labels, and simulated users."""

@@ -1,0 +1,1 @@
+"""Masks of new images, all at once or click by click, and masks in other formats."""

@@ -1,0 +1,209 @@
+"""Predict new cases with the folds, nnInteractive and the chosen rules."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from interactivepet.core.case import Case
+from interactivepet.core.dataset import CaseEntry
+from interactivepet.core.ensemble import FusionRule
+from interactivepet.core.interaction import Click
+from interactivepet.core.plan import Configuration
+from interactivepet.core.prediction import Prediction
+from interactivepet.core.prediction_log import PredictionLog
+from interactivepet.dataset.files.write import read_artefact, write_artefact, write_image, write_mask
+from interactivepet.dataset.folders.mip import write_projection_mask
+from interactivepet.dataset.interactions import read_clicks
+from interactivepet.ensemble.click_constraints import make_mask
+from interactivepet.ensemble.folds import add_first_steps
+from interactivepet.ensemble.fuse import average, blend, find_silent
+from interactivepet.errors import ArtefactError, CaseError, InteractionError
+from interactivepet.pipeline.lock import PATIENCE_S, lock_folder
+from interactivepet.pipeline.predict.intensities import check_intensities
+from interactivepet.pipeline.predict.models import Models, PredictionOptions, open_models, warn_of_size
+from interactivepet.pipeline.predict.requests import FILE_ENDING, PICTURE_ENDING, PredictionRequest
+from interactivepet.pipeline.stamps import FileStamps, open_stamps
+from interactivepet.pipeline.train.folds import hash_cards
+from interactivepet.pipeline.workspace import Workspace
+from interactivepet.session.prompts import check_clicks
+
+__all__ = ["run_prediction", "write_case_mask"]
+
+logger = logging.getLogger(__name__)
+
+COMMAND = "interactivepet_predict"
+
+
+def run_prediction(workspace: Workspace, request: PredictionRequest, *, options: PredictionOptions) -> PredictionLog:
+    """Predict every case of a request that is not up to date; each mask is finished before it is listed.
+
+    A case whose image or clicks cannot be used does not stop the others.
+
+    Returns:
+        What was done, with the cause for each case of the request that failed. It is written beside the masks, but
+        not for a request of one mask, which has no folder of its own.
+
+    Raises:
+        MissingArtefactError: no fold is trained.
+        CaseError: the format of the masks cannot hold those of this task.
+    """
+    import torch
+
+    torch.set_num_threads(options.n_threads)
+    with open_models(workspace, options) as models, open_stamps(workspace) as stamps:
+        if request.file_ending == PICTURE_ENDING and not models.plans.is_flat:
+            raise CaseError(f"{workspace.task} has volumes, which are no pictures: choose --format .nii.gz")
+        logger.info("predicting with %s", models.description)
+        made_from = _hash_inputs(request, models, stamps, options=options)
+        log = _open_log(workspace, request, models, made_from=made_from)
+        for entry in tqdm(request.entries, desc="predict", unit="case", dynamic_ncols=True):
+            clicks_path = request.clicks.get(entry.id)
+            stamp = stamps.stamp([*request.list_files(entry), *([clicks_path] if clicks_path else [])])
+            if log.cases.get(entry.id) == stamp and request.path(entry).is_file():
+                continue
+            try:
+                n_clicks, skipped = _predict_entry(models, request, entry, clicks_path=clicks_path, options=options)
+            except (CaseError, InteractionError) as error:
+                outcome = _Outcome(entry.id, cause=str(error))
+            else:
+                outcome = _Outcome(entry.id, stamp=stamp, n_clicks=n_clicks, skipped=round(skipped, 3))
+            if request.mask is not None:
+                return outcome.note(log)
+            with lock_folder(request.out, timeout_s=PATIENCE_S):
+                # other processes may predict other images into the same folder
+                log = outcome.note(_open_log(workspace, request, models, made_from=made_from))
+                write_artefact(request.out / "predictions.json", log)
+    names = {entry.id for entry in request.entries}
+    return log.model_copy(update={"failed": {name: cause for name, cause in log.failed.items() if name in names}})
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of a case: the stamp, clicks and skipped share of its mask, or why there is none."""
+
+    case: str
+    stamp: str = ""
+    n_clicks: int = 0
+    skipped: float = 0.0
+    cause: str = ""
+
+    def note(self, log: PredictionLog) -> PredictionLog:
+        """Give the log with this outcome in the place of an earlier one."""
+        cases, n_clicks, skipped = dict(log.cases), dict(log.n_clicks), dict(log.skipped)
+        failed = dict(log.failed)
+        if self.cause:
+            # a mask of what the image was before is not up to date
+            cases.pop(self.case, None)
+            n_clicks.pop(self.case, None)
+            skipped.pop(self.case, None)
+            failed[self.case] = self.cause
+        else:
+            cases[self.case], n_clicks[self.case], skipped[self.case] = self.stamp, self.n_clicks, self.skipped
+            failed.pop(self.case, None)
+        return log.model_copy(update={"cases": cases, "n_clicks": n_clicks, "skipped": skipped, "failed": failed})
+
+
+def _predict_entry(
+    models: Models,
+    request: PredictionRequest,
+    entry: CaseEntry,
+    *,
+    clicks_path: Path | None,
+    options: PredictionOptions,
+) -> tuple[int, float]:
+    """Predict one case and write its files; gives the number of clicks and the share of the work that was skipped."""
+    case = request.read(entry, channels=models.plans.channels)
+    warn_of_size(case, models.plans)
+    check_intensities(case, models, any_intensity=options.any_intensity)
+    clicks: tuple[Click, ...] = ()
+    if clicks_path is not None:
+        clicks = read_clicks(clicks_path, geometry=case.geometry, point_frame=request.point_frame, labels=models.labels)
+        labels = tuple(models.labels.values())
+        check_clicks(clicks, case_id=case.id, geometry=case.geometry, labels=labels)
+    fusion, postprocessing = models.choice(clicks)
+    prediction = _fuse(case, clicks, models, fusion=fusion)
+    mask, unmet = make_mask(prediction, clicks, fusion=fusion, postprocessing=postprocessing)
+    for click in unmet:
+        logger.warning("%s: a newer click contradicts %s, which the mask does not meet", case.id, click)
+    if options.save_probabilities:
+        path = request.out / "probabilities" / f"{entry.id}{FILE_ENDING}"
+        write_image(path, prediction.probabilities[1:], geometry=case.geometry)
+    write_case_mask(
+        request.path(entry), mask, request=request, entry=entry, case=case, largest_label=max(prediction.labels)
+    )
+    return len(clicks), prediction.skipped
+
+
+def write_case_mask(
+    path: Path,
+    mask: npt.NDArray[np.uint8],
+    *,
+    request: PredictionRequest,
+    entry: CaseEntry,
+    case: Case,
+    largest_label: int,
+) -> None:
+    """Write the mask (I, J, K) of one of a request's cases, a picture when the path says so.
+
+    Raises:
+        CaseError: the format cannot hold the mask.
+    """
+    if path.suffix.lower() == PICTURE_ENDING:
+        write_projection_mask(path, mask, largest_label=largest_label)
+        return
+    source = request.images_root / entry.images[0] if entry.images else None
+    like = source if source is not None and source.suffix.lower() != PICTURE_ENDING else None
+    write_mask(path, mask, geometry=case.geometry, like=like)
+
+
+def _fuse(case: Case, clicks: Sequence[Click], models: Models, *, fusion: FusionRule) -> Prediction:
+    """Average the configurations that were chosen and blend them with nnInteractive."""
+    weight = fusion.nninteractive_weight
+    promptable = models.promptable.segment(case, clicks) if models.promptable and clicks and weight > 0 else None
+    if promptable is not None and weight >= 1.0 and not find_silent(promptable.labels, clicks):
+        return promptable
+    found: dict[Configuration, Prediction] = {}
+    for name in add_first_steps(fusion.configurations):
+        coarse = found["3d_lowres"] if name == "3d_cascade" else None
+        found[name] = models.folds[name].segment(case, clicks, coarse=coarse)
+    folds = average(found[name] for name in fusion.configurations)
+    return folds if promptable is None else blend(folds, promptable, clicks, weight=weight)
+
+
+def _hash_inputs(request: PredictionRequest, models: Models, stamps: FileStamps, *, options: PredictionOptions) -> str:
+    """Hash models and options: a log of others does not vouch for masks."""
+    promptable = options.promptable
+    parts = [
+        models.plans.content_hash(),
+        models.rule.content_hash() if models.rule else "",
+        *(hash_cards(cards) for cards in models.cards.values()),
+        promptable.stamp(tuple(models.labels.values()), stamps) if promptable and models.promptable else "",
+        str((options.tta, options.save_probabilities, request.file_ending)),
+        # masks from before plans had an order of axes stay valid
+        *([models.plans.axis_order] if models.plans.axis_order else []),
+        *sorted({f"frame {job.time_frame}" for job in request.series.values() if job.time_frame is not None}),
+        # as before there was a choice
+        *([request.point_frame] if request.point_frame != "lps" else []),
+    ]
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+
+
+def _open_log(workspace: Workspace, request: PredictionRequest, models: Models, *, made_from: str) -> PredictionLog:
+    """Read the log of an interrupted prediction with the same models and options, or start one."""
+    log = PredictionLog(made_from=made_from, task=workspace.task, models=models.description, cases={}, n_clicks={})
+    if request.mask is not None:
+        return log
+    try:
+        return read_artefact(request.out / "predictions.json", PredictionLog, command=COMMAND, made_from=made_from)
+    except ArtefactError:
+        # Written before the first mask: a log of other options must not vouch for it.
+        write_artefact(request.out / "predictions.json", log)
+        return log

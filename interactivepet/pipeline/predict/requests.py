@@ -1,0 +1,271 @@
+"""What is to be predicted: a task's test cases, a folder of images, or a tree of DICOM files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from interactivepet.core.case import Case
+from interactivepet.core.dataset import CaseEntry, DatasetManifest
+from interactivepet.dataset.checks import check_image
+from interactivepet.dataset.click_files import find_own_clicks, list_visible, match_click_files, warn_of_unused
+from interactivepet.dataset.click_tables import PointFrame
+from interactivepet.dataset.dicom.case import DicomJob
+from interactivepet.dataset.dicom.images import DicomReading
+from interactivepet.dataset.files.read import read_case
+from interactivepet.dataset.files.scan import scan_folder
+from interactivepet.dataset.files.write import WRITABLE_ENDINGS
+from interactivepet.dataset.folders.mip import is_projection, read_projection
+from interactivepet.dataset.interactions import has_points
+from interactivepet.dataset.layout import (
+    ITK_ENDINGS,
+    NIFTI_ENDINGS,
+    channel_path,
+    list_files,
+    split_channel,
+    split_ending,
+)
+from interactivepet.dataset.manifest import read_manifest
+from interactivepet.errors import CaseError, InteractionError, ManifestError
+from interactivepet.pipeline.workspace import Workspace
+
+__all__ = [
+    "FILE_ENDING",
+    "MASK_ENDINGS",
+    "PICTURE_ENDING",
+    "PredictionRequest",
+    "is_by_channel",
+    "make_folder_request",
+    "make_test_request",
+]
+
+logger = logging.getLogger(__name__)
+
+FILE_ENDING = ".nii.gz"
+PICTURE_ENDING = ".png"
+_SHOWN = 5
+"""Cases that a message names."""
+MASK_ENDINGS = (*WRITABLE_ENDINGS, PICTURE_ENDING)
+"""What a mask's file may end with."""
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionRequest:
+    """What to predict and where to put it.
+
+    Attributes:
+        entries: the cases, their files relative to `images_root`.
+        images_root: folder that the entries' paths start from.
+        clicks: case -> its click file; a case without one is predicted without clicks.
+        point_frame: what the numbers are in click files that do not say it.
+        out: folder of the masks.
+        file_ending: format of the masks, such as `.nii.gz` or `.nrrd`.
+        is_projected: PNG images are projections on which dark is hot, as `interactivepet_import mip` reads them.
+        series: the cases that are DICOM series, by name.
+        mask: path of the mask of the only case, in place of one named after the case.
+    """
+
+    entries: tuple[CaseEntry, ...]
+    images_root: Path
+    clicks: Mapping[str, Path]
+    out: Path
+    file_ending: str = FILE_ENDING
+    is_projected: bool = False
+    series: Mapping[str, DicomJob] = field(default_factory=dict)
+    point_frame: PointFrame = "lps"
+    mask: Path | None = None
+
+    def path(self, entry: CaseEntry) -> Path:
+        """Give the path of a case's mask."""
+        return self.mask or self.out / f"{entry.id}{self.file_ending}"
+
+    def read(self, entry: CaseEntry, *, channels: Sequence[str]) -> Case:
+        """Read a case's image without its label, and check it as `interactivepet_verify` checks training images.
+
+        Raises:
+            CaseError: the image cannot be read, or cannot be what the model was trained on.
+        """
+        case = self._read(entry, channels)
+        issues = check_image(case, channels)
+        for issue in issues:
+            logger.warning("%s: %s; expected %s; %s", entry.id, issue.found, issue.expected, issue.remedy)
+        errors = [issue for issue in issues if issue.severity == "error"]
+        if errors:
+            raise CaseError(f"{entry.id}: {errors[0].found}; expected {errors[0].expected}; {errors[0].remedy}")
+        return case
+
+    def _read(self, entry: CaseEntry, channels: Sequence[str]) -> Case:
+        if entry.id in self.series:
+            from interactivepet.dataset.dicom.images import read_dicom_image
+
+            return read_dicom_image(self.series[entry.id], channels=channels)
+        paths = self.list_files(entry)
+        missing = [path for path in paths if not path.is_file()]
+        if missing:
+            raise CaseError(
+                f"{entry.id}: {missing[0]} is not there; expected {len(paths)} files, for {', '.join(channels)}; add it"
+            )
+        if self.is_projected and is_projection(paths):
+            image, geometry = read_projection(paths[0])
+            return Case(entry.id, image, geometry)
+        return read_case(self.images_root, entry, with_label=False)
+
+    def list_files(self, entry: CaseEntry) -> list[Path]:
+        """List the files that a case is read from."""
+        job = self.series.get(entry.id)
+        if job is not None:
+            return [*job.pet.paths, *(job.ct.paths if job.ct is not None else ())]
+        return [self.images_root / name for name in entry.images]
+
+
+def make_test_request(workspace: Workspace, *, file_ending: str = ".nii.gz") -> PredictionRequest:
+    """Ask for the task's own test cases.
+
+    Raises:
+        ManifestError: the task has none.
+    """
+    manifest = read_manifest(workspace.raw)
+    if not manifest.test:
+        raise ManifestError(f"{workspace.raw}: no images in imagesTs; add some, or name a folder with -i and -o")
+    return PredictionRequest(
+        entries=manifest.test,
+        images_root=workspace.raw,
+        clicks=find_own_clicks(workspace.clicks_folder(test=True), [entry.id for entry in manifest.test]),
+        out=workspace.predictions,
+        file_ending=file_ending,
+    )
+
+
+def make_folder_request(
+    workspace: Workspace,
+    images: Path,
+    *,
+    clicks_folder: Path | None,
+    out: Path,
+    file_ending: str = ".nii.gz",
+    reading: DicomReading | None = None,
+    point_frame: PointFrame = "lps",
+) -> PredictionRequest:
+    """Ask for the images of a folder, the PET series of a tree of DICOM files, or one image.
+
+    Images are named as the task's own are. DICOM becomes the SUV that the task's training cases were imported in.
+
+    Args:
+        workspace: of the task.
+        images: folder, or the file of one image; of several channels `CASE_0000.nii.gz`, the others beside it.
+        clicks_folder: of click files; None predicts without clicks.
+        out: folder of the masks; for one image, a name with the ending of a mask is the mask itself.
+        file_ending: of the masks in a folder.
+        reading: of DICOM: which series, and how.
+        point_frame: what the numbers of click files are that do not say it.
+
+    Raises:
+        ManifestError: the folders cannot be used so, or one mask is named for several images.
+        CaseError: there is neither an image nor a PET series, or the task's cases are in different SUV.
+        InteractionError: the folder of click files has no click for any of the cases.
+    """
+    if clicks_folder is not None and not clicks_folder.is_dir():
+        raise ManifestError(f"{clicks_folder} is not there; name the folder of the click files, or leave -in out")
+    ending = next((known for known in MASK_ENDINGS if out.name.lower().endswith(known)), "")
+    mask = out if ending and not out.is_dir() else None
+    request = _find_images(workspace, images, out=out.parent if mask else out, reading=reading)
+    if mask is not None and len(request.entries) != 1:
+        found = ", ".join(entry.id for entry in request.entries[:5])
+        raise ManifestError(
+            f"{images} holds {len(request.entries)} cases ({found}), but {mask} is one mask; name the file of one "
+            "image with -i, or a folder with -o"
+        )
+    request = replace(request, file_ending=ending if mask else file_ending, mask=mask)
+    _refuse_replacing(request)
+    if clicks_folder is None:
+        return request
+    clicks = _find_clicks(clicks_folder, request.entries)
+    _refuse_no_clicks(clicks, clicks_folder, request.entries)
+    return replace(request, clicks=clicks, point_frame=point_frame)
+
+
+def _refuse_replacing(request: PredictionRequest) -> None:
+    """Refuse masks that would replace images."""
+    for entry in request.entries:
+        path = request.path(entry)
+        if path.resolve() in {image.resolve() for image in request.list_files(entry)}:
+            raise ManifestError(f"{path} is the image, which the mask would replace; choose another -o")
+
+
+def _find_images(workspace: Workspace, images: Path, *, out: Path, reading: DicomReading | None) -> PredictionRequest:
+    manifest = read_manifest(workspace.raw)
+    if not images.is_dir() and not images.is_file():
+        raise CaseError(f"{images} is not there; name an image, or a folder of images")
+    if out.resolve() == images.resolve():
+        raise ManifestError(f"{out} holds the images, which masks of the same names would replace; choose another -o")
+    if images.is_dir() and not list_files(images, "."):
+        return _make_dicom_request(images, manifest, raw=workspace.raw, out=out, reading=reading)
+    if reading is not None and reading != DicomReading():
+        raise ManifestError(f"{images} holds no DICOM, so --series, --time-frame and --long-uptake have no effect")
+    if images.is_file():
+        return _find_file(images, manifest, out=out)
+    entries = scan_folder(images, n_channels=len(manifest.channels), by_channel=is_by_channel(manifest))
+    return PredictionRequest(entries, images, {}, out, is_projected=manifest.file_ending != PICTURE_ENDING)
+
+
+def _find_file(image: Path, manifest: DatasetManifest, *, out: Path) -> PredictionRequest:
+    """Find the other channels of an image beside the file that was named."""
+    stem, ending = split_ending(image.name)
+    if not ending:
+        known = " ".join((*NIFTI_ENDINGS, *ITK_ENDINGS))
+        raise CaseError(f"{image}: unknown ending, expected one of {known}, or the folder of a DICOM series")
+    numbered = split_channel(stem) if is_by_channel(manifest) else None
+    names: tuple[str, ...] = (image.name,)
+    if numbered is not None:
+        stem = numbered[0]
+        n_channels = len(manifest.channels)
+        names = tuple(Path(channel_path(".", stem, channel=n, ending=ending)).name for n in range(n_channels))
+    if image.name not in names:
+        raise CaseError(f"{image} is not among the {len(names)} channels of a case; name {names[0]}")
+    missing = [name for name in names if not (image.parent / name).is_file()]
+    if missing:
+        raise CaseError(f"{image.parent}: {', '.join(missing)} is not there; expected {', '.join(manifest.channels)}")
+    is_projected = manifest.file_ending != PICTURE_ENDING
+    entry = CaseEntry(id=stem, images=names)
+    return PredictionRequest((entry,), image.parent, {}, out, is_projected=is_projected)
+
+
+def _find_clicks(folder: Path, entries: Sequence[CaseEntry]) -> dict[str, Path]:
+    """Give case -> its click file, and name the files that are not used."""
+    clicks, unused = match_click_files(list_visible(folder), {entry.id for entry in entries}).take_first()
+    warn_of_unused(unused)
+    return clicks
+
+
+def _refuse_no_clicks(clicks: Mapping[str, Path], folder: Path, entries: Sequence[CaseEntry]) -> None:
+    """Refuse a folder without a click for any case, and name the files that hold none."""
+    empty = {case for case, path in clicks.items() if not has_points(path)}
+    if len(empty) == len(clicks):
+        names = ", ".join(entry.id for entry in entries[:_SHOWN])
+        held = f"{len(empty)} files without a point" if empty else "no click file"
+        raise InteractionError(
+            f"{folder}: {held} for the {len(entries)} images, expected CASE.mrk.json, .json, .fcsv, .csv or .nii.gz "
+            f"for {names}{' ...' if len(entries) > _SHOWN else ''}; rename the files after the images, or leave -in out"
+        )
+    for case in sorted(empty):
+        logger.warning("%s: %s holds no point, so the case is predicted without clicks", case, clicks[case])
+
+
+def is_by_channel(manifest: DatasetManifest) -> bool:
+    """Whether the task names its images `CASE_0000`, so that those to predict are named so, too."""
+    names = [(entry.id, Path(entry.images[0]).name) for entry in manifest.training if entry.images]
+    return any(name.startswith(f"{case}_0000.") for case, name in names)
+
+
+def _make_dicom_request(
+    folder: Path, manifest: DatasetManifest, *, raw: Path, out: Path, reading: DicomReading | None
+) -> PredictionRequest:
+    from interactivepet.dataset.dicom.images import find_dicom_images, find_suv_variant
+
+    variant = find_suv_variant(raw, manifest.training)
+    jobs = find_dicom_images(folder, channels=manifest.channels, variant=variant, reading=reading)
+    series = {job.id: job for job in jobs}
+    entries = tuple(CaseEntry(id=name, images=()) for name in series)
+    return PredictionRequest(entries, folder, {}, out, series=series)

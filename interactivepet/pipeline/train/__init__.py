@@ -1,0 +1,1 @@
+"""Folds and promptable models: trained, judged on what they never saw, and read back."""

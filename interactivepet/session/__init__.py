@@ -1,0 +1,1 @@
+"""An image, its clicks, and what they changed."""

@@ -1,0 +1,126 @@
+"""What the ensemble makes of a case and its clicks at one moment, and how new clicks lead to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+
+from interactivepet.core.case import Case, PreprocessedCase
+from interactivepet.core.ensemble import FusionRule
+from interactivepet.core.geometry import BoundingBox
+from interactivepet.core.interaction import Click
+from interactivepet.core.plan import Configuration
+from interactivepet.core.prediction import Prediction
+from interactivepet.ensemble.folds import FoldEnsemble, add_first_steps
+from interactivepet.inference.region import find_scanner_box, make_background, restore_box
+from interactivepet.preprocessing.crop import find_crop
+from interactivepet.preprocessing.pipeline import preprocess
+from interactivepet.session.grid_prediction import GridPrediction, correct_grid, predict_grid
+from interactivepet.session.patched_array import PatchedArray
+
+__all__ = ["CaseModel", "PredictionState"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PredictionState:
+    """Probabilities after some clicks.
+
+    Attributes:
+        n_clicks: how many were seen.
+        fused: the configurations that are averaged.
+        grids: of each of them, and of the first step of a cascade.
+        canvas: their mean (1 + L, I, J, K) on the scanner's grid.
+    """
+
+    n_clicks: int
+    fused: tuple[Configuration, ...]
+    grids: Mapping[Configuration, GridPrediction]
+    canvas: PatchedArray
+
+
+class CaseModel:
+    """The folds of every configuration, ready for one case; what clicks do not change is computed once."""
+
+    def __init__(self, folds: Mapping[Configuration, FoldEnsemble], case: Case) -> None:
+        """Take a case; nothing is computed yet.
+
+        Args:
+            folds: by configuration, the first step of a cascade before the second.
+            case: on the scanner's grid.
+        """
+        self._folds = folds
+        self._case = case
+        self._ready: dict[Configuration, PreprocessedCase] = {}
+
+    def advance(self, state: PredictionState | None, clicks: Sequence[Click], *, fusion: FusionRule) -> PredictionState:
+        """Give the state after all of `clicks`.
+
+        Args:
+            state: after the first `state.n_clicks` of them; None predicts the whole case with all of them.
+            clicks: in RAS+ mm, oldest first.
+            fusion: which configurations to average.
+        """
+        n_new = len(clicks) - (0 if state is None else state.n_clicks)
+        grids: dict[Configuration, GridPrediction] = {}
+        for name in add_first_steps(fusion.configurations):
+            prediction = None if state is None else state.grids.get(name)
+            ready = self._prepare(name, clicks, prediction=prediction)
+            is_new = prediction is None or prediction.ready is not ready
+            uses_coarse = name == "3d_cascade" and (is_new or n_new == len(clicks))
+            coarse = self._restore(grids["3d_lowres"]) if uses_coarse else None
+            if prediction is None or is_new:
+                grids[name] = predict_grid(self._folds[name], ready, clicks=clicks, coarse=coarse)
+            elif n_new:
+                grids[name] = correct_grid(self._folds[name], prediction, clicks=clicks, n_new=n_new, coarse=coarse)
+            else:
+                grids[name] = prediction
+        return PredictionState(len(clicks), fusion.configurations, grids, self._paint(state, grids, fusion=fusion))
+
+    def _prepare(
+        self, name: Configuration, clicks: Sequence[Click], *, prediction: GridPrediction | None
+    ) -> PreprocessedCase:
+        """Preprocess the case, again only when a plan crops to clicks and the clicks have left the crop."""
+        plan = self._folds[name].plan
+        known = [] if prediction is None else [prediction.ready]
+        known += [self._ready[name]] if name in self._ready else []
+        if known and plan.crop.region == "body":
+            return known[0]
+        box = find_crop(self._case, plan, clicks=clicks)
+        for ready in known:
+            if ready.trace.crop == box:
+                return ready
+        self._ready[name] = preprocess(self._case, plan, box=box)
+        return self._ready[name]
+
+    def _restore(self, prediction: GridPrediction) -> Prediction:
+        """Bring a whole prediction to the scanner's grid."""
+        geometry = self._case.geometry
+        values = restore_box(prediction.array.read, prediction.ready.trace, box=BoundingBox((0, 0, 0), geometry.shape))
+        labels = next(iter(self._folds.values())).plan.label_values
+        return Prediction(self._case.id, values, geometry, labels)
+
+    def _paint(
+        self, state: PredictionState | None, grids: Mapping[Configuration, GridPrediction], *, fusion: FusionRule
+    ) -> PatchedArray:
+        """Average the grids on the scanner's grid, only where they changed."""
+        fused = [grids[name] for name in fusion.configurations]
+        boxes = [
+            find_scanner_box(prediction.changed, prediction.ready.trace)
+            for prediction in fused
+            if prediction.changed is not None
+        ]
+        is_partial = state is not None and state.fused == fusion.configurations and len(boxes) == len(fused)
+        # outside of the crops the background is certain
+        box = reduce(BoundingBox.union, boxes if is_partial else [prediction.ready.trace.crop for prediction in fused])
+        parts = (restore_box(prediction.array.read, prediction.ready.trace, box=box) for prediction in fused)
+        values = reduce(np.add, parts) / np.float32(len(fused))
+        canvas = state.canvas if state is not None and is_partial else self._make_background(len(values))
+        return canvas.changed(values, box)
+
+    def _make_background(self, n_classes: int) -> PatchedArray:
+        """Give certain background everywhere, in next to no memory."""
+        voxel = make_background(n_classes, (1, 1, 1))
+        return PatchedArray.of(np.broadcast_to(voxel, (n_classes, *self._case.geometry.shape)))

@@ -1,0 +1,337 @@
+"""An image, a user's clicks and the mask that follows them: what a program with a viewer talks to."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Protocol, Self, overload
+
+from interactivepet.core.case import Case
+from interactivepet.core.ensemble import FusionRule, PostprocessingRule
+from interactivepet.core.interaction import Click
+from interactivepet.core.plan import Configuration
+from interactivepet.core.prediction import Prediction, Segmentation
+from interactivepet.ensemble.click_constraints import make_mask
+from interactivepet.ensemble.folds import FoldEnsemble
+from interactivepet.ensemble.fuse import blend, find_silent
+from interactivepet.errors import CaseError, SegmenterError
+from interactivepet.inference.segmenter import Segmenter
+from interactivepet.session.history import CaseModel, PredictionState
+from interactivepet.session.prompts import Position, check_clicks, make_box_clicks, make_scribble_clicks
+
+__all__ = ["FAST_FOLDS", "MOST_STATES", "Session", "SessionModel"]
+
+FAST_FOLDS = 2
+"""Folds of a fast session: the fewest of which one can correct the other."""
+
+MOST_STATES = 32
+"""Results to which undo and redo return as they were; older ones are predicted again."""
+
+
+class SessionModel(Protocol):
+    """What a session needs of a task's results; `pipeline.models.Models` is one."""
+
+    @property
+    def folds(self) -> Mapping[Configuration, FoldEnsemble]:
+        """The trained folds by configuration, the first step of a cascade before the second."""
+        ...
+
+    @property
+    def promptable(self) -> Segmenter | None:
+        """nnInteractive, when it takes part."""
+        ...
+
+    def choice(self, clicks: Sequence[Click], *, is_corrected: bool) -> tuple[FusionRule, PostprocessingRule]:
+        """Give the rules for a case with these clicks, of which some may correct a mask that was shown."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Action:
+    """What the user added at once.
+
+    Attributes:
+        number: no other action of the session has it.
+        clicks: that it became.
+        is_correction: whether it follows a mask that was made with clicks.
+    """
+
+    number: int
+    clicks: tuple[Click, ...]
+    is_correction: bool
+
+
+class Session:
+    """Segments one image after the other, click by click; a `Segmenter` as well.
+
+    Clicks, boxes and scribbles only take note; `segment` predicts. What was added since the last mask is predicted
+    together: place the margin points of an object, then ask for the mask. Not to be shared between threads.
+    """
+
+    def __init__(
+        self,
+        model: SessionModel,
+        *,
+        fast: bool = False,
+        check: Callable[[Case], None] | None = None,
+        close: Callable[[], None] | None = None,
+    ) -> None:
+        """Open a session without an image.
+
+        Args:
+            model: a task's results, as `pipeline.interactive.open_session` loads them.
+            fast: use `FAST_FOLDS` folds and no mirrored inputs.
+            check: raises for an image that the model cannot answer for.
+            close: releases what the model holds.
+        """
+        self._model = model
+        self._check = check
+        self._close = close
+        self._folds = {name: _hasten(folds) if fast else folds for name, folds in model.folds.items()}
+        self._case: Case | None = None
+        self._case_model: CaseModel | None = None
+        self._numbers = count()
+        self._actions: list[_Action] = []
+        self._undone: list[_Action] = []
+        self._answered: set[tuple[int, ...]] = set()
+        self._states: OrderedDict[tuple[int, ...], PredictionState] = OrderedDict()
+        self._unmet: tuple[Click, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Which folds of which configurations, and which nnInteractive."""
+        names = [folds.name for folds in self._folds.values()]
+        return "; ".join(names if self._model.promptable is None else [*names, self._model.promptable.name])
+
+    @property
+    def licence(self) -> str:
+        """Every different licence of the weights."""
+        licences = [folds.licence for folds in self._folds.values()]
+        licences += [] if self._model.promptable is None else [self._model.promptable.licence]
+        return "; ".join(dict.fromkeys(licences))
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """Values that clicks can have."""
+        return next(iter(self._folds.values())).plan.label_values
+
+    @property
+    def clicks(self) -> tuple[Click, ...]:
+        """All clicks that count, oldest first; those of boxes and scribbles among them."""
+        return tuple(click for action in self._actions for click in action.clicks)
+
+    @property
+    def unmet(self) -> tuple[Click, ...]:
+        """The clicks that the last mask does not meet, as newer ones contradict them."""
+        return self._unmet
+
+    @property
+    def probabilities(self) -> Prediction:
+        """Probabilities (1 + L, I, J, K) after the clicks so far, on the image's own grid.
+
+        They are the folds', blended with nnInteractive's as the choice from cross-validation wants it.
+
+        Raises:
+            SegmenterError: there is no image, or nnInteractive failed.
+            InteractionError: there is no click, and the plan crops to clicks.
+        """
+        case, promptable = self.case, self._model.promptable
+        weight = self._choose()[0].nninteractive_weight
+        if promptable is None or not self.clicks or weight == 0:
+            return self.fold_probabilities
+        shown = promptable.segment(case, self.clicks)
+        if weight >= 1 and not find_silent(self.labels, self.clicks):
+            return shown
+        return blend(self.fold_probabilities, shown, self.clicks, weight=weight)
+
+    @property
+    def fold_probabilities(self) -> Prediction:
+        """What the folds alone make of the clicks so far; raises as `probabilities` does."""
+        case = self.case
+        values = self._advance().canvas.flatten()
+        return Prediction(case.id, values, case.geometry, self.labels)
+
+    def set_image(self, case: Case) -> None:
+        """Take an image, and forget the one before with its clicks.
+
+        Args:
+            case: image (C, I, J, K) in the units of its files.
+
+        Raises:
+            CaseError: it has other channels than the model was trained on, or the session's check refuses it.
+        """
+        channels = next(iter(self._folds.values())).plan.channels
+        if len(case.image) != len(channels):
+            raise CaseError(
+                f"{case.id}: {len(case.image)} channels, expected {', '.join(channels)}; add or remove some"
+            )
+        if self._check is not None:
+            self._check(case)
+        self._case = case
+        self._case_model = CaseModel(self._folds, case)
+        self._states.clear()
+        self.reset()
+
+    def add_click(self, position_mm: Position, label: int = 1, *, is_positive: bool = True) -> None:
+        """Say that the voxel at a place (RAS+ mm) belongs, or does not belong, to a label.
+
+        Raises:
+            SegmenterError: there is no image.
+            InteractionError: the place is outside of the image, or the label unknown.
+        """
+        self._add([(Click(position_mm=position_mm, label=label, is_positive=is_positive),)])
+
+    def add_clicks(self, clicks: Sequence[Click]) -> None:
+        """Add clicks one by one, each of which can be undone; raises as `add_click` does, and then adds none."""
+        self._add([(click,) for click in clicks])
+
+    def add_box(
+        self, start_mm: Position, stop_mm: Position, *, label: int = 1, is_positive: bool = True
+    ) -> tuple[Click, ...]:
+        """Show an object by two opposite corners (RAS+ mm) of the box around it; gives the clicks that it becomes.
+
+        The networks know no boxes: `prompts.make_box_clicks` turns one into points like an object's margin points.
+        Raises as `add_click` does.
+        """
+        geometry = self.case.geometry
+        clicks = make_box_clicks(start_mm, stop_mm, geometry=geometry, label=label, is_positive=is_positive)
+        self._add([clicks])
+        return clicks
+
+    def add_scribble(
+        self, points_mm: Sequence[Position], *, label: int = 1, is_positive: bool = True
+    ) -> tuple[Click, ...]:
+        """Show a label by the points (RAS+ mm) of a stroke; gives the clicks that it is thinned to.
+
+        Raises as `add_click` does, and InteractionError without points.
+        """
+        clicks = make_scribble_clicks(points_mm, label=label, is_positive=is_positive)
+        self._add([clicks])
+        return clicks
+
+    def undo(self) -> bool:
+        """Take back the last click, box or scribble; False when there is none."""
+        if self._actions:
+            self._undone.append(self._actions.pop())
+            return True
+        return False
+
+    def redo(self) -> bool:
+        """Put back what was undone last; False when nothing was, or something was added since."""
+        if self._undone:
+            self._actions.append(self._undone.pop())
+            return True
+        return False
+
+    def reset(self) -> None:
+        """Take back everything for good; the image and its prediction without clicks stay."""
+        self._actions.clear()
+        self._undone.clear()
+        self._answered.clear()
+        self._unmet = ()
+        for key in [key for key in self._states if key]:
+            del self._states[key]
+
+    @overload
+    def segment(self) -> Segmentation: ...
+    @overload
+    def segment(self, case: Case, clicks: Sequence[Click]) -> Prediction: ...
+
+    def segment(self, case: Case | None = None, clicks: Sequence[Click] = ()) -> Segmentation | Prediction:
+        """Give the mask of the image after the clicks so far, or segment another case with all clicks at once.
+
+        Args:
+            case: replaces the image and its clicks; None goes on with the present ones.
+            clicks: all clicks of `case`, oldest first.
+
+        Returns:
+            Without a case the mask on the image's own grid, in which every click holds but the `unmet` ones. With
+            one the probabilities, as every `Segmenter` gives them.
+
+        Raises:
+            CaseError: the case has other channels than the model was trained on.
+            SegmenterError: there is no image.
+            InteractionError: a click is outside of the image or has an unknown label, or there is none and the plan
+                crops to clicks.
+        """
+        if case is not None:
+            check_clicks(clicks, case_id=case.id, geometry=case.geometry, labels=self.labels)
+            self.set_image(case)
+            if clicks:
+                self._add([tuple(clicks)])
+            return self.probabilities
+        prediction = self.probabilities
+        fusion, postprocessing = self._choose()
+        self._answered.add(self._key)
+        mask, self._unmet = make_mask(prediction, self.clicks, fusion=fusion, postprocessing=postprocessing)
+        return Segmentation(prediction.case_id, mask, prediction.geometry)
+
+    def close(self) -> None:
+        """Release nnInteractive's session, if there is one."""
+        if self._close is not None:
+            self._close()
+
+    def __enter__(self) -> Self:
+        """Give itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    @property
+    def _key(self) -> tuple[int, ...]:
+        """What names the present clicks."""
+        return tuple(action.number for action in self._actions)
+
+    def _choose(self) -> tuple[FusionRule, PostprocessingRule]:
+        return self._model.choice(self.clicks, is_corrected=any(action.is_correction for action in self._actions))
+
+    @property
+    def case(self) -> Case:
+        """The image.
+
+        Raises:
+            SegmenterError: there is none.
+        """
+        if self._case is None:
+            raise SegmenterError("the session has no image; call set_image first")
+        return self._case
+
+    def _add(self, added: Sequence[tuple[Click, ...]]) -> None:
+        """Take note of what the user added, each part of it an action, or refuse all of it."""
+        case, key = self.case, self._key
+        every = [click for clicks in added for click in clicks]
+        check_clicks(every, case_id=case.id, geometry=case.geometry, labels=self.labels)
+        follows_mask = any(key[:n] in self._answered for n in range(1, len(key) + 1))
+        self._actions.extend(_Action(next(self._numbers), clicks, follows_mask) for clicks in added)
+        if added:
+            self._undone.clear()
+
+    def _advance(self) -> PredictionState:
+        """Give the state of the present clicks, from the nearest one before it."""
+        key = self._key
+        found = self._states.get(key)
+        if found is None and self._case_model is not None:
+            starts = (self._states.get(key[:n]) for n in range(len(key) - 1, -1, -1))
+            start = next((state for state in starts if state is not None), None)
+            fusion, _ = self._choose()
+            found = self._case_model.advance(start, self.clicks, fusion=fusion)
+        if found is None:
+            raise SegmenterError("the session has no image; call set_image first")
+        self._remember(key, found)
+        return found
+
+    def _remember(self, key: tuple[int, ...], state: PredictionState) -> None:
+        """Keep a state; the one without clicks, on which all others rest, is never given up."""
+        self._states[key] = state
+        self._states.move_to_end(key)
+        while len(self._states) > MOST_STATES:
+            del self._states[next(old for old in self._states if old)]
+
+
+def _hasten(ensemble: FoldEnsemble) -> FoldEnsemble:
+    """Give fewer folds without mirrored inputs."""
+    return FoldEnsemble(ensemble.plan, tuple(replace(fold, tta=False) for fold in ensemble.folds[:FAST_FOLDS]))
