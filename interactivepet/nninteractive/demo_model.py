@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from interactivepet.core.artefact import Artefact
 from interactivepet.core.case import Case
+from interactivepet.core.geometry import BoundingBox, to_triple
 from interactivepet.core.promptable import N_PROMPT_CHANNELS, PromptEncoding
 from interactivepet.errors import SegmenterError
 from interactivepet.nninteractive.model_folder import (
@@ -187,13 +188,7 @@ def _draw_negatives(image: FloatArray, target: npt.NDArray[np.bool_], rng: np.ra
 
 def _crop(array: npt.NDArray[Scalar], start: Voxels) -> npt.NDArray[Scalar]:
     """Cut (X, Y, Z) voxels from `start`; beyond the array there are zeros, as in the session."""
-    crop = np.zeros((CROP_SIZE,) * 3, array.dtype)
-    low = np.maximum(start, 0)
-    high = np.minimum(start + CROP_SIZE, array.shape)
-    if (low < high).all():
-        source = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        place = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
-        crop[place] = array[source]
+    crop: npt.NDArray[Scalar] = BoundingBox.at(to_triple(start.tolist()), (CROP_SIZE,) * 3).cut(array[None])[0]
     return crop
 
 

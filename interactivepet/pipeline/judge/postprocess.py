@@ -217,7 +217,7 @@ class _Cases:
     def _promptable_path(self, record: CaseRecord, stamps: FileStamps, *, source: str) -> Path:
         entry = self._manifest.entry(record.id)
         clicks = find_clicks_file(self._workspace.clicks_folder(), record.id)
-        files = [self._workspace.raw / name for name in entry.images] + ([clicks] if clicks else [])
+        files = self._workspace.image_files(entry) + ([clicks] if clicks else [])
         axes = record.trace.axes
         source += "" if axes == IDENTITY else f"|{axes}"
         return self._workspace.promptable / f"{record.id}.{stamps.stamp(files, salt=source)}.b2nd"

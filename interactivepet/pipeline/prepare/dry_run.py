@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interactivepet.core.fingerprint import CaseFingerprint, Fingerprint
-from interactivepet.core.plan import Architecture, Budget, Plan, Plans
+from interactivepet.core.plan import Plan, Plans
 from interactivepet.dataset.decathlon import number_labels, parse_channels, parse_labels
 from interactivepet.dataset.files.json_text import read_json
 from interactivepet.dataset.files.write import read_artefact
@@ -22,8 +22,8 @@ from interactivepet.pipeline.prepare.cases import estimate_worker_gb
 from interactivepet.pipeline.prepare.steps import find_plans, run_fingerprint
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.planning.nnunet import convert_nnunet_fingerprint, count_nnunet_channels
-from interactivepet.planning.overrides import apply_overrides, explain_excess
-from interactivepet.planning.plan import DEFAULT_OPTIONS, PlanOptions, make_plans
+from interactivepet.planning.overrides import explain_excess
+from interactivepet.planning.request import DEFAULT_REQUEST, PlanRequest, answer_request
 
 if TYPE_CHECKING:
     import torch
@@ -63,41 +63,28 @@ class Expectation:
 
 
 def plan_task(
-    workspace: Workspace,
-    executor: Executor,
-    *,
-    budget: Budget | None = None,
-    architecture: Architecture | None = None,
-    options: PlanOptions = DEFAULT_OPTIONS,
-    overrides: Sequence[str] = (),
+    workspace: Workspace, executor: Executor, *, request: PlanRequest = DEFAULT_REQUEST
 ) -> tuple[Plans, Fingerprint]:
     """Measure the task where that was not done, and find the plans that would be written; writes `fingerprint.json`."""
     fingerprint = run_fingerprint(workspace, executor)
-    plans = find_plans(workspace, budget=budget, architecture=architecture, options=options, overrides=overrides)
-    return plans, fingerprint
+    return find_plans(workspace, request), fingerprint
 
 
 def plan_fingerprint_file(
     path: Path,
+    request: PlanRequest = DEFAULT_REQUEST,
     *,
     channels: Sequence[str] | None = None,
     labels: Sequence[str] | None = None,
-    budget: Budget | None = None,
-    architecture: Architecture | None = None,
-    options: PlanOptions = DEFAULT_OPTIONS,
-    overrides: Sequence[str] = (),
 ) -> tuple[Plans, Fingerprint]:
     """Plan a fingerprint, nnU-Net's or the project's own, without any case.
 
     Args:
         path: a `dataset_fingerprint.json` or `fingerprint.json`.
+        request: what is asked of the planner.
         channels: names of the first channels of nnU-Net's; None takes those of a `dataset.json` beside it. The
             project's own names them itself.
         labels: names of the values 1, 2, ..., likewise.
-        budget: None is `cpu`.
-        architecture: None is `plain`.
-        options: of the planner.
-        overrides: `KEY=VALUE`.
 
     Raises:
         MissingArtefactError: there is no such file.
@@ -115,8 +102,7 @@ def plan_fingerprint_file(
         fingerprint = read_artefact(path, Fingerprint, command="interactivepet_plan_and_process")
     else:
         fingerprint = _convert(path, content, channels, labels)
-    plans = make_plans(fingerprint, budget or "cpu", architecture=architecture or "plain", options=options)
-    return apply_overrides(plans, overrides), fingerprint
+    return answer_request(fingerprint, request), fingerprint
 
 
 def _convert(
