@@ -378,3 +378,8 @@ class FoldList(Artefact):
     task: str
     seed: int
     folds: tuple[Fold, ...]
+
+    @property
+    def validation_folds(self) -> dict[str, int]:
+        """Case -> index of the fold that never sees it."""
+        return {name: fold.index for fold in self.folds for name in fold.validation}

@@ -69,8 +69,7 @@ def run_cross_validation_reports(workspace: Workspace, *, n_proc: int) -> dict[C
     rule = read_rule(workspace, plans, split=split)
     entries = read_manifest(workspace.raw).training
     if "none" not in rule.choices:
-        names = [name for fold in split.folds for name in fold.validation]
-        records = read_records(workspace, plans.plan(rule.configurations[0]), cases=names)
+        records = read_records(workspace, plans.plan(rule.configurations[0]), cases=list(split.validation_folds))
         entries = tuple(entry for entry in entries if entry.id in records and records[entry.id].clicks)
     return {mode: _report_mode(workspace, mode, rule=rule, entries=entries, n_proc=n_proc) for mode in rule.choices}
 

@@ -176,7 +176,7 @@ class _Cases:
         self.labels = self._plans[configurations[0]].label_values
         self._split = split
         self._manifest: DatasetManifest = read_manifest(workspace.raw)
-        self._folds = {name: fold.index for fold in split.folds for name in fold.validation}
+        self._folds = split.validation_folds
         # The grid of the scanner and the clicks are the same in every configuration's records.
         self._records = read_records(workspace, self._plans[configurations[0]], cases=sorted(self._folds))
         self._promptable: dict[str, Path] = {}

@@ -202,7 +202,7 @@ def _find_folds(
     """Give case -> the fold that never saw it; None where all folds answer, or none of them."""
     if options.is_test or not (own or options.kind in ("ours", "ensemble")):
         return None
-    return {name: fold.index for fold in read_folds(workspace).folds for name in fold.validation}
+    return read_folds(workspace).validation_folds
 
 
 def _find_fixed(options: SimulationOptions, entries: Sequence[CaseEntry]) -> dict[str, Path]:

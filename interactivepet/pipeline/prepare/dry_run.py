@@ -15,9 +15,9 @@ import numpy as np
 from interactivepet.core.fingerprint import CaseFingerprint, Fingerprint
 from interactivepet.core.plan import Plan, Plans
 from interactivepet.dataset.decathlon import number_labels, parse_channels, parse_labels
-from interactivepet.dataset.files.json_text import read_json
+from interactivepet.dataset.files.json_text import read_object
 from interactivepet.dataset.files.write import read_artefact
-from interactivepet.errors import ArtefactError, MissingArtefactError, SettingsError
+from interactivepet.errors import SettingsError
 from interactivepet.pipeline.prepare.cases import estimate_worker_gb
 from interactivepet.pipeline.prepare.steps import find_plans, run_fingerprint
 from interactivepet.pipeline.workspace import Workspace
@@ -92,7 +92,7 @@ def plan_fingerprint_file(
         SettingsError: names are given for a fingerprint that has its own.
         PlanError: no plan fits.
     """
-    content = _read_json(path)
+    content = read_object(path, kind="fingerprint", example="dataset_fingerprint.json")
     if "cases" in content:
         if channels is not None or labels is not None:
             raise SettingsError(
@@ -109,7 +109,7 @@ def _convert(
     path: Path, content: dict[str, Any], channels: Sequence[str] | None, labels: Sequence[str] | None
 ) -> Fingerprint:
     beside = path.with_name("dataset.json")
-    described = _read_json(beside) if beside.is_file() else None
+    described = read_object(beside, kind="description", example="dataset.json") if beside.is_file() else None
     if channels is None and described is not None:
         channels = parse_channels(described, source=str(beside))
     if channels is None:
@@ -123,18 +123,6 @@ def _convert(
     else:
         values = parse_labels(described, source=str(beside))
     return convert_nnunet_fingerprint(content, path.absolute().parent.name, channels=channels, labels=values)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = read_json(path)
-    except FileNotFoundError as error:
-        raise MissingArtefactError(f"{path} is not there; give a dataset_fingerprint.json") from error
-    except ValueError as error:
-        raise ArtefactError(f"{path} is no JSON ({error}); give a dataset_fingerprint.json") from error
-    if not isinstance(content, dict):
-        raise ArtefactError(f"{path} holds no fingerprint; give a dataset_fingerprint.json")
-    return content
 
 
 def expect(plan: Plan, fingerprint: Fingerprint, *, device: str = "auto") -> Expectation:

@@ -88,7 +88,7 @@ class _Inputs:
     @classmethod
     def read(cls, workspace: Workspace, plans: Plans, split: FoldList) -> Self:
         plan = plans.plan("3d_lowres")
-        folds = {name: fold.index for fold in split.folds for name in fold.validation}
+        folds = split.validation_folds
         fine = read_records(workspace, plans.plan("3d_cascade"), cases=sorted(folds))
         return cls(plan, read_cards(workspace, plan, split=split), folds, fine)
 

@@ -124,7 +124,7 @@ def find_own_folds(
     if not _is_export(path):
         return {}
     model = read_artefact(path, PromptableExport, command="interactivepet_export_nninteractive").model
-    shared = sorted({*model.training, *model.seen} & {name for fold in split.folds for name in fold.validation})
+    shared = sorted({*model.training, *model.seen} & split.validation_folds.keys())
     if not shared:
         return {}
     if model.task != workspace.task:
