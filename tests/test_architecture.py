@@ -150,3 +150,19 @@ def test_the_path_of_a_training_is_told_as_it_is(tmp_path: Path, monkeypatch: py
         train.main(["-t", TASK, "-f", "0", "-e", "1", "--iterations", "1", "--device", "cpu", "-np", "1"])
     assert seen == [read_path("From `interactivepet_train -f 0` to the optimiser step")]
     assert len(seen[0]) == 10
+
+
+def test_every_function_that_the_page_names_exists() -> None:
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    packages = "|".join(sorted(path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name[0] != "_"))
+    named = re.findall(rf"`((?:{packages})(?:\.[a-z_]+)+\.[A-Za-z_]+)`", text)
+    assert len(named) > 25
+    for name in named:
+        module, _, attribute = name.rpartition(".")
+        target = PACKAGE / module.replace(".", "/")
+        path = target.with_suffix(".py") if target.with_suffix(".py").is_file() else target / "__init__.py"
+        assert path.is_file(), f"{name}: there is no module {module}"
+        is_module = (target / f"{attribute}.py").is_file() or (target / attribute).is_dir()
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        defined = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+        assert is_module or attribute in defined, f"{name}: {module} has no {attribute}"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.axes import invert
-from interactivepet.core.geometry import BoundingBox, Geometry, Shape, SpatialTrace, to_triple
+from interactivepet.core.geometry import BoundingBox, Geometry, Shape, SpatialTrace
 from interactivepet.core.interaction import Click
 
 __all__ = ["Window", "find_scanner_box", "find_windows", "make_background", "make_shares", "restore_box"]
@@ -43,8 +43,8 @@ def find_windows(clicks: Sequence[Click], grid: Geometry, *, patch: Shape, scale
         patch: the network's.
         scale_mm: of the guidance.
     """
-    room = to_triple(
-        edge // 4 if edge > 1 else int(np.ceil(GUIDED_SCALES * scale_mm / mm))
+    room = _triple(
+        edge // 4 if edge > 1 else np.ceil(GUIDED_SCALES * scale_mm / mm)
         for edge, mm in zip(patch, grid.spacing_mm, strict=True)
     )
     cores: list[BoundingBox] = []
@@ -85,7 +85,7 @@ def find_scanner_box(box: BoundingBox, trace: SpatialTrace) -> BoundingBox:
         first, last = int(np.floor((a - 0.5) * ratio - 0.5)), int(np.ceil((b + 0.5) * ratio - 0.5))
         edges.append((max(0, first), min(new, last + 1)))
     moved = [(a + s, b + s) for (a, b), s in zip(edges, crop.start, strict=True)]
-    return BoundingBox(to_triple(a for a, _ in moved), to_triple(b for _, b in moved)).permuted(invert(axes))
+    return BoundingBox(_triple(a for a, _ in moved), _triple(b for _, b in moved)).permuted(invert(axes))
 
 
 def restore_box(read: Callable[[BoundingBox], FloatVolume], trace: SpatialTrace, *, box: BoundingBox) -> FloatVolume:
@@ -101,21 +101,23 @@ def restore_box(read: Callable[[BoundingBox], FloatVolume], trace: SpatialTrace,
     """
     axes = trace.axes
     asked, crop = box.permuted(axes), trace.crop.permuted(axes)
-    shared = asked.intersection(crop)
-    if shared is None:
+    start = np.maximum(asked.start, crop.start)
+    stop = np.minimum(asked.stop, crop.stop)
+    if (stop <= start).any():
         n_classes = len(read(BoundingBox((0, 0, 0), (1, 1, 1))))
         return make_background(n_classes, box.shape)
     lines = []
     for axis in range(3):
-        places = np.arange(shared.start[axis], shared.stop[axis]) - crop.start[axis]
+        places = np.arange(start[axis], stop[axis]) - crop.start[axis]
         lines.append(_interpolate(places, old=trace.resampled.shape[axis], new=crop.shape[axis]))
-    source = BoundingBox(to_triple(first for first, _ in lines), to_triple(first + w.shape[1] for first, w in lines))
+    source = BoundingBox(_triple(first for first, _ in lines), _triple(first + w.shape[1] for first, w in lines))
     (_, along_i), (_, along_j), (_, along_k) = lines
     values = np.matmul(np.matmul(along_j, read(source)), along_k.T)
     values = np.tensordot(along_i, values, axes=(1, 1)).swapaxes(0, 1)
     result = make_background(len(values), box.shape)
+    inside = (slice(a - s, b - s) for a, b, s in zip(start, stop, asked.start, strict=True))
     # a view in the network's order of axes: what is written there lies where the scanner has it
-    result.transpose(0, *(1 + axis for axis in axes))[(slice(None), *shared.slices_in(asked))] = values
+    result.transpose(0, *(1 + axis for axis in axes))[(slice(None), *inside)] = values
     return result
 
 
@@ -154,3 +156,8 @@ def make_background(n_classes: int, shape: Shape) -> FloatVolume:
     values = np.zeros((n_classes, *shape), np.float32)
     values[0] = 1.0
     return values
+
+
+def _triple(values: Iterable[float]) -> Shape:
+    i, j, k = (int(n) for n in values)
+    return (i, j, k)
