@@ -2,9 +2,9 @@
 
 It makes the promptable side of the pipeline work without any download. It is no model for real images.
 
-`training.promptable` trains a model for a user's own data. It is no substitute here: in the minutes that a demonstration
-has, its whole patches and simulated users give far fewer steps. On 12 digital patients with six margin points per object,
-after 95 s of processor time, it reached a mean Dice of 0.60, this trainer 0.85.
+`training.promptable` trains a model for a user's own data. It is no substitute here: in the minutes that a
+demonstration has, its whole patches and simulated users give far fewer steps. On 12 digital patients with six margin
+points per object, after 95 s of processor time, it reached a mean Dice of 0.60, this trainer 0.85.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ BATCH_SIZE = 2
 CROP_SIZE = 32
 """Edge of the crops in voxels: half the patch, since time goes with the cube; 24 was measured too small."""
 LAST_CROP_SIZE = 48
-"""Edge of the last crops. They show more of what lies around an object, such as hot organs, as the session's patch does:
-with small crops alone, one seed in three gave a model that took organs for lesions (mean Dice 0.40 of 12 patients)."""
+"""Edge of the last crops. They show more of what lies around an object, such as hot organs, as the session's patch
+does: with small crops alone, one seed in three gave a model that took organs for lesions (mean Dice 0.40 of 12
+patients)."""
 LAST_SHARE = 0.3
 """Share of the iterations with the last crops."""
 LEARNING_RATE = 3e-3
