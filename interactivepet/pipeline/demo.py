@@ -50,11 +50,11 @@ class DemoSize:
     """
 
     n_training: int = 15
-    n_test: int = 5
+    n_test: int = 10
     epochs: int = 8
     iterations: int = 40
-    n_model: int = 10
-    model_iterations: int = 400
+    n_model: int = 40
+    model_iterations: int = 800
 
 
 def run_demo(folder: Path, size: DemoSize, *, seed: int, n_cores: int) -> tuple[Workspace, dict[str, Report]]:
