@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 TASK = "Task900_Phantom"
 
+LEARNING_RATE = "training.learning_rate=0.003"
+"""Three times the plan's: folds are trained for 320 iterations in place of 2,000."""
+
 MODEL_LICENCE = "MIT: trained by the demonstration on digital patients"
 
 
@@ -71,7 +74,9 @@ def run_demo(folder: Path, size: DemoSize, *, seed: int, n_cores: int) -> tuple[
     if not model.is_dir():
         _make_model(model, size, seed=seed)
     options = RunOptions(
-        planning=PlanningOptions(seed=seed, request=PlanRequest(budget="cpu"), snapshots=False, n_proc=n_cores),
+        planning=PlanningOptions(
+            seed=seed, request=PlanRequest(budget="cpu", overrides=(LEARNING_RATE,)), snapshots=False, n_proc=n_cores
+        ),
         training=TrainingOptions(epochs=size.epochs, iterations=size.iterations, device="cpu", seed=seed),
         prediction=PredictionOptions(
             tta=False, device="cpu", n_threads=n_cores, promptable=PromptableSource(str(model.absolute()))

@@ -23,10 +23,10 @@ from interactivepet.errors import MissingArtefactError, SegmenterError, Training
 from interactivepet.nninteractive.segmenter import open_segmenter
 from interactivepet.pipeline.prepare.planning import PlanningOptions, run_plan_and_process
 from interactivepet.pipeline.prepare.steps import run_generate_dataset_json
+from interactivepet.pipeline.train import promptable
 from interactivepet.pipeline.train.promptable import run_promptable_training
 from interactivepet.pipeline.train.promptable_folder import open_unseen, run_promptable_export
 from interactivepet.pipeline.train.promptable_source import PromptableSource
-from interactivepet.pipeline.train.training import promptable
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.planning.request import PlanRequest
 from interactivepet.training import epochs
