@@ -245,7 +245,7 @@ def test_a_task_that_is_only_clicked_on_is_judged_with_clicks_alone(tmp_path: Pa
     write_tiny_task(tmp_path / "raw")
     workspace, options = open_tiny(tmp_path), make_options(tmp_path)
     run_generate_dataset_json(workspace, channels=["PET"], labels=["lesion"])
-    planning = replace(options.planning, options=PlanOptions(interactive=True))
+    planning = replace(options.planning, request=PlanRequest("cpu", options=PlanOptions(interactive=True)))
     reports = walk(tmp_path, replace(options, planning=planning))
     assert set(reports) == {"extreme", "corrected", "test"}
     assert set(read_artefact(workspace.ensemble, EnsembleRule, command="").choices) == {"extreme", "corrected"}

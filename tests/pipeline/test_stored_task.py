@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from interactivepet.core.ensemble import ChoiceMode, EnsembleRule
+from interactivepet.core.preprocessed import CaseRecord
 from interactivepet.core.promptable import PromptableCard
 from interactivepet.core.report import Report
 from interactivepet.dataset.files.write import read_artefact
@@ -124,6 +125,18 @@ def test_masks_and_choice_that_are_made_again_are_the_same(resumed: Resumed) -> 
     assert read_artefact(workspace.ensemble, EnsembleRule, command="") == choice
     for path, voxels in before.items():
         np.testing.assert_array_equal(read_voxels(path), voxels)
+
+
+def test_cases_that_are_preprocessed_again_are_the_same(resumed: Resumed) -> None:
+    root = resumed[0]
+    folder = open_tiny(root).cases("3d_fullres")
+    before = {path: read_artefact(path, CaseRecord, command="") for path in folder.glob("*.json")}
+    assert len(before) == 5
+    for path in before:
+        path.unlink()
+        path.with_suffix(".b2nd").unlink()
+    walk(root)
+    assert {path: read_artefact(path, CaseRecord, command="") for path in before} == before
 
 
 def test_a_promptable_model_is_complete(stored: Path, untrained: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from interactivepet.pipeline.predict.requests import make_test_request
 from interactivepet.pipeline.prepare.planning import run_plan_and_process
 from interactivepet.pipeline.train.training import run_training
 from interactivepet.planning.plan import PlanOptions
+from interactivepet.planning.request import PlanRequest
 from tests.tiny import TASK, make_options, open_tiny
 
 STEPS: tuple[Configuration, ...] = ("3d_fullres", "3d_lowres", "3d_cascade")
@@ -43,7 +44,9 @@ def train(root: Path, configuration: Configuration) -> None:
 
 
 def plan_two_steps(root: Path) -> None:
-    planning = replace(make_options(root).planning, options=PlanOptions(configurations=STEPS))
+    planning = replace(
+        make_options(root).planning, request=PlanRequest("cpu", options=PlanOptions(configurations=STEPS))
+    )
     run_plan_and_process(open_tiny(root), options=planning, show_issues=lambda issues: None)
 
 

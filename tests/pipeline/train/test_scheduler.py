@@ -19,7 +19,7 @@ from interactivepet.pipeline.train.training import run_training
 from interactivepet.training.distributed import Ranks
 from tests.tiny import make_options, open_tiny, write_tiny_task
 
-HOW_TO = Path(__file__).resolve().parents[2] / "documentation" / "how-to" / "many-machines.md"
+HOW_TO = Path(__file__).resolve().parents[3] / "documentation" / "how-to" / "many-machines.md"
 
 distributed = pytest.importorskip("distributed")
 
