@@ -1,8 +1,8 @@
-"""What new clicks change: the windows that are predicted again, how they blend in, the way to the scanner's grid."""
+"""What new clicks change: the windows that are predicted again, how they blend in, what they reach on the scanner."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import reduce
 
 import numpy as np
@@ -12,7 +12,7 @@ from interactivepet.core.axes import invert
 from interactivepet.core.geometry import BoundingBox, Geometry, Shape, SpatialTrace
 from interactivepet.core.interaction import Click
 
-__all__ = ["Window", "find_scanner_box", "find_windows", "make_background", "make_shares", "restore_box"]
+__all__ = ["Window", "find_scanner_box", "find_windows", "make_shares"]
 
 BORDER_SIGMAS = 4.0
 """Standard deviations of the Gaussian weight from a window's core to its border, as in a tile of the sliding window."""
@@ -88,39 +88,6 @@ def find_scanner_box(box: BoundingBox, trace: SpatialTrace) -> BoundingBox:
     return BoundingBox(_triple(a for a, _ in moved), _triple(b for _, b in moved)).permuted(invert(axes))
 
 
-def restore_box(read: Callable[[BoundingBox], FloatVolume], trace: SpatialTrace, *, box: BoundingBox) -> FloatVolume:
-    """Bring a box of the scanner's grid back from the network's, linearly, as `preprocessing.restore` does all of it.
-
-    Args:
-        read: gives the probabilities (1 + L, I, J, K) of a box of the network's grid.
-        trace: of the preprocessed case.
-        box: of the scanner's grid.
-
-    Returns:
-        (1 + L, *box.shape) float32; outside of the crop the background is certain.
-    """
-    axes = trace.axes
-    asked, crop = box.permuted(axes), trace.crop.permuted(axes)
-    start = np.maximum(asked.start, crop.start)
-    stop = np.minimum(asked.stop, crop.stop)
-    if (stop <= start).any():
-        n_classes = len(read(BoundingBox((0, 0, 0), (1, 1, 1))))
-        return make_background(n_classes, box.shape)
-    lines = []
-    for axis in range(3):
-        places = np.arange(start[axis], stop[axis]) - crop.start[axis]
-        lines.append(_interpolate(places, old=trace.resampled.shape[axis], new=crop.shape[axis]))
-    source = BoundingBox(_triple(first for first, _ in lines), _triple(first + w.shape[1] for first, w in lines))
-    (_, along_i), (_, along_j), (_, along_k) = lines
-    values = np.matmul(np.matmul(along_j, read(source)), along_k.T)
-    values = np.tensordot(along_i, values, axes=(1, 1)).swapaxes(0, 1)
-    result = make_background(len(values), box.shape)
-    inside = (slice(a - s, b - s) for a, b, s in zip(start, stop, asked.start, strict=True))
-    # a view in the network's order of axes: what is written there lies where the scanner has it
-    result.transpose(0, *(1 + axis for axis in axes))[(slice(None), *inside)] = values
-    return result
-
-
 def _meet(a: BoundingBox, b: BoundingBox, *, margin: Shape) -> bool:
     """Whether two boxes share a voxel when each is grown by `margin`."""
     sides = zip(a.start, a.stop, b.start, b.stop, margin, strict=True)
@@ -136,26 +103,6 @@ def _make_profile(box: BoundingBox, core: BoundingBox, shape: Shape, *, axis: in
     above = np.inf if stop == shape[axis] else stop - last
     distance = np.maximum(first - place, 0) / below + np.maximum(place - last, 0) / above
     return np.asarray(np.exp(-0.5 * (BORDER_SIGMAS * distance) ** 2))
-
-
-def _interpolate(places: npt.NDArray[np.intp], *, old: int, new: int) -> tuple[int, FloatVolume]:
-    """Give the first of `old` voxels that some of `new` ones depend on, and the weights (places, used) float32."""
-    position = np.clip((places + 0.5) * (old / new) - 0.5, 0, old - 1)
-    low = np.minimum(np.floor(position).astype(np.intp), max(old - 2, 0))
-    weights = np.zeros((len(places), old), np.float32)
-    rows = np.arange(len(places))
-    weights[rows, low] = 1.0 - (position - low)
-    if old > 1:
-        weights[rows, low + 1] = position - low
-    first, last = int(low[0]), int(min(low[-1] + 2, old))
-    return first, weights[:, first:last]
-
-
-def make_background(n_classes: int, shape: Shape) -> FloatVolume:
-    """Make probabilities (n_classes, I, J, K) that are certain of background."""
-    values = np.zeros((n_classes, *shape), np.float32)
-    values[0] = 1.0
-    return values
 
 
 def _triple(values: Iterable[float]) -> Shape:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
@@ -29,18 +29,20 @@ class GridPrediction:
     Attributes:
         ready: the case on the network's grid.
         array: the folds' mean probabilities (1 + L, I, J, K) on that grid.
+        skipped: share in [0, 1] of the network's runs that were left out when the whole case was predicted.
         changed: the box of that grid in which it differs from the prediction before; None where there was none.
     """
 
     ready: PreprocessedCase
     array: PatchedArray
+    skipped: float
     changed: BoundingBox | None = None
 
 
 def predict_grid(
     ensemble: FoldEnsemble, ready: PreprocessedCase, *, clicks: Sequence[Click], coarse: Prediction | None
 ) -> GridPrediction:
-    """Predict the whole case, as `FoldEnsemble.segment` does.
+    """Predict the whole case.
 
     Args:
         ensemble: the folds.
@@ -48,7 +50,8 @@ def predict_grid(
         clicks: in RAS+ mm; may be empty.
         coarse: of `3d_lowres` on the scanner's grid, which `3d_cascade` refines.
     """
-    return GridPrediction(ready, PatchedArray.of(ensemble.predict(ready, clicks, coarse=coarse).probabilities))
+    found = ensemble.predict(ready, clicks, coarse=coarse)
+    return GridPrediction(ready, PatchedArray.of(found.probabilities), found.skipped)
 
 
 def correct_grid(
@@ -86,7 +89,7 @@ def correct_grid(
         )
         shares = make_shares((box, core), grid.shape)
         array = array.changed(earlier + shares * (found - earlier), box)
-    return GridPrediction(prediction.ready, array, reduce(BoundingBox.union, (box for box, _ in windows)))
+    return replace(prediction, array=array, changed=reduce(BoundingBox.union, (box for box, _ in windows)))
 
 
 def _to_mask(probabilities: npt.NDArray[np.float32], labels: Sequence[int]) -> LabelMap:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from statistics import fmean
 
 import numpy as np
 
@@ -15,9 +16,11 @@ from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Configuration
 from interactivepet.core.prediction import Prediction
 from interactivepet.ensemble.folds import FoldEnsemble, add_first_steps
-from interactivepet.inference.region import find_scanner_box, make_background, restore_box
+from interactivepet.errors import CaseError
+from interactivepet.inference.region import find_scanner_box
 from interactivepet.preprocessing.crop import find_crop
 from interactivepet.preprocessing.pipeline import preprocess
+from interactivepet.preprocessing.restore import make_background, restore_box
 from interactivepet.session.grid_prediction import GridPrediction, correct_grid, predict_grid
 from interactivepet.session.patched_array import PatchedArray
 
@@ -42,7 +45,11 @@ class PredictionState:
 
 
 class CaseModel:
-    """The folds of every configuration, ready for one case; what clicks do not change is computed once."""
+    """The folds of every configuration, ready for one case; what clicks do not change is computed once.
+
+    Attributes:
+        case: on the scanner's grid.
+    """
 
     def __init__(self, folds: Mapping[Configuration, FoldEnsemble], case: Case) -> None:
         """Take a case; nothing is computed yet.
@@ -50,10 +57,28 @@ class CaseModel:
         Args:
             folds: by configuration, the first step of a cascade before the second.
             case: on the scanner's grid.
+
+        Raises:
+            CaseError: it has other channels than the folds were trained on.
         """
+        channels = next(iter(folds.values())).plan.channels
+        if len(case.image) != len(channels):
+            raise CaseError(
+                f"{case.id}: {len(case.image)} channels, expected {', '.join(channels)}; add or remove some"
+            )
         self._folds = folds
-        self._case = case
+        self.case = case
         self._ready: dict[Configuration, PreprocessedCase] = {}
+
+    def predict(self, clicks: Sequence[Click], *, fusion: FusionRule) -> Prediction:
+        """Predict the whole case with all clicks at once; arguments and result as of `advance` and `read`."""
+        return self.read(self.advance(None, clicks, fusion=fusion))
+
+    def read(self, state: PredictionState) -> Prediction:
+        """Give the folds' mean probabilities (1 + L, I, J, K) on the scanner's grid."""
+        labels = next(iter(self._folds.values())).plan.label_values
+        skipped = fmean(state.grids[name].skipped for name in state.fused)
+        return Prediction(self.case.id, state.canvas.flatten(), self.case.geometry, labels, skipped)
 
     def advance(self, state: PredictionState | None, clicks: Sequence[Click], *, fusion: FusionRule) -> PredictionState:
         """Give the state after all of `clicks`.
@@ -88,19 +113,19 @@ class CaseModel:
         known += [self._ready[name]] if name in self._ready else []
         if known and plan.crop.region == "body":
             return known[0]
-        box = find_crop(self._case, plan, clicks=clicks)
+        box = find_crop(self.case, plan, clicks=clicks)
         for ready in known:
             if ready.trace.crop == box:
                 return ready
-        self._ready[name] = preprocess(self._case, plan, box=box)
+        self._ready[name] = preprocess(self.case, plan, box=box)
         return self._ready[name]
 
     def _restore(self, prediction: GridPrediction) -> Prediction:
         """Bring a whole prediction to the scanner's grid."""
-        geometry = self._case.geometry
+        geometry = self.case.geometry
         values = restore_box(prediction.array.read, prediction.ready.trace, box=BoundingBox((0, 0, 0), geometry.shape))
         labels = next(iter(self._folds.values())).plan.label_values
-        return Prediction(self._case.id, values, geometry, labels)
+        return Prediction(self.case.id, values, geometry, labels)
 
     def _paint(
         self, state: PredictionState | None, grids: Mapping[Configuration, GridPrediction], *, fusion: FusionRule
@@ -116,11 +141,14 @@ class CaseModel:
         # outside of the crops the background is certain
         box = reduce(BoundingBox.union, boxes if is_partial else [prediction.ready.trace.crop for prediction in fused])
         parts = (restore_box(prediction.array.read, prediction.ready.trace, box=box) for prediction in fused)
-        values = reduce(np.add, parts) / np.float32(len(fused))
+        values = next(parts)
+        for part in parts:
+            values += part
+        values /= np.float32(len(fused))
         canvas = state.canvas if state is not None and is_partial else self._make_background(len(values))
         return canvas.changed(values, box)
 
     def _make_background(self, n_classes: int) -> PatchedArray:
         """Give certain background everywhere, in next to no memory."""
         voxel = make_background(n_classes, (1, 1, 1))
-        return PatchedArray.of(np.broadcast_to(voxel, (n_classes, *self._case.geometry.shape)))
+        return PatchedArray.of(np.broadcast_to(voxel, (n_classes, *self.case.geometry.shape)))

@@ -33,7 +33,7 @@ from interactivepet.core.plan import Plan
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.ensemble.fuse import to_segmentation
 from interactivepet.evaluation.metrics import mean_case_dice
-from interactivepet.inference.network import NetworkSegmenter, return_to_scanner
+from interactivepet.inference.network import FoldNetwork, return_to_scanner
 from interactivepet.networks.build import build_network
 from interactivepet.pipeline.prepare.cases import read_preprocessed, read_records
 from interactivepet.pipeline.prepare.steps import read_decisions
@@ -110,7 +110,7 @@ def measure_ours(root: Path, task: str, marks: Sequence[float]) -> dict[str, lis
         )
     manifest, result = read_manifest(workspace.raw), {}
     network = build_network(plan.network, deep_supervision=False).eval()
-    segmenter = NetworkSegmenter("fold_0", "", plan, network, CPU, tta=False)
+    segmenter = FoldNetwork("fold_0", "", plan, network, CPU, tta=False)
     for mark, (n, state) in states.items():
         network.load_state_dict(state)
         dice: dict[str, list[float]] = {"none": [], "extreme": []}

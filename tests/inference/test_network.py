@@ -30,11 +30,12 @@ from interactivepet.ensemble import folds as folds_module
 from interactivepet.ensemble.folds import FoldEnsemble
 from interactivepet.errors import InteractionError, PlanError
 from interactivepet.inference import network as network_module
-from interactivepet.inference.network import NetworkSegmenter, open_network
+from interactivepet.inference.network import FoldNetwork, open_network
 from interactivepet.inference.tiles import FEWEST_TILES
 from interactivepet.networks import precision
 from interactivepet.networks.build import build_network
 from interactivepet.preprocessing.pipeline import preprocess
+from tests.fold_prediction import predict_with_folds
 from tests.whole_body import SHAPE, make_body_case, make_whole_body
 from tests.whole_body import make_ready as make_whole_ready
 
@@ -80,13 +81,13 @@ class Threshold(nn.Module):
         return torch.cat((torch.zeros_like(image), 20 * (image - 1.25), 60 * (second - 0.5)), 1)
 
 
-def make_segmenter(plan: Plan, network: nn.Module | None = None, *, tta: bool = True) -> NetworkSegmenter:
-    return NetworkSegmenter("fold_0", "MIT", plan, network or Threshold(), CPU, tta)
+def make_segmenter(plan: Plan, network: nn.Module | None = None, *, tta: bool = True) -> FoldNetwork:
+    return FoldNetwork("fold_0", "MIT", plan, network or Threshold(), CPU, tta)
 
 
-def segment(segmenter: NetworkSegmenter, case: Case, clicks: Sequence[Click] = ()) -> Prediction:
+def segment(segmenter: FoldNetwork, case: Case, clicks: Sequence[Click] = ()) -> Prediction:
     """Segment a raw case by one fold."""
-    return FoldEnsemble(segmenter.plan, (segmenter,)).segment(case, clicks)
+    return predict_with_folds(FoldEnsemble(segmenter.plan, (segmenter,)), case, clicks)
 
 
 def make_grid(shape: Shape, spacing: tuple[float, float, float], flips: Shape, turn_deg: float) -> Geometry:
@@ -368,7 +369,7 @@ def test_every_run_of_every_fold_is_told(monkeypatch: pytest.MonkeyPatch, caplog
     monkeypatch.setattr(folds_module, "show_progress", show)
     case = make_body_case(make_whole_body().uptake)
     with caplog.at_level("INFO"):
-        found = FoldEnsemble(segmenter.plan, (segmenter, segmenter, segmenter)).segment(case, ())
+        found = predict_with_folds(FoldEnsemble(segmenter.plan, (segmenter, segmenter, segmenter)), case, ())
     assert len(told) > 100
     assert found.skipped > 0.5
     assert f"A: {100 * found.skipped:.0f} % of the network's runs skipped" in caplog.text

@@ -20,7 +20,7 @@ from interactivepet.dataset.files.read import read_case
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.ensemble.fuse import to_segmentation
 from interactivepet.evaluation.metrics import mean_case_dice
-from interactivepet.inference.network import NetworkSegmenter, return_to_scanner
+from interactivepet.inference.network import FoldNetwork, return_to_scanner
 from interactivepet.pipeline.prepare.cases import read_preprocessed
 from interactivepet.pipeline.train.folds import read_reference
 from interactivepet.pipeline.workspace import Workspace
@@ -74,7 +74,7 @@ def validate_fold(
     *,
     fold: int,
     cases: Sequence[StoredCase],
-    segmenter: NetworkSegmenter,
+    segmenter: FoldNetwork,
     progress_position: int = 0,
 ) -> Validation:
     """Predict cases with none and with their stored clicks; write the probabilities and draw the worst.
@@ -117,7 +117,7 @@ def validate_fold(
 
 
 def _predict_case(
-    workspace: Workspace, manifest: DatasetManifest, *, plan: Plan, case: StoredCase, segmenter: NetworkSegmenter
+    workspace: Workspace, manifest: DatasetManifest, *, plan: Plan, case: StoredCase, segmenter: FoldNetwork
 ) -> dict[ClickMode, Prediction]:
     """Predict a case in every click mode, on the scanner's grid; without clicks both modes are one."""
     if plan.crop.region == "clicks":
@@ -132,7 +132,7 @@ def _predict_case(
 
 
 def _predict_clicked(
-    workspace: Workspace, manifest: DatasetManifest, *, plan: Plan, case: StoredCase, segmenter: NetworkSegmenter
+    workspace: Workspace, manifest: DatasetManifest, *, plan: Plan, case: StoredCase, segmenter: FoldNetwork
 ) -> dict[ClickMode, Prediction]:
     """Predict a case that is cropped to its clicks; the stored one is cropped to its label as well."""
     record = case.record

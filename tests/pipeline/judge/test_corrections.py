@@ -31,7 +31,7 @@ from interactivepet.pipeline.prepare.cases import read_records
 from interactivepet.pipeline.prepare.steps import read_decisions
 from interactivepet.pipeline.stages import run_cross_validation_reports
 from interactivepet.pipeline.train.promptable_source import PromptableSource
-from interactivepet.session.history import CaseModel, State
+from interactivepet.session.history import CaseModel, PredictionState
 from interactivepet.session.session import Session
 from tests.tiny import make_options, open_tiny
 
@@ -195,7 +195,9 @@ def test_folds_follow_click_by_click_even_without_a_share(copied: Path, monkeypa
     seen: list[int] = []
     real = CaseModel.advance
 
-    def note(model: CaseModel, state: State | None, clicks: Sequence[Click], **named: object) -> State:
+    def note(
+        model: CaseModel, state: PredictionState | None, clicks: Sequence[Click], **named: object
+    ) -> PredictionState:
         seen.append(len(clicks))
         return real(model, state, clicks, **named)  # type: ignore[arg-type]
 
