@@ -51,9 +51,9 @@ def validate(workspace: Workspace, region: str) -> Validation:
     plan = plan.model_copy(update={"crop": CropPlan(region=region, margin_mm=4.0)})
     run_preprocessing(workspace, InlineExecutor(), plan=plan, snapshots=False)
     records = read_records(workspace, plan, cases=["TINY_000", "TINY_001"])
-    segmenter = FoldNetwork("fold_0", "MIT", plan, Bright(), torch.device("cpu"), tta=False)
+    network = FoldNetwork("fold_0", "MIT", plan, Bright(), torch.device("cpu"), tta=False)
     cases = load_cases(workspace.cases(plan.configuration), records)
-    return validate_fold(workspace, plan, fold=0, cases=cases, segmenter=segmenter)
+    return validate_fold(workspace, plan, fold=0, cases=cases, network=network)
 
 
 @pytest.mark.slow
