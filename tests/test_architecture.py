@@ -173,15 +173,31 @@ def test_the_path_of_a_click_is_told_as_it_is(tmp_path: Path, monkeypatch: pytes
     entry = CaseEntry(id=case.id, images=())
     request = PredictionRequest((entry,), tmp_path, {}, tmp_path)
     dialogue = Dialogue(session, case, entry, request, tmp_path / "mask.nii.gz", "voxel")
-    for name, predict in (
-        ("predict_box", lambda: dialogue.run_line("+ 5 5 5")),
-        ("predict", lambda: EnsembleSegmenter(make_model()).segment(case, session.clicks)),
-    ):
-        monkeypatch.setattr(FoldNetwork, name, stop)
-        with pytest.raises(StepReachedError):
-            predict()
+    monkeypatch.setattr(FoldNetwork, "predict_box", stop)
+    with pytest.raises(StepReachedError):
+        dialogue.run_line("+ 5 5 5")
+    monkeypatch.setattr(FoldNetwork, "predict", stop)
+    with pytest.raises(StepReachedError):
+        EnsembleSegmenter(make_model()).segment(case, session.clicks)
     path = read_path("From a click to the mask")
     at_once = ARCHITECTURE.read_text(encoding="utf-8").partition("All clicks at once take the same path: ")[2]
     told = re.findall(r"`([\w.]+)`", at_once.partition("\n")[0])
-    assert [[*seen[0], path[-1]], [*seen[1], told[-1]]] == [path, told]
+    assert [*seen[0], "inference.network.predict_box"] == path
+    assert [*seen[1], "inference.network.predict"] == told
     assert len(path) == 10
+
+
+def test_every_function_that_the_page_names_exists() -> None:
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    packages = "|".join(sorted(path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name[0] != "_"))
+    named = re.findall(rf"`((?:{packages})(?:\.[a-z_]+)+\.[A-Za-z_]+)`", text)
+    assert len(named) > 25
+    for name in named:
+        module, _, attribute = name.rpartition(".")
+        target = PACKAGE / module.replace(".", "/")
+        path = target.with_suffix(".py") if target.with_suffix(".py").is_file() else target / "__init__.py"
+        assert path.is_file(), f"{name}: there is no module {module}"
+        is_module = (target / f"{attribute}.py").is_file() or (target / attribute).is_dir()
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        defined = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+        assert is_module or attribute in defined, f"{name}: {module} has no {attribute}"

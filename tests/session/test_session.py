@@ -477,6 +477,61 @@ def test_nninteractive_answers_with_its_share_and_not_without_clicks() -> None:
     assert count_tiles(model) == 0, "folds without a share are not asked"
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.25, 1.0])
+@pytest.mark.parametrize("labels", [(), (1,), (1, 3)])
+@pytest.mark.parametrize("fast", [False, True])
+def test_all_clicks_at_once_and_a_session_take_one_path(weight: float, labels: tuple[int, ...], fast: bool) -> None:
+    model, case = make_model(n_folds=3), make_case((40, 30, 11))
+    model = replace(model, promptable=Everything(), fusion=replace_weight(model.fusion, weight))
+    clicks = [Click(position_mm=place(case, (12, 12, 2 * label)), label=label) for label in labels]
+    forget_tiles(model)
+    session = Session(model, fast=fast)
+    session.set_image(case)
+    session.add_clicks(clicks)
+    expected = session.probabilities
+    n_tiles = count_tiles(model)
+    found = EnsembleSegmenter(model, fast=fast).segment(case, clicks)
+    assert np.array_equal(found.probabilities, expected.probabilities)
+    assert count_tiles(model) == 2 * n_tiles
+    assert (n_tiles == 0) == (weight == 1.0 and labels == (1, 3))
+
+
+@pytest.mark.parametrize(
+    ("n_channels", "click", "error", "message"),
+    [
+        (2, None, CaseError, "2 channels, expected PET"),
+        (1, ((-2, 0, 0), 1), InteractionError, "outside"),
+        (1, ((2, 2, 2), 2), InteractionError, "label"),
+    ],
+)
+def test_what_a_session_refuses_all_clicks_at_once_refuse(
+    n_channels: int,
+    click: tuple[tuple[float, float, float], int] | None,
+    error: type[CaseError | InteractionError],
+    message: str,
+) -> None:
+    model, case = make_model(), make_case((20, 18, 9))
+    case = replace(case, image=np.repeat(case.image, n_channels, axis=0))
+    clicks = [] if click is None else [Click(position_mm=place(case, click[0]), label=click[1])]
+    session = Session(model)
+
+    def click_on() -> None:
+        session.set_image(case)
+        session.add_clicks(clicks)
+
+    for use in (lambda: EnsembleSegmenter(model).segment(case, clicks), click_on):
+        with pytest.raises(error, match=message):
+            use()
+
+
+def test_probabilities_belong_to_whoever_asked_for_them() -> None:
+    session = Session(make_model())
+    session.set_image(make_case((20, 18, 9)))
+    expected = session.probabilities.probabilities.copy()
+    session.probabilities.probabilities[:] = 0
+    assert np.array_equal(session.probabilities.probabilities, expected)
+
+
 def replace_weight(fusion: FusionRule, weight: float) -> FusionRule:
     return fusion.model_copy(update={"nninteractive_weight": weight})
 
