@@ -1,15 +1,15 @@
-"""What new clicks change: the windows that are predicted again, how they blend in, what they reach on the scanner."""
+"""What new clicks change: the windows that are predicted again, how they blend in, how far they reach."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.axes import invert
-from interactivepet.core.geometry import BoundingBox, Geometry, Shape, SpatialTrace
+from interactivepet.core.geometry import BoundingBox, Geometry, Shape, SpatialTrace, to_triple
 from interactivepet.core.interaction import Click
 
 __all__ = ["Window", "find_scanner_box", "find_windows", "make_shares"]
@@ -43,14 +43,15 @@ def find_windows(clicks: Sequence[Click], grid: Geometry, *, patch: Shape, scale
         patch: the network's.
         scale_mm: of the guidance.
     """
-    room = _triple(
-        edge // 4 if edge > 1 else np.ceil(GUIDED_SCALES * scale_mm / mm)
+    room = to_triple(
+        edge // 4 if edge > 1 else int(np.ceil(GUIDED_SCALES * scale_mm / mm))
         for edge, mm in zip(patch, grid.spacing_mm, strict=True)
     )
     cores: list[BoundingBox] = []
     for click in clicks:
         core = BoundingBox.of_voxel(grid.find_voxel(click.position_mm))
-        near = [other for other in cores if _meet(core, other, margin=room)]
+        reach = core.grown(room, within=grid.shape)
+        near = [other for other in cores if reach.intersection(other.grown(room, within=grid.shape))]
         cores = [other for other in cores if other not in near]
         cores.append(reduce(BoundingBox.union, near, core))
     return [(core.grown(room, within=grid.shape).widened(patch, within=grid.shape), core) for core in cores]
@@ -85,13 +86,7 @@ def find_scanner_box(box: BoundingBox, trace: SpatialTrace) -> BoundingBox:
         first, last = int(np.floor((a - 0.5) * ratio - 0.5)), int(np.ceil((b + 0.5) * ratio - 0.5))
         edges.append((max(0, first), min(new, last + 1)))
     moved = [(a + s, b + s) for (a, b), s in zip(edges, crop.start, strict=True)]
-    return BoundingBox(_triple(a for a, _ in moved), _triple(b for _, b in moved)).permuted(invert(axes))
-
-
-def _meet(a: BoundingBox, b: BoundingBox, *, margin: Shape) -> bool:
-    """Whether two boxes share a voxel when each is grown by `margin`."""
-    sides = zip(a.start, a.stop, b.start, b.stop, margin, strict=True)
-    return all(s - m < v + m and u - m < t + m for s, t, u, v, m in sides)
+    return BoundingBox(to_triple(a for a, _ in moved), to_triple(b for _, b in moved)).permuted(invert(axes))
 
 
 def _make_profile(box: BoundingBox, core: BoundingBox, shape: Shape, *, axis: int) -> npt.NDArray[np.float64]:
@@ -103,8 +98,3 @@ def _make_profile(box: BoundingBox, core: BoundingBox, shape: Shape, *, axis: in
     above = np.inf if stop == shape[axis] else stop - last
     distance = np.maximum(first - place, 0) / below + np.maximum(place - last, 0) / above
     return np.asarray(np.exp(-0.5 * (BORDER_SIGMAS * distance) ** 2))
-
-
-def _triple(values: Iterable[float]) -> Shape:
-    i, j, k = (int(n) for n in values)
-    return (i, j, k)

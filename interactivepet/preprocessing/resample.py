@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.components import find_components
-from interactivepet.core.geometry import BoundingBox, Shape, Spacing, to_triple
+from interactivepet.core.geometry import BoundingBox, Shape, Spacing
 
 __all__ = ["CUBIC", "LINEAR", "SPACING_TOLERANCE", "find_target_shape", "resample", "resample_box", "resample_label"]
 
@@ -177,34 +177,27 @@ class _Slab:
 def _plan_slabs(old: Shape, new: Shape, *, order: SplineOrder, box: BoundingBox | None = None) -> Iterator[_Slab]:
     """Plan a resampled volume, or a box of it, in slabs along axis i; planes are counted from the box's first one."""
     box = box or BoundingBox((0, 0, 0), new)
-    j, k = (_make_line(old[n], new[n], order, start=box.start[n], stop=box.stop[n]) for n in (1, 2))
+    j, k = (_find_source(old[n], new[n], order, start=box.start[n], stop=box.stop[n]) for n in (1, 2))
     for start in range(box.start[0], box.stop[0], SLAB):
         stop = min(start + SLAB, box.stop[0])
-        i = _make_line(old[0], new[0], order, start=start, stop=stop)
-        source = BoundingBox(to_triple(line.start for line in (i, j, k)), to_triple(line.stop for line in (i, j, k)))
+        i = _find_source(old[0], new[0], order, start=start, stop=stop)
+        source = BoundingBox((i[0], j[0], k[0]), (i[1], j[1], k[1]))
         target = slice(start - box.start[0], stop - box.start[0])
-        yield _Slab(source, target, (i.weights, j.weights, k.weights))
+        yield _Slab(source, target, (i[2], j[2], k[2]))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Line:
-    """The voxels along an axis, half-open, that a part of the result is made of, and their weights."""
-
-    start: int
-    stop: int
-    weights: FloatVolume | None
-
-
-def _make_line(old: int, new: int, order: SplineOrder, *, start: int, stop: int) -> _Line:
-    """Give what the voxels from `start` to `stop` of the result are made of."""
+def _find_source(
+    old: int, new: int, order: SplineOrder, *, start: int, stop: int
+) -> tuple[int, int, FloatVolume | None]:
+    """Give the first and last + 1 of the voxels that `start` to `stop` of the result are made of, and their weights."""
     if old == new:
-        return _Line(start, stop, None)
+        return start, stop, None
     weights = _make_weights(old, new, order=order)[start:stop]
     if len(weights) == new:
-        return _Line(0, old, weights)
+        return 0, old, weights
     used = np.flatnonzero((weights != 0).any(axis=0))
     first, last = int(used[0]), int(used[-1]) + 1
-    return _Line(first, last, weights[:, first:last])
+    return first, last, weights[:, first:last]
 
 
 @lru_cache(maxsize=16)

@@ -22,7 +22,7 @@ from interactivepet.inference.region import find_scanner_box
 from interactivepet.preprocessing.crop import find_crop
 from interactivepet.preprocessing.pipeline import preprocess
 from interactivepet.preprocessing.restore import make_background, restore_box
-from interactivepet.session.grid_prediction import GridPrediction, correct_grid, predict_grid
+from interactivepet.session.grid_prediction import GridPrediction, correct_grid
 from interactivepet.session.patched_array import PatchedArray
 
 __all__ = ["CaseModel", "PredictionState"]
@@ -104,7 +104,8 @@ class CaseModel:
             uses_coarse = name == "3d_cascade" and (is_new or n_new == len(clicks))
             coarse = self._restore([grids["3d_lowres"]]) if uses_coarse else None
             if prediction is None or is_new:
-                grids[name] = predict_grid(self._folds[name], ready, clicks=clicks, coarse=coarse)
+                found = self._folds[name].predict(ready, clicks, coarse=coarse)
+                grids[name] = GridPrediction(ready, PatchedArray.of(found.probabilities), found.skipped)
             elif n_new:
                 grids[name] = correct_grid(self._folds[name], prediction, clicks=clicks, n_new=n_new, coarse=coarse)
             else:
@@ -145,13 +146,11 @@ class CaseModel:
         # outside of the crops the background is certain
         box = reduce(BoundingBox.union, boxes if is_partial else [prediction.ready.trace.crop for prediction in fused])
         values = _average(fused, box)
-        canvas = state.canvas if state is not None and is_partial else self._make_background(len(values))
-        return canvas.changed(values, box)
-
-    def _make_background(self, n_classes: int) -> PatchedArray:
-        """Give certain background everywhere, in next to no memory."""
-        voxel = make_background(n_classes, (1, 1, 1))
-        return PatchedArray.of(np.broadcast_to(voxel, (n_classes, *self.case.geometry.shape)))
+        if state is not None and is_partial:
+            return state.canvas.changed(values, box)
+        # in next to no memory
+        background = np.broadcast_to(make_background(len(values), (1, 1, 1)), (len(values), *self.case.geometry.shape))
+        return PatchedArray.of(background).changed(values, box)
 
     def _make_prediction(self, values: npt.NDArray[np.float32], fused: Sequence[GridPrediction]) -> Prediction:
         labels = next(iter(self._folds.values())).plan.label_values

@@ -46,6 +46,9 @@ class EnsembleSegmenter:
 
     Attributes:
         folds: by configuration, the first step of a cascade before the second.
+        name: which folds of which configurations, and which nnInteractive.
+        licence: every different licence of the weights.
+        labels: values that clicks can have.
     """
 
     def __init__(self, model: SessionModel, *, fast: bool = False) -> None:
@@ -57,24 +60,13 @@ class EnsembleSegmenter:
         """
         self._model = model
         self.folds = {name: _hasten(folds) if fast else folds for name, folds in model.folds.items()}
-
-    @property
-    def name(self) -> str:
-        """Which folds of which configurations, and which nnInteractive."""
-        promptable = self._model.promptable
-        return "; ".join([*(folds.name for folds in self.folds.values()), *([promptable.name] if promptable else [])])
-
-    @property
-    def licence(self) -> str:
-        """Every different licence of the weights."""
-        promptable = self._model.promptable
-        licences = [*(folds.licence for folds in self.folds.values()), *([promptable.licence] if promptable else [])]
-        return "; ".join(dict.fromkeys(licences))
-
-    @property
-    def labels(self) -> tuple[int, ...]:
-        """Values that clicks can have."""
-        return next(iter(self.folds.values())).plan.label_values
+        parts: list[FoldEnsemble | Segmenter] = [
+            *self.folds.values(),
+            *([model.promptable] if model.promptable is not None else []),
+        ]
+        self.name = "; ".join(part.name for part in parts)
+        self.licence = "; ".join(dict.fromkeys(part.licence for part in parts))
+        self.labels = next(iter(self.folds.values())).plan.label_values
 
     def segment(self, case: Case, clicks: Sequence[Click]) -> Prediction:
         """Predict a case; as of `Segmenter`.

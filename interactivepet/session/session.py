@@ -44,6 +44,9 @@ class Session:
 
     Clicks, boxes and scribbles only take note; `segment` predicts. What was added since the last mask is predicted
     together: place the margin points of an object, then ask for the mask. Not to be shared between threads.
+
+    Attributes:
+        segmenter: what it is made of; has names and licences of the models.
     """
 
     def __init__(
@@ -65,7 +68,7 @@ class Session:
         self._model = model
         self._check = check
         self._close = close
-        self._segmenter = EnsembleSegmenter(model, fast=fast)
+        self.segmenter = EnsembleSegmenter(model, fast=fast)
         self._case_model: CaseModel | None = None
         self._numbers = count()
         self._actions: list[_Action] = []
@@ -75,19 +78,9 @@ class Session:
         self._unmet: tuple[Click, ...] = ()
 
     @property
-    def name(self) -> str:
-        """Which folds of which configurations, and which nnInteractive."""
-        return self._segmenter.name
-
-    @property
-    def licence(self) -> str:
-        """Every different licence of the weights."""
-        return self._segmenter.licence
-
-    @property
     def labels(self) -> tuple[int, ...]:
         """Values that clicks can have."""
-        return self._segmenter.labels
+        return self.segmenter.labels
 
     @property
     def clicks(self) -> tuple[Click, ...]:
@@ -110,9 +103,7 @@ class Session:
             InteractionError: there is no click, and the plan crops to clicks.
         """
         fusion, _ = self._choose()
-        return self._segmenter.fuse(
-            self.case, self.clicks, fusion=fusion, predict_folds=lambda: self.fold_probabilities
-        )
+        return self.segmenter.fuse(self.case, self.clicks, fusion=fusion, predict_folds=lambda: self.fold_probabilities)
 
     @property
     def fold_probabilities(self) -> Prediction:
@@ -128,7 +119,7 @@ class Session:
         Raises:
             CaseError: it has other channels than the model was trained on, or the session's check refuses it.
         """
-        case_model = CaseModel(self._segmenter.folds, case)
+        case_model = CaseModel(self.segmenter.folds, case)
         if self._check is not None:
             self._check(case)
         self._case_model = case_model

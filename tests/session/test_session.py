@@ -465,7 +465,8 @@ def test_nninteractive_answers_with_its_share_and_not_without_clicks() -> None:
     assert found[1] == pytest.approx(0.75 * folds[1] + 0.25, abs=1e-6)
     assert found[2] == pytest.approx(0.75 * folds[2], abs=1e-6)
     assert other.seen == [1]
-    assert (session.name, session.licence) == ("3d_fullres fold_0 fold_1; everything", "MIT; CC0")
+    segmenter = session.segmenter
+    assert (segmenter.name, segmenter.licence) == ("3d_fullres fold_0 fold_1; everything", "MIT; CC0")
     alone = Session(replace(model, fusion=replace_weight(model.fusion, 1.0)))
     alone.set_image(case)
     alone.add_click(place(case, (20, 25, 10)))
@@ -564,7 +565,7 @@ def test_closing_releases_what_the_model_holds() -> None:
     closed: list[bool] = []
     with Session(make_model(), close=lambda: closed.append(True)) as session:
         assert closed == []
-        assert session.name
+        assert session.segmenter.name
     assert closed == [True]
     Session(make_model()).close()
 
