@@ -218,7 +218,9 @@ def test_every_file_of_the_workspace_is_documented() -> None:
     text = read(REFERENCE / "files.md")
     paths = re.findall(
         r'"([^"/{}]+\.json|snapshots|crossvalidation|predictionsTs|nninteractive|validation)"',
-        "".join(read(PROJECT_ROOT / "interactivepet" / "pipeline" / name) for name in ("workspace.py", "prepare.py")),
+        "".join(
+            read(PROJECT_ROOT / "interactivepet" / "pipeline" / name) for name in ("workspace.py", "prepare/steps.py")
+        ),
     )
     assert len(paths) >= 10
     assert [name for name in paths if name not in text] == []

@@ -14,6 +14,7 @@ from interactivepet.pipeline.prepare.planning import PlanningOptions
 from interactivepet.pipeline.stages import RunOptions, run_all
 from interactivepet.pipeline.train.tracking import TrackerConfig
 from interactivepet.pipeline.workspace import Workspace
+from interactivepet.planning.request import PlanRequest
 from interactivepet.training.inputs import TrainingOptions
 
 TASK = "Task901_Tiny"
@@ -54,7 +55,7 @@ def open_tiny(root: Path) -> Workspace:
 
 def make_options(root: Path, **training: object) -> RunOptions:
     return RunOptions(
-        planning=PlanningOptions(n_folds=3, budget="cpu"),
+        planning=PlanningOptions(n_folds=3, request=PlanRequest(budget="cpu")),
         training=TrainingOptions(**{"epochs": 2, "iterations": 3, "device": "cpu", "n_threads": 1, **training}),
         prediction=PredictionOptions(tta=False, device="cpu"),
         tracker=TrackerConfig.of(TASK, results=root / "results", uri=None),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from interactivepet.cli.common import make_parser, report_errors
 from interactivepet.cli.tables import print_table
@@ -50,10 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _describe(path: Path) -> dict[str, dict[str, str]]:
+    from interactivepet.dataset.files.json_text import read_object
     from interactivepet.planning.compare import describe_nnunet_plans, describe_plans
     from interactivepet.planning.nnunet import is_nnunet_plans
 
-    content = _read_json(path)
+    content = read_object(path, kind="plan", example="plans.json")
     if is_nnunet_plans(content):
         return describe_nnunet_plans(content, channels=_read_channels(path.with_name("dataset.json")))
     return describe_plans(_read_plans(path))
@@ -66,21 +67,11 @@ def _read_plans(path: Path) -> Plans:
     return read_artefact(path, Plans, command="interactivepet_plan_and_process")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    from interactivepet.dataset.files.json_text import read_json
-    from interactivepet.errors import ArtefactError
-
-    try:
-        content = read_json(path)
-    except ValueError as error:
-        raise ArtefactError(f"{path} is no JSON ({error}); give a plans.json") from error
-    if not isinstance(content, dict):
-        raise ArtefactError(f"{path} holds no plan; give a plans.json")
-    return content
-
-
 def _read_channels(path: Path) -> tuple[str, ...]:
     """Read the channels' names from the `dataset.json` beside nnU-Net's plans, if it is there."""
     from interactivepet.dataset.decathlon import parse_channels
+    from interactivepet.dataset.files.json_text import read_object
 
-    return parse_channels(_read_json(path), source=str(path)) if path.is_file() else ()
+    if not path.is_file():
+        return ()
+    return parse_channels(read_object(path, kind="description", example="dataset.json"), source=str(path))

@@ -18,14 +18,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "folder", type=Path, nargs="?", default=Path("demo"), help="where everything goes (default: demo)"
     )
-    parser.add_argument("-e", "--epochs", type=positive, help="of each fold (default: 8)")
-    parser.add_argument("--iterations", type=positive, help="an epoch (default: 40)")
+    parser.add_argument("-e", "--epochs", type=positive, help="number of epochs of each fold (default: 8)")
+    parser.add_argument("--iterations", type=positive, help="training steps per epoch (default: 40)")
     parser.add_argument("--n-training", type=positive, help="digital patients to train on (default: 15)")
-    parser.add_argument("--n-test", type=positive, help="digital patients to test on (default: 5)")
+    parser.add_argument("--n-test", type=positive, help="digital patients to test on (default: 10)")
     parser.add_argument(
-        "--n-model", type=positive, help="further digital patients, for the small nnInteractive model (default: 10)"
+        "--n-model", type=positive, help="further digital patients, for the small nnInteractive model (default: 40)"
     )
-    parser.add_argument("--model-iterations", type=positive, help="of the small nnInteractive model (default: 400)")
+    parser.add_argument(
+        "--model-iterations", type=positive, help="training steps of the small nnInteractive model (default: 800)"
+    )
     parser.add_argument(
         "--seed", type=not_negative, default=2026, help="random seed of patients, folds and training (default: 2026)"
     )

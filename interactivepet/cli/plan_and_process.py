@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from interactivepet.cli.common import (
     add_device,
@@ -21,22 +21,13 @@ from interactivepet.cli.tables import print_table
 from interactivepet.cli.verify import print_issues
 
 if TYPE_CHECKING:
-    from interactivepet.core.plan import Architecture, Budget, Configuration, Plans
+    from interactivepet.core.plan import Configuration, Plans
     from interactivepet.pipeline.prepare.dry_run import Expectation
     from interactivepet.pipeline.prepare.planning import PlanningOptions
-    from interactivepet.planning.plan import PlanOptions
+    from interactivepet.planning.request import PlanRequest
     from interactivepet.settings import Settings
 
 __all__ = ["add_planning", "main", "make_planning", "print_expectation", "print_plan"]
-
-
-class Request(TypedDict):
-    """What every way to a plan takes."""
-
-    budget: Budget | None
-    architecture: Architecture | None
-    options: PlanOptions
-    overrides: tuple[str, ...]
 
 
 def add_planning(parser: argparse.ArgumentParser) -> None:
@@ -177,17 +168,18 @@ def make_planning(arguments: argparse.Namespace, settings: Settings) -> Planning
     return PlanningOptions(
         n_folds=arguments.n_folds,
         seed=arguments.seed,
+        request=_find_request(arguments),
         snapshots=arguments.snapshots,
         verify=arguments.verify,
         n_proc=arguments.n_proc or settings.n_proc,
         scheduler=settings.scheduler,
-        **_find_request(arguments),
     )
 
 
-def _find_request(arguments: argparse.Namespace) -> Request:
+def _find_request(arguments: argparse.Namespace) -> PlanRequest:
     """Find what is asked of the planner."""
     from interactivepet.planning.plan import PlanOptions
+    from interactivepet.planning.request import PlanRequest
 
     options = PlanOptions(
         configurations=tuple(arguments.configurations) if arguments.configurations else None,
@@ -196,12 +188,7 @@ def _find_request(arguments: argparse.Namespace) -> Request:
         normalise=arguments.normalise,
         negatives=arguments.negatives,
     )
-    return {
-        "budget": arguments.budget,
-        "architecture": arguments.architecture,
-        "options": options,
-        "overrides": tuple(arguments.set),
-    }
+    return PlanRequest(arguments.budget, arguments.architecture, options, tuple(arguments.set))
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -214,7 +201,7 @@ def _show(arguments: argparse.Namespace) -> int:
     settings = load_settings()
     workspace = open_workspace(arguments.task, settings)
     with open_executor(arguments.n_proc or settings.n_proc, scheduler=settings.scheduler) as executor:
-        plans, fingerprint = plan_task(workspace, executor, **_find_request(arguments))
+        plans, fingerprint = plan_task(workspace, executor, request=_find_request(arguments))
     print_plan(plans)
     for name in plans.configurations:
         expected = expect(plans.plan(name), fingerprint, device=arguments.device or settings.device)
@@ -226,7 +213,7 @@ def _show_file(arguments: argparse.Namespace) -> int:
     from interactivepet.pipeline.prepare.dry_run import plan_fingerprint_file
 
     plans, _ = plan_fingerprint_file(
-        arguments.fingerprint, channels=arguments.modality, labels=arguments.labels, **_find_request(arguments)
+        arguments.fingerprint, _find_request(arguments), channels=arguments.modality, labels=arguments.labels
     )
     print_plan(plans)
     return 0

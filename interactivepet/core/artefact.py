@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from interactivepet.version import __version__
 
-__all__ = ["Artefact", "Record", "explain_refusal"]
+__all__ = ["Artefact", "Record", "explain_refusal", "hash_text"]
 
 
 class Record(BaseModel):
@@ -50,7 +50,12 @@ class Artefact(Record):
             if getattr(self, name) == fields[name].get_default(call_default_factory=True)
         }
         text = self.model_dump_json(exclude={"package_version", "made_from"} | unset)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hash_text(text)
+
+
+def hash_text(*parts: str) -> str:
+    """Hash texts, joined by `|`: the first 16 hexadecimal digits of SHA-256."""
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 
 def explain_refusal(error: ValidationError, kind: type[BaseModel], *, content: object) -> str:

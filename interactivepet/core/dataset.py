@@ -26,6 +26,11 @@ class CaseEntry(Record):
     subtype: str | None = None
     """Folds are stratified by it (tracer, diagnosis, scanner ...)."""
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The images, then the label where there is one."""
+        return (*self.images, self.label) if self.label else self.images
+
 
 class DatasetManifest(Artefact):
     """The content of `dataset.json`, in either of the two Decathlon layouts."""
@@ -40,6 +45,11 @@ class DatasetManifest(Artefact):
     """Such as `.nii.gz`, with the dot."""
     training: tuple[CaseEntry, ...]
     test: tuple[CaseEntry, ...] = ()
+
+    @property
+    def label_values(self) -> tuple[int, ...]:
+        """Values of all labels in rising order."""
+        return tuple(sorted(self.labels.values()))
 
     def entry(self, case_id: str) -> CaseEntry:
         """Give the training or test entry of a case.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -80,8 +80,7 @@ class BoundingBox:
 
     def offset(self, voxel: Shape) -> Shape:
         """Give the index of a voxel of the grid, counted from the start of the box."""
-        i, j, k = (v - a for v, a in zip(voxel, self.start, strict=True))
-        return (i, j, k)
+        return to_triple(v - a for v, a in zip(voxel, self.start, strict=True))
 
     def grown(self, margin: Shape, within: Shape) -> BoundingBox:
         """Grow by `margin` voxels on each side of each axis, cut at the borders of a grid of shape `within`."""
@@ -101,6 +100,14 @@ class BoundingBox:
     def slices_in(self, outer: BoundingBox) -> tuple[slice, slice, slice]:
         """Index of the box in an array of the voxels of `outer`, which holds the box."""
         return to_triple(slice(a - s, b - s) for a, b, s in zip(self.start, self.stop, outer.start, strict=True))
+
+    def cut(self, array: Any) -> npt.NDArray[Any]:
+        """Copy the voxels of the box out of an array (C, I, J, K); they are 0 where the box reaches beyond it."""
+        values = np.zeros((array.shape[0], *self.shape), array.dtype)
+        inner = self.intersection(BoundingBox.at((0, 0, 0), to_triple(array.shape[1:])))
+        if inner is not None:
+            values[(slice(None), *inner.slices_in(self))] = array[(slice(None), *inner.slices)]
+        return values
 
     def widened(self, minimum: Shape, within: Shape) -> BoundingBox:
         """Widen each edge to `minimum` voxels where the grid of shape `within` has that many, about the same centre."""

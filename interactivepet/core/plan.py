@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from interactivepet.core.artefact import Artefact, Record
+from interactivepet.core.artefact import Artefact, Record, hash_text
 from interactivepet.core.axes import AxisOrder, Permutation, find_axes
-from interactivepet.core.geometry import Geometry
+from interactivepet.core.geometry import Geometry, to_triple
 
 __all__ = [
     "PREPROCESSING_FIELDS",
@@ -118,8 +117,7 @@ class UNetPlan(Record):
     @property
     def divisor(self) -> Triple:
         """What each edge of a patch must be a multiple of."""
-        i, j, k = (math.prod(stride[axis] for stride in self.strides) for axis in range(3))
-        return (i, j, k)
+        return to_triple(math.prod(stride[axis] for stride in self.strides) for axis in range(3))
 
 
 class TransformerPlan(Record):
@@ -146,8 +144,7 @@ class TransformerPlan(Record):
         UNETR's tokens are 16 voxels wide; SwinUNETR halves five times.
         """
         step = 16 if self.architecture == "unetr" else 32
-        i, j, k = (1 if edge == 1 else step for edge in self.image_size)
-        return (i, j, k)
+        return to_triple(1 if edge == 1 else step for edge in self.image_size)
 
 
 NetworkPlan = Annotated[UNetPlan | TransformerPlan, Field(discriminator="architecture")]
@@ -285,16 +282,12 @@ class Plan(ConfigurationPlan, Artefact):
     def content_hash(self) -> str:
         """Hash every decision: neither reasons nor an estimate of memory make trained folds stale."""
         told = dict.fromkeys(("package_version", "made_from", "reasons", "memory", *ORDER_FIELDS), True)
-        return _hash(self.model_dump_json(exclude={**told, **WITHOUT_REASONS}))
+        return hash_text(self.model_dump_json(exclude={**told, **WITHOUT_REASONS}))
 
     def preprocessing_hash(self) -> str:
         """Hash only what preprocessing depends on: editing the training keeps preprocessed cases valid."""
         fields = {"channels", "labels", *PREPROCESSING_FIELDS}
-        return _hash(self.model_dump_json(include=fields, exclude=WITHOUT_REASONS))
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hash_text(self.model_dump_json(include=fields, exclude=WITHOUT_REASONS))
 
 
 class Plans(Artefact):
@@ -368,7 +361,7 @@ class Plans(Artefact):
 
     def content_hash(self) -> str:
         """Hash every decision, without the order of the axes, so that plans from before it was kept stay valid."""
-        return _hash(self.model_dump_json(exclude={"package_version", "made_from", *ORDER_FIELDS}))
+        return hash_text(self.model_dump_json(exclude={"package_version", "made_from", *ORDER_FIELDS}))
 
 
 class Fold(Record):
@@ -385,3 +378,8 @@ class FoldList(Artefact):
     task: str
     seed: int
     folds: tuple[Fold, ...]
+
+    @property
+    def validation_folds(self) -> dict[str, int]:
+        """Case -> index of the fold that never sees it."""
+        return {name: fold.index for fold in self.folds for name in fold.validation}

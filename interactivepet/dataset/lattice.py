@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from interactivepet.core.geometry import Geometry, Shape
+from interactivepet.core.geometry import Geometry, Shape, to_triple
 from interactivepet.errors import CaseError
 
 __all__ = ["Placement", "find_placement"]
@@ -91,8 +91,7 @@ def find_placement(geometry: Geometry, target: Geometry) -> Placement | None:
     exact = target.affine @ np.block([[steps, first[:, None]], [np.zeros((1, 3)), np.ones((1, 1))]])
     if not geometry.matches(Geometry(geometry.shape, exact)):
         return None
-    i, j, k = (int(axis) for axis in np.abs(steps).argmax(axis=1))
-    order = (i, j, k)
+    order = to_triple(int(axis) for axis in np.abs(steps).argmax(axis=1))
     flips = [bool(steps[axis, order[axis]] < 0) for axis in range(3)]
     shape = tuple(geometry.shape[axis] for axis in order)
     start = tuple(int(first[axis]) - (shape[axis] - 1 if flips[axis] else 0) for axis in range(3))
@@ -101,8 +100,8 @@ def find_placement(geometry: Geometry, target: Geometry) -> Placement | None:
             return None
     return Placement(
         order,
-        (flips[0], flips[1], flips[2]),
-        (start[0], start[1], start[2]),
-        (shape[0], shape[1], shape[2]),
+        to_triple(flips),
+        to_triple(start),
+        to_triple(shape),
         target.shape,
     )

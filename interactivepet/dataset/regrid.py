@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from interactivepet.core.geometry import BoundingBox, Geometry, Shape
+from interactivepet.core.geometry import BoundingBox, Geometry, Shape, to_triple
 from interactivepet.errors import CaseError
 
 __all__ = ["SMALLEST_OVERLAP", "find_overlap", "resample_label_onto", "resample_onto"]
@@ -145,7 +145,7 @@ def _find_source_box(geometry: Geometry, part: Geometry, *, sigma: npt.NDArray[n
     stop = np.clip(np.ceil(index.max(axis=0) + margin) + 1, 0, geometry.shape).astype(int).tolist()
     if any(a >= b for a, b in zip(start, stop, strict=True)):
         return None
-    return BoundingBox((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+    return BoundingBox(to_triple(start), to_triple(stop))
 
 
 def _interpolate(

@@ -156,7 +156,7 @@ def find_task_issues(task_dir: Path, manifest: DatasetManifest) -> tuple[Issue, 
             found, remedy = f"{count} cases named {case}", "rename the files of all but one"
             findings.add("duplicate", found, expected="a name a case", remedy=remedy)
     _check_patients(findings, manifest)
-    names = Counter(name for entry in entries for name in (*entry.images, *([entry.label] if entry.label else [])))
+    names = Counter(name for entry in entries for name in entry.files)
     for name, count in names.items():
         if count > 1:
             remedy = "generate dataset.json again"

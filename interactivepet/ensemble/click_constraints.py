@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.ensemble import FusionRule, PostprocessingRule
-from interactivepet.core.geometry import BoundingBox, Geometry, Shape
+from interactivepet.core.geometry import BoundingBox, Geometry, Shape, to_triple
 from interactivepet.core.interaction import Click
 from interactivepet.core.prediction import Prediction
 from interactivepet.ensemble.fuse import to_segmentation
@@ -120,13 +120,13 @@ def enforce_clicks(
         near = _find_held(demands, places, box, click)
         local = Prediction(prediction.case_id, _cut(prediction, box), geometry.cropped(box), prediction.labels)
         margin = _measure_margin(local, click.label, threshold=threshold)
-        changed = _find_change(margin, click, local.geometry, start=_shift(voxel, box))
+        changed = _find_change(margin, click, local.geometry, start=box.offset(voxel))
         changed &= _find_open(near, box.shape, result[box.slices], click=click)
         if click.is_positive:
             # what a click has emptied does not come back with another one beside it
             changed &= emptied[box.slices] != click.label
-            changed[_shift(voxel, box)] = True
-        changed = keep_clicked(changed, np.asarray([_shift(voxel, box)]))
+            changed[box.offset(voxel)] = True
+        changed = keep_clicked(changed, np.asarray([box.offset(voxel)]))
         result[box.slices][changed] = click.label if click.is_positive else 0
         emptied[box.slices][changed] = 0 if click.is_positive else click.label
     return result, tuple(click for index, click in enumerate(clicks) if index in unmet)
@@ -143,13 +143,8 @@ def _collect(clicks: Sequence[Click], geometry: Geometry, *, labels: Iterable[in
 
 
 def _find_reach(voxel: Shape, geometry: Geometry) -> BoundingBox:
-    a, b, c = (int(REACH_MM / mm) for mm in geometry.spacing_mm)
-    return BoundingBox.of_voxel(voxel).grown((a, b, c), within=geometry.shape)
-
-
-def _shift(voxel: Shape, box: BoundingBox) -> Shape:
-    i, j, k = (n - a for n, a in zip(voxel, box.start, strict=True))
-    return (i, j, k)
+    reach = to_triple(int(REACH_MM / mm) for mm in geometry.spacing_mm)
+    return BoundingBox.of_voxel(voxel).grown(reach, within=geometry.shape)
 
 
 def _cut(prediction: Prediction, box: BoundingBox) -> npt.NDArray[np.float32]:
@@ -184,7 +179,7 @@ def _find_held(demands: _Demands, places: npt.NDArray[np.intp], box: BoundingBox
     """List the voxels, counted from the box, that other clicks hold against this one; `places` (N, 3) has them all."""
     inside = ((places >= box.start) & (places < box.stop)).all(axis=1)
     voxels = [(i, j, k) for i, j, k in places[inside].tolist()]
-    return [_shift(v, box) for v in voxels if demands[v].blocks(click.label, is_positive=click.is_positive)]
+    return [box.offset(v) for v in voxels if demands[v].blocks(click.label, is_positive=click.is_positive)]
 
 
 def _find_open(held: Iterable[Shape], shape: Shape, mask: LabelMap, *, click: Click) -> npt.NDArray[np.bool_]:

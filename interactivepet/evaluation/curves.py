@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 
+from interactivepet.core.artefact import hash_text
 from interactivepet.core.simulation import (
     CaseArea,
     ClicksTo,
@@ -90,7 +90,7 @@ def make_simulation(
     seconds = [step.seconds for case in cases for step in case.steps[1:] if step.seconds is not None]
     dice = [float(np.mean([case.steps[n].dice for case in cases])) for n in range(n_steps)]
     return Simulation(
-        made_from=hashlib.sha256("|".join(case.content_hash() for case in cases).encode()).hexdigest()[:16],
+        made_from=hash_text(*(case.content_hash() for case in cases)),
         task=task,
         name=name,
         provenance=provenance,

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.components import find_components
-from interactivepet.core.geometry import BoundingBox, Geometry, Spacing
+from interactivepet.core.geometry import BoundingBox, Geometry, Spacing, to_triple
 from interactivepet.core.report import CaseScores, LabelScores
 from interactivepet.errors import CaseError
 from interactivepet.evaluation.lesions import CHALLENGE_CONNECTIVITY
@@ -164,9 +164,8 @@ def score_case(
 def find_scored_box(mask: LabelMap, reference: LabelMap) -> BoundingBox:
     """Find the box that holds every object of mask and reference, both (I, J, K); a corner where there is none."""
     box = BoundingBox.of((mask | reference) != 0) or BoundingBox((0, 0, 0), (1, 1, 1))
-    i, j, k = mask.shape
     # One voxel of margin, so that a flat object of a 3D grid does not turn into a 2D image.
-    return box.grown((1, 1, 1), (i, j, k))
+    return box.grown((1, 1, 1), to_triple(mask.shape))
 
 
 def _score_label(name: str, mask: Mask, reference: Mask, geometry: Geometry) -> LabelScores:

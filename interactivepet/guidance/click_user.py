@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.components import find_components
-from interactivepet.core.geometry import BoundingBox, Geometry
+from interactivepet.core.geometry import BoundingBox, Geometry, to_triple
 from interactivepet.core.interaction import Click
 from interactivepet.guidance.objects import LabelObject, find_depth_mm
 
@@ -70,14 +70,13 @@ def find_largest_error(mask: LabelMap, reference: LabelMap, *, labels: Sequence[
 
     Among components of one size, what was missed comes first, and the label that comes first.
     """
-    i, j, k = mask.shape
     largest: ErrorObject | None = None
     for label, is_missed, error in find_errors(mask, reference, labels=labels):
         tight = BoundingBox.of(error)
         if tight is None:
             continue
         # One voxel around, where the grid has it, keeps 2D images apart from errors of one slice.
-        box = tight.grown((1, 1, 1), within=(i, j, k))
+        box = tight.grown((1, 1, 1), within=to_triple(mask.shape))
         components, _ = find_components(error[box.slices])
         sizes = np.bincount(components.ravel())
         sizes[0] = 0

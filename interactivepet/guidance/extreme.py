@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.components import find_components
-from interactivepet.core.geometry import BoundingBox, Shape, Spacing
+from interactivepet.core.geometry import BoundingBox, Shape, Spacing, to_triple
 from interactivepet.guidance.objects import find_depth_mm
 
 __all__ = ["DEFAULT_INWARD_VOXELS", "find_extreme_points", "make_inward_mm"]
@@ -73,7 +73,7 @@ def find_extreme_points(mask: npt.NDArray[np.bool_], *, spacing_mm: Spacing, inw
         msg = "an empty mask has no extreme points; pass one object with at least one voxel"
         raise ValueError(msg)
     # One voxel around the object, where the grid has it, keeps 2D images apart from objects of one slice.
-    box = tight.grown((1, 1, 1), within=(mask.shape[0], mask.shape[1], mask.shape[2]))
+    box = tight.grown((1, 1, 1), within=to_triple(mask.shape))
     local = mask[box.slices]
     depth = find_depth_mm(local, spacing_mm=spacing_mm)
     points = []

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.components import find_components
-from interactivepet.core.geometry import BoundingBox, Spacing
+from interactivepet.core.geometry import BoundingBox, Spacing, to_triple
 
 __all__ = [
     "LabelObject",
@@ -47,9 +47,8 @@ def find_objects(label: npt.NDArray[np.integer], *, value: int) -> tuple[LabelOb
     components, _ = find_components(label == value)
     objects = []
     for number, slices in enumerate(ndimage.find_objects(components), start=1):
-        i, j, k = (s.start for s in slices)
-        tight = BoundingBox((i, j, k), (slices[0].stop, slices[1].stop, slices[2].stop))
-        box = tight.grown((1, 1, 1), within=(label.shape[0], label.shape[1], label.shape[2]))
+        tight = BoundingBox(to_triple(s.start for s in slices), to_triple(s.stop for s in slices))
+        box = tight.grown((1, 1, 1), within=to_triple(label.shape))
         objects.append(LabelObject(box, components[box.slices] == number))
     return tuple(objects)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from interactivepet.core.geometry import BoundingBox, Shape
+from interactivepet.core.geometry import BoundingBox, Shape, to_triple
 from interactivepet.inference.sliding_window import (
     Mirroring,
     Tile,
@@ -137,5 +137,4 @@ def _mark(region: Mask, places: Sequence[Sequence[int]], patch: Shape) -> Mask:
 
 
 def _add(shape: Shape, padding: Sequence[tuple[int, int]]) -> Shape:
-    i, j, k = (n + before + after for n, (before, after) in zip(shape, padding, strict=True))
-    return (i, j, k)
+    return to_triple(n + before + after for n, (before, after) in zip(shape, padding, strict=True))

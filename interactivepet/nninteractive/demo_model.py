@@ -1,6 +1,10 @@
 """A demonstration model for nnInteractive, trained in about a minute from a task's own labels.
 
-It makes the promptable side of the walk work without any download. It is no model for real images.
+It makes the promptable side of the pipeline work without any download. It is no model for real images.
+
+`training.promptable` trains a model for a user's own data. It is no substitute here: in the minutes that a
+demonstration has, its whole patches and simulated users give far fewer steps. On 12 digital patients with six margin
+points per object, after 95 s of processor time, it reached a mean Dice of 0.60, this trainer 0.85.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import numpy.typing as npt
 
 from interactivepet.core.artefact import Artefact
 from interactivepet.core.case import Case
+from interactivepet.core.geometry import BoundingBox, to_triple
 from interactivepet.core.promptable import N_PROMPT_CHANNELS, PromptEncoding
 from interactivepet.errors import SegmenterError
 from interactivepet.nninteractive.model_folder import (
@@ -42,6 +47,12 @@ BATCH_SIZE = 2
 """Crops of one optimiser step."""
 CROP_SIZE = 32
 """Edge of the crops in voxels: half the patch, since time goes with the cube; 24 was measured too small."""
+LAST_CROP_SIZE = 48
+"""Edge of the last crops. They show more of what lies around an object, such as hot organs, as the session's patch
+does: with small crops alone, one seed in three gave a model that took organs for lesions (mean Dice 0.40 of 12
+patients)."""
+LAST_SHARE = 0.3
+"""Share of the iterations with the last crops."""
 LEARNING_RATE = 3e-3
 """At the start; falls to 0 as a polynomial of power 0.9."""
 
@@ -99,7 +110,8 @@ def train_demo_model(
     optimiser = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.PolynomialLR(optimiser, iterations, power=0.9)
     for iteration in range(1, iterations + 1):
-        inputs, targets = _draw_batch(volumes, rng)
+        edge = CROP_SIZE if iteration <= (1 - LAST_SHARE) * iterations else LAST_CROP_SIZE
+        inputs, targets = _draw_batch(volumes, rng, edge=edge)
         loss = _train_step(network, optimiser, inputs, targets, refine=bool(rng.random() < 0.5))
         schedule.step()
         if progress is not None:
@@ -140,27 +152,29 @@ def _make_volume(case: Case) -> _Volume:
     return _Volume(case.id, ready.image[0], ready.objects, objects)
 
 
-def _draw_batch(volumes: Sequence[_Volume], rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def _draw_batch(
+    volumes: Sequence[_Volume], rng: np.random.Generator, *, edge: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Draw inputs (B, 8, X, Y, Z) float32 and targets (B, X, Y, Z) int64."""
     import torch
 
-    samples = [_draw_sample(volumes[int(rng.integers(len(volumes)))], rng) for _ in range(BATCH_SIZE)]
+    samples = [_draw_sample(volumes[int(rng.integers(len(volumes)))], rng, edge=edge) for _ in range(BATCH_SIZE)]
     inputs = torch.stack([inputs for inputs, _ in samples])
     return inputs, torch.from_numpy(np.stack([target for _, target in samples]))
 
 
-def _draw_sample(volume: _Volume, rng: np.random.Generator) -> tuple[torch.Tensor, npt.NDArray[np.int64]]:
+def _draw_sample(volume: _Volume, rng: np.random.Generator, *, edge: int) -> tuple[torch.Tensor, npt.NDArray[np.int64]]:
     """Draw one crop: input (8, X, Y, Z) float32 and target (X, Y, Z) int64."""
     import torch
 
     number = int(rng.integers(len(volume.objects)))
     positives = _draw_positives(volume.objects[number], rng)
-    start = positives[-1] - CROP_SIZE // 2 + rng.integers(-4, 5, size=3)
-    image = _crop(volume.image, start) * rng.uniform(0.7, 1.4) + rng.uniform(-0.2, 0.2)
-    target = _crop(volume.components, start) == number + 1
+    start = positives[-1] - edge // 2 + rng.integers(-4, 5, size=3)
+    image = _crop(volume.image, start, edge=edge) * rng.uniform(0.7, 1.4) + rng.uniform(-0.2, 0.2)
+    target = _crop(volume.components, start, edge=edge) == number + 1
     clicks = [(voxel, True) for voxel in positives - start]
     clicks += [(voxel, False) for voxel in _draw_negatives(image, target, rng)]
-    channels = torch.cat([torch.from_numpy(image)[None].float(), _to_interactions(clicks)])
+    channels = torch.cat([torch.from_numpy(image)[None].float(), _to_interactions(clicks, edge=edge)])
     flips = [axis for axis in range(3) if rng.random() < 0.5]
     order = rng.permutation(3)
     turned = channels.permute(0, *(int(axis) + 1 for axis in order)).flip([axis + 1 for axis in flips])
@@ -185,28 +199,22 @@ def _draw_negatives(image: FloatArray, target: npt.NDArray[np.bool_], rng: np.ra
     return chosen
 
 
-def _crop(array: npt.NDArray[Scalar], start: Voxels) -> npt.NDArray[Scalar]:
-    """Cut (X, Y, Z) voxels from `start`; beyond the array there are zeros, as in the session."""
-    crop = np.zeros((CROP_SIZE,) * 3, array.dtype)
-    low = np.maximum(start, 0)
-    high = np.minimum(start + CROP_SIZE, array.shape)
-    if (low < high).all():
-        source = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        place = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
-        crop[place] = array[source]
+def _crop(array: npt.NDArray[Scalar], start: Voxels, *, edge: int) -> npt.NDArray[Scalar]:
+    """Cut `edge` voxels along each axis from `start`; beyond the array there are zeros, as in the session."""
+    crop: npt.NDArray[Scalar] = BoundingBox.at(to_triple(start.tolist()), (edge,) * 3).cut(array[None])[0]
     return crop
 
 
-def _to_interactions(clicks: Sequence[tuple[Voxels, bool]]) -> torch.Tensor:
+def _to_interactions(clicks: Sequence[tuple[Voxels, bool]], *, edge: int) -> torch.Tensor:
     """Draw clicks, oldest first, as the session does: channels (7, X, Y, Z) float32."""
     import torch
 
     prompts = PromptEncoding()
     ball = make_ball(prompts.point_radius)
     margin = prompts.point_radius
-    channels = np.zeros((N_PROMPT_CHANNELS, *(CROP_SIZE + 2 * margin,) * 3), np.float32)
+    channels = np.zeros((N_PROMPT_CHANNELS, *(edge + 2 * margin,) * 3), np.float32)
     for age, (voxel, is_positive) in enumerate(reversed(clicks)):
-        if ((voxel >= 0) & (voxel < CROP_SIZE)).all():
+        if ((voxel >= 0) & (voxel < edge)).all():
             channel = channels[POSITIVE_CHANNEL if is_positive else NEGATIVE_CHANNEL]
             place = tuple(slice(v, v + len(ball)) for v in voxel)
             channel[place] = np.maximum(channel[place], prompts.decay**age * ball)

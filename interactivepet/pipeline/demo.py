@@ -21,6 +21,7 @@ from interactivepet.pipeline.stages import RunOptions, run_all
 from interactivepet.pipeline.train.promptable_source import PromptableSource
 from interactivepet.pipeline.train.tracking import TrackerConfig
 from interactivepet.pipeline.workspace import Workspace
+from interactivepet.planning.request import PlanRequest
 from interactivepet.training.inputs import TrainingOptions
 
 __all__ = ["TASK", "DemoSize", "run_demo"]
@@ -28,6 +29,9 @@ __all__ = ["TASK", "DemoSize", "run_demo"]
 logger = logging.getLogger(__name__)
 
 TASK = "Task900_Phantom"
+
+LEARNING_RATE = "training.learning_rate=0.003"
+"""Three times the plan's: folds are trained for 320 iterations in place of 2,000."""
 
 MODEL_LICENCE = "MIT: trained by the demonstration on digital patients"
 
@@ -70,7 +74,9 @@ def run_demo(folder: Path, size: DemoSize, *, seed: int, n_cores: int) -> tuple[
     if not model.is_dir():
         _make_model(model, size, seed=seed)
     options = RunOptions(
-        planning=PlanningOptions(seed=seed, budget="cpu", snapshots=False, n_proc=n_cores),
+        planning=PlanningOptions(
+            seed=seed, request=PlanRequest(budget="cpu", overrides=(LEARNING_RATE,)), snapshots=False, n_proc=n_cores
+        ),
         training=TrainingOptions(epochs=size.epochs, iterations=size.iterations, device="cpu", seed=seed),
         prediction=PredictionOptions(
             tta=False, device="cpu", n_threads=n_cores, promptable=PromptableSource(str(model.absolute()))

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 from interactivepet.core.dataset import CaseEntry, IssueList
 from interactivepet.core.ensemble import ChoiceMode, EnsembleRule
-from interactivepet.core.plan import FoldList
 from interactivepet.core.prediction_log import PredictionLog
 from interactivepet.core.report import Report
-from interactivepet.dataset.files.write import read_artefact
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.errors import CaseError
 from interactivepet.guidance.simulate import ClickOptions
+from interactivepet.pipeline.decisions import read_folds
 from interactivepet.pipeline.executor import open_executor
 from interactivepet.pipeline.judge.evaluate import EvaluationRequest, run_evaluation
 from interactivepet.pipeline.judge.postprocess import run_postprocessing
@@ -70,8 +69,7 @@ def run_cross_validation_reports(workspace: Workspace, *, n_proc: int) -> dict[C
     rule = read_rule(workspace, plans, split=split)
     entries = read_manifest(workspace.raw).training
     if "none" not in rule.choices:
-        names = [name for fold in split.folds for name in fold.validation]
-        records = read_records(workspace, plans.plan(rule.configurations[0]), cases=names)
+        records = read_records(workspace, plans.plan(rule.configurations[0]), cases=list(split.validation_folds))
         entries = tuple(entry for entry in entries if entry.id in records and records[entry.id].clicks)
     return {mode: _report_mode(workspace, mode, rule=rule, entries=entries, n_proc=n_proc) for mode in rule.choices}
 
@@ -113,7 +111,7 @@ def run_test(workspace: Workspace, *, options: PredictionOptions, n_proc: int) -
         ManifestError: the task has no labelled test case.
     """
     manifest = read_manifest(workspace.raw)
-    split = read_artefact(workspace.folds, FoldList, command=f"interactivepet_plan_and_process -t {workspace.task}")
+    split = read_folds(workspace)
     with open_executor(n_proc) as executor:
         run_mimic_interactions(workspace, executor, options=ClickOptions(), seed=split.seed, overwrite=False, test=True)
     log = _predict_tests(workspace, options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from interactivepet.core.dataset import CaseEntry
 from interactivepet.core.ensemble import ChoiceMode, ClickMode
 from interactivepet.core.plan import Configuration
 from interactivepet.core.promptable import FoldName
@@ -38,6 +39,14 @@ class Workspace:
     def clicks_folder(self, *, test: bool = False) -> Path:
         """Clicks of the training or the test cases."""
         return self.raw / (CLICKS_TEST if test else CLICKS_TRAINING)
+
+    def image_files(self, entry: CaseEntry) -> list[Path]:
+        """Images of a case."""
+        return [self.raw / name for name in entry.images]
+
+    def case_files(self, entry: CaseEntry, clicks: Path | None = None) -> list[Path]:
+        """Images of a case, its label where it has one, and its click file where one is given."""
+        return [*(self.raw / name for name in entry.files), *([clicks] if clicks else [])]
 
     @property
     def issues(self) -> Path:

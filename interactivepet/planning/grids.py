@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from interactivepet.core.geometry import FloatArray, Shape, Spacing
+from interactivepet.core.geometry import FloatArray, Shape, Spacing, to_triple
 from interactivepet.core.plan import Configuration
 from interactivepet.errors import PlanError
 from interactivepet.planning.rules import ANISOTROPIC_RATIO
@@ -61,8 +61,7 @@ class Extents:
         """Find the cases' shape in voxels of this spacing, axis by axis at a percentile of the cases."""
         shapes = np.maximum(1, np.round(self.boxes_mm / np.array(spacing)))
         found = np.percentile(shapes, percentile, axis=0)
-        i, j, k = (1 if axis in self.flat else round(float(n)) for axis, n in enumerate(found))
-        return (i, j, k)
+        return to_triple(1 if axis in self.flat else round(float(n)) for axis, n in enumerate(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +162,7 @@ def _find_full_grid(extents: Extents, spec: NetworkSpec) -> Grid:
 
 def _find_fixed_grid(extents: Extents, spec: NetworkSpec, *, shape: Shape, seen: Shape) -> Grid:
     """Give the grid of a fixed shape, and a patch that covers `seen` of it where that is affordable."""
-    i, j, k = (float(mm) for mm in np.median(extents.boxes_mm, axis=0) / shape)
-    spacing = (i, j, k)
+    spacing = to_triple(float(mm) for mm in np.median(extents.boxes_mm, axis=0) / shape)
     patch = _fit_or_cover(seen, spacing, spec)
     reasons = {
         "spacing_mm": "the median case divided by target_shape, which was asked for",
@@ -200,8 +198,9 @@ def _find_coarse_grid(extents: Extents, spec: NetworkSpec, *, full: Grid) -> Gri
 def _coarsen(spacing: Spacing) -> Spacing:
     """Coarsen by one step the axes that are finer than `SPACING_RATIO` allows, or all when none is."""
     fine = [SPACING_RATIO * mm < max(spacing) for mm in spacing]
-    i, j, k = (mm if any(fine) and not is_fine else mm * COARSENING for mm, is_fine in zip(spacing, fine, strict=True))
-    return (i, j, k)
+    return to_triple(
+        mm if any(fine) and not is_fine else mm * COARSENING for mm, is_fine in zip(spacing, fine, strict=True)
+    )
 
 
 def _find_slice_grid(extents: Extents, spec: NetworkSpec) -> Grid:
@@ -223,8 +222,7 @@ def _find_slice_grid(extents: Extents, spec: NetworkSpec) -> Grid:
             patch = _fit_or_cover(shape, spacing, spec)
             break
         factor = min(factor * COARSENING, SLICE_COARSENING)
-        i, j, k = (mm if a == axis else mm * factor for a, mm in enumerate(extents.finest_mm))
-        spacing = (i, j, k)
+        spacing = to_triple(mm if a == axis else mm * factor for a, mm in enumerate(extents.finest_mm))
     reasons = {
         "spacing_mm": f"median of the cases times {factor:.2f}, at most 2, so that six whole images fit the budget",
         "patch_size": "covers the median image, or what of it fits the budget",
@@ -233,5 +231,4 @@ def _find_slice_grid(extents: Extents, spec: NetworkSpec) -> Grid:
 
 
 def _flatten(shape: Shape, axis: int) -> Shape:
-    i, j, k = (1 if a == axis else n for a, n in enumerate(shape))
-    return (i, j, k)
+    return to_triple(1 if a == axis else n for a, n in enumerate(shape))

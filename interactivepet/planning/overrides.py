@@ -12,6 +12,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from interactivepet.core.artefact import explain_refusal
+from interactivepet.core.geometry import to_triple
 from interactivepet.core.plan import PREPROCESSING_FIELDS, Architecture, Budget, Configuration, ConfigurationPlan, Plans
 from interactivepet.dataset.files.json_text import parse_json
 from interactivepet.errors import PlanError
@@ -221,8 +222,7 @@ def _read_triple(content: Mapping[str, Any], name: str) -> tuple[float, float, f
     is_triple = isinstance(value, list) and len(value) == 3
     if not is_triple or not all(isinstance(edge, int | float) and 0 < edge < math.inf for edge in value):
         raise PlanError(f"{name}={value!r} is not three numbers above 0, along i, j and k, such as 64,64,48")
-    i, j, k = value
-    return (i, j, k)
+    return to_triple(value)
 
 
 def _scale_shape(before: ConfigurationPlan, spacing: Sequence[float]) -> list[int]:

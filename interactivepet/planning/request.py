@@ -1,22 +1,71 @@
-"""What a plan that is there says about how it was asked for, so that the same request leaves people's edits alone."""
+"""What is asked of the planner, and whether the plans that are there say it: then people's edits of them are kept."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from interactivepet.core.fingerprint import Fingerprint
 from interactivepet.core.plan import Architecture, Budget, ConfigurationPlan, NegativeSampling, Plans
-from interactivepet.planning.plan import PlanOptions
+from interactivepet.planning.overrides import apply_overrides
+from interactivepet.planning.plan import DEFAULT_OPTIONS, PlanOptions, make_plans
 
-__all__ = ["complete_request", "is_planned", "set_negatives"]
+__all__ = ["DEFAULT_REQUEST", "PlanRequest", "answer_request", "complete_request", "is_planned", "set_negatives"]
 
 
-def is_planned(present: Plans, budget: Budget | None, architecture: Architecture | None, options: PlanOptions) -> bool:
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """What is asked of the planner.
+
+    Attributes:
+        budget: None keeps the present plans', or takes `cpu` when there are none.
+        architecture: None keeps the present plans', or takes `plain`.
+        options: what is None in them keeps the present plans' choice, or leaves it to the rules.
+        overrides: `KEY=VALUE`, applied last.
+    """
+
+    budget: Budget | None = None
+    architecture: Architecture | None = None
+    options: PlanOptions = DEFAULT_OPTIONS
+    overrides: tuple[str, ...] = ()
+
+
+DEFAULT_REQUEST = PlanRequest()
+"""The present plans are kept, or everything is left to the rules."""
+
+
+def answer_request(fingerprint: Fingerprint, request: PlanRequest, *, present: Plans | None = None) -> Plans:
+    """Give the present plans as long as they are of the fingerprint and say what is asked for, or make new ones.
+
+    New plans take configurations from the rules, and normalisation too unless it is `minmax`.
+
+    Args:
+        fingerprint: of the task.
+        request: what is asked for.
+        present: the plans that are there, perhaps edited by people.
+
+    Raises:
+        PlanError: no plan fits, or an override is not understood.
+    """
+    if present is None or present.made_from != fingerprint.content_hash() or not is_planned(present, request):
+        plans = _make_plans(fingerprint, request if present is None else complete_request(request, present))
+    else:
+        plans = set_negatives(present, request.options.negatives)
+    return apply_overrides(plans, request.overrides)
+
+
+def _make_plans(fingerprint: Fingerprint, request: PlanRequest) -> Plans:
+    return make_plans(
+        fingerprint, request.budget or "cpu", architecture=request.architecture or "plain", options=request.options
+    )
+
+
+def is_planned(present: Plans, request: PlanRequest) -> bool:
     """Whether the plans are what is asked for; None asks for nothing, and `negatives` never needs another plan."""
-    own = present.configurations[present.default]
+    own, options = present.configurations[present.default], request.options
     schemes = {rule.scheme for rule in own.normalisation}
     same = (
-        budget in (None, present.budget),
-        architecture in (None, own.network.architecture),
+        request.budget in (None, present.budget),
+        request.architecture in (None, own.network.architecture),
         options.configurations in (None, tuple(present.configurations)),
         options.interactive in (None, own.crop.region == "clicks"),
         options.target_shape in (None, own.target_shape),
@@ -25,15 +74,13 @@ def is_planned(present: Plans, budget: Budget | None, architecture: Architecture
     return all(same)
 
 
-def complete_request(
-    present: Plans, budget: Budget | None, architecture: Architecture | None, options: PlanOptions
-) -> tuple[Budget, Architecture, PlanOptions]:
-    """Fill what is not asked for with what the present plans were made with, for the case that they are made anew.
+def complete_request(request: PlanRequest, present: Plans) -> PlanRequest:
+    """Fill what is not asked for with what the present plans were made with.
 
     Configurations are left to the rules, since another budget calls for others; so is the normalisation unless it is
     `minmax`, since the plans do not tell what was asked for from what the intensities called for.
     """
-    own = present.configurations[present.default]
+    own, options = present.configurations[present.default], request.options
     filled = replace(
         options,
         interactive=own.crop.region == "clicks" if options.interactive is None else options.interactive,
@@ -41,7 +88,8 @@ def complete_request(
         normalise=options.normalise or ("minmax" if _is_minmax(own) else None),
         negatives=options.negatives or own.training.negatives,
     )
-    return budget or present.budget, architecture or own.network.architecture, filled
+    architecture = request.architecture or own.network.architecture
+    return replace(request, budget=request.budget or present.budget, architecture=architecture, options=filled)
 
 
 def _is_minmax(own: ConfigurationPlan) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from interactivepet.core.fingerprint import ChannelStatistics, Fingerprint, ObjectStatistics
-from interactivepet.core.geometry import FloatArray, Spacing
+from interactivepet.core.geometry import FloatArray, Spacing, to_triple
 from interactivepet.core.plan import CropPlan, GuidancePlan, Normalisation
 
 __all__ = [
@@ -61,8 +61,7 @@ def choose_spacing(spacings: Sequence[Spacing]) -> Spacing:
     others = np.delete(target, coarse)
     if target[coarse] > ANISOTROPIC_RATIO * others.min():
         target[coarse] = max(np.percentile(values[:, coarse], COARSE_PERCENTILE), others.max())
-    i, j, k = (float(v) for v in target)
-    return (i, j, k)
+    return to_triple(float(v) for v in target)
 
 
 def measure_extents_mm(fingerprint: Fingerprint, crop: CropPlan) -> FloatArray:

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from interactivepet.core.geometry import Shape, Spacing
+from interactivepet.core.geometry import Shape, Spacing, to_triple
 from interactivepet.core.plan import Architecture, NetworkPlan, TransformerPlan, UNetPlan
 from interactivepet.errors import PlanError
 from interactivepet.planning.budgets import MemoryBudget, fits, get_memory_gb
@@ -159,22 +159,19 @@ def _grow(bound: Shape, spacing: Spacing, *, edge_mm: float, architecture: Archi
     if architecture not in TRANSFORMER_STEPS:
         return grow_patch(bound, spacing, edge_mm=edge_mm)
     step, shortest = TRANSFORMER_STEPS[architecture]
-    i, j, k = (
+    return to_triple(
         1 if n == 1 else max(shortest, round(min(n, edge_mm / mm) / step) * step)
         for n, mm in zip(bound, spacing, strict=True)
     )
-    return (i, j, k)
 
 
 def cover_shape(shape: Shape, spacing: Spacing, *, spec: NetworkSpec) -> Shape:
     """Round a shape up to the smallest patch that covers it and that the network divides."""
     if spec.is_transformer:
         step, shortest = TRANSFORMER_STEPS[spec.architecture]
-        i, j, k = (1 if n == 1 else max(shortest, -(-n // step) * step) for n in shape)
-        return (i, j, k)
+        return to_triple(1 if n == 1 else max(shortest, -(-n // step) * step) for n in shape)
     divisor = find_topology(shape, spacing).divisor
-    i, j, k = (-(-n // step) * step for n, step in zip(shape, divisor, strict=True))
-    return (i, j, k)
+    return to_triple(-(-n // step) * step for n, step in zip(shape, divisor, strict=True))
 
 
 def fit_batch(patch: Shape, spacing: Spacing, *, spec: NetworkSpec, n_voxels: int, worth: int = SMALLEST_BATCH) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from interactivepet.core.geometry import Shape, Spacing
+from interactivepet.core.geometry import Shape, Spacing, to_triple
 
 __all__ = [
     "ANISOTROPY_LIMIT",
@@ -43,7 +43,7 @@ class Topology:
         product = [1, 1, 1]
         for stride in self.strides:
             product = [a * b for a, b in zip(product, stride, strict=True)]
-        return (product[0], product[1], product[2])
+        return to_triple(product)
 
 
 def find_topology(patch: Shape, spacing_mm: Spacing) -> Topology:
@@ -65,10 +65,9 @@ def find_topology(patch: Shape, spacing_mm: Spacing) -> Topology:
         stride = [2 if a in chosen else 1 for a in range(3)]
         edges = [-(-edge // step) for edge, step in zip(edges, stride, strict=True)]
         spacing = [mm * step for mm, step in zip(spacing, stride, strict=True)]
-        strides.append((stride[0], stride[1], stride[2]))
+        strides.append(to_triple(stride))
         # an axis that is convolved across stays so, even when the others have become coarser than it (nnU-Net)
-        i, j, k = (max(a, b) for a, b in zip(kernels[-1], _kernels(patch, spacing), strict=True))
-        kernels.append((i, j, k))
+        kernels.append(to_triple(map(max, kernels[-1], _kernels(patch, spacing))))
     return Topology(tuple(strides), tuple(kernels))
 
 
@@ -76,14 +75,14 @@ def _kernels(patch: Shape, spacing: Sequence[float]) -> Shape:
     """Give 3 along axes that are convolved across at this spacing, else 1."""
     finest = min(mm for mm, edge in zip(spacing, patch, strict=True) if edge > 1)
     sizes = [3 if edge > 1 and mm <= ANISOTROPY_LIMIT * finest else 1 for mm, edge in zip(spacing, patch, strict=True)]
-    return (sizes[0], sizes[1], sizes[2])
+    return to_triple(sizes)
 
 
 def round_patch(patch: Shape, spacing_mm: Spacing) -> Shape:
     """Round each edge to the nearest multiple that the patch's own topology divides evenly."""
     divisor = find_topology(patch, spacing_mm).divisor
     edges = [max(1, round(edge / d)) * d for edge, d in zip(patch, divisor, strict=True)]
-    return (edges[0], edges[1], edges[2])
+    return to_triple(edges)
 
 
 def grow_patch(median_shape: Shape, spacing_mm: Spacing, *, edge_mm: float) -> Shape:
@@ -92,4 +91,4 @@ def grow_patch(median_shape: Shape, spacing_mm: Spacing, *, edge_mm: float) -> S
         1 if n == 1 else max(2 * MINIMUM_EDGE, min(n, round(edge_mm / mm)))
         for n, mm in zip(median_shape, spacing_mm, strict=True)
     ]
-    return round_patch((edges[0], edges[1], edges[2]), spacing_mm)
+    return round_patch(to_triple(edges), spacing_mm)

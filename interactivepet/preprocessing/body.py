@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from interactivepet.core.case import PreprocessedCase
 from interactivepet.core.components import find_components
-from interactivepet.core.geometry import Shape, Spacing
+from interactivepet.core.geometry import Shape, Spacing, to_triple
 from interactivepet.core.plan import Normalisation, Plan
 
 __all__ = ["MARGIN_MM", "find_body"]
@@ -78,8 +78,7 @@ def find_body(case: PreprocessedCase, plan: Plan) -> tuple[Mask, Mask] | None:
 
 
 def _find_steps(shape: Shape) -> Shape:
-    i, j, k = (-(-n // COARSE_EDGE) for n in shape)
-    return (i, j, k)
+    return to_triple(-(-n // COARSE_EDGE) for n in shape)
 
 
 def _find_kind(name: str) -> Literal["emission", "ct"] | None:
@@ -180,5 +179,4 @@ def _refine(mask: Mask, steps: Shape, shape: Shape) -> Mask:
 
 
 def _scale(spacing_mm: Spacing, steps: Shape) -> Spacing:
-    i, j, k = (mm * step for mm, step in zip(spacing_mm, steps, strict=True))
-    return (i, j, k)
+    return to_triple(mm * step for mm, step in zip(spacing_mm, steps, strict=True))

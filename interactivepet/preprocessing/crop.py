@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import reduce
 
 from interactivepet.core.case import Case, find_body_box
-from interactivepet.core.geometry import BoundingBox, Geometry, Shape
+from interactivepet.core.geometry import BoundingBox, Geometry, Shape, to_triple
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Plan
 from interactivepet.errors import InteractionError
@@ -44,7 +44,8 @@ def find_crop(case: Case, plan: Plan, *, clicks: Sequence[Click]) -> BoundingBox
     marked = _find_marked(case, clicks)
     if marked is not None:
         # Where somebody pointed is kept even when it is background.
-        return _intersect(marked.grown(margin, within=shape), body.union(marked))
+        wide = marked.grown(margin, within=shape)
+        return wide.intersection(body.union(marked)) or wide
     if case.label is None:
         raise InteractionError(
             f"{case.id}: no clicks, but this plan crops to them (crop.region is clicks); place at least one click, "
@@ -62,13 +63,6 @@ def _find_marked(case: Case, clicks: Sequence[Click]) -> BoundingBox | None:
     return reduce(BoundingBox.union, boxes) if boxes else None
 
 
-def _intersect(a: BoundingBox, b: BoundingBox) -> BoundingBox:
-    """Give what two boxes share; they must share something."""
-    i, j, k = ((max(s, t), min(u, v)) for s, t, u, v in zip(a.start, b.start, a.stop, b.stop, strict=True))
-    return BoundingBox((i[0], j[0], k[0]), (i[1], j[1], k[1]))
-
-
 def _to_voxels(margin_mm: float, geometry: Geometry) -> Shape:
     # Rounded, or the noise of a rotated grid would add a voxel.
-    i, j, k = (math.ceil(round(margin_mm / mm, 3)) for mm in geometry.spacing_mm)
-    return (i, j, k)
+    return to_triple(math.ceil(round(margin_mm / mm, 3)) for mm in geometry.spacing_mm)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.components import find_components
-from interactivepet.core.geometry import BoundingBox, Shape, Spacing
+from interactivepet.core.geometry import BoundingBox, Shape, Spacing, to_triple
 
 __all__ = ["CUBIC", "LINEAR", "SPACING_TOLERANCE", "find_target_shape", "resample", "resample_box", "resample_label"]
 
@@ -51,7 +51,7 @@ def find_target_shape(shape: Shape, spacing_mm: Spacing, *, target_mm: Spacing) 
         n if n == 1 or abs(mm / new - 1.0) <= SPACING_TOLERANCE else max(1, round(n * mm / new))
         for n, mm, new in zip(shape, spacing_mm, target_mm, strict=True)
     ]
-    return (edges[0], edges[1], edges[2])
+    return to_triple(edges)
 
 
 def resample(volume: FloatVolume, shape: Shape, *, order: SplineOrder, out: FloatVolume | None = None) -> FloatVolume:
@@ -106,7 +106,7 @@ def resample_label(label: npt.NDArray[np.uint8], shape: Shape) -> npt.NDArray[np
     if label.shape == shape:
         return label
     out = np.zeros(shape, np.uint8)
-    for slab in _plan_slabs((label.shape[0], label.shape[1], label.shape[2]), shape, order=LINEAR):
+    for slab in _plan_slabs(to_triple(label.shape), shape, order=LINEAR):
         source = label[slab.source.slices]
         best = np.full((slab.target.stop - slab.target.start, *shape[1:]), -1.0, np.float32)
         values = np.unique(source)

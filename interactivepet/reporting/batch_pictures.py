@@ -8,7 +8,7 @@ from io import BytesIO
 
 import numpy as np
 
-from interactivepet.core.geometry import BoundingBox, Geometry, Shape, Spacing
+from interactivepet.core.geometry import BoundingBox, Geometry, Shape, Spacing, to_triple
 from interactivepet.core.sample import Sample
 from interactivepet.reporting.panels import (
     NEGATIVE_COLOUR,
@@ -96,5 +96,4 @@ def _find_slice(sample: Sample, plane: Plane) -> int:
 
 
 def _shape_of(sample: Sample) -> Shape:
-    i, j, k = sample.label.shape
-    return (i, j, k)
+    return to_triple(sample.label.shape)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.components import find_components
-from interactivepet.core.geometry import BoundingBox, Geometry, Shape
+from interactivepet.core.geometry import BoundingBox, Geometry, Shape, to_triple
 from interactivepet.core.interaction import Click
 
 __all__ = [
@@ -158,5 +158,4 @@ def _find_order(geometry: Geometry) -> tuple[tuple[int, ...], tuple[bool, ...]]:
 
 def _as_shape(values: npt.NDArray[Any]) -> Shape:
     """Give three numbers as a tuple of integers."""
-    i, j, k = (int(value) for value in values)
-    return (i, j, k)
+    return to_triple(int(value) for value in values)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from interactivepet.core.geometry import Shape, Spacing
+from interactivepet.core.geometry import Shape, Spacing, to_triple
 
 __all__ = ["Augmentation", "Patch", "defer_augmentation", "find_source_shape", "make_augmentation"]
 
@@ -87,7 +87,7 @@ class Augmentation:
 def find_source_shape(patch: Shape) -> Shape:
     """Give the shape of the region that a patch is cut from."""
     edges = [1 if n == 1 else int(np.ceil(SOURCE_MARGIN * n)) for n in patch]
-    return (edges[0], edges[1], edges[2])
+    return to_triple(edges)
 
 
 def make_augmentation(

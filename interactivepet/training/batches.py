@@ -78,22 +78,12 @@ class StoredCase:
 
     def read(self, start: Shape, shape: Shape) -> npt.NDArray[np.float32]:
         """Read a region (C + 1, I, J, K) that may reach beyond the volume, where it is 0."""
-        return _read_padded(self.volume, start, shape=shape)
+        return BoundingBox.at(start, shape).cut(self.volume)
 
     def read_coarse(self, start: Shape, shape: Shape, *, mode: ClickMode) -> CoarseMask:
         """Read a region (I, J, K) of the first step's mask."""
-        region: CoarseMask = _read_padded(self._open_coarse(mode), start, shape=shape)[0]
+        region: CoarseMask = BoundingBox.at(start, shape).cut(self._open_coarse(mode))[0]
         return region
-
-
-def _read_padded(volume: Any, start: Shape, *, shape: Shape) -> npt.NDArray[Any]:
-    """Read a region of (C, I, J, K) that may reach beyond the volume, where it is 0."""
-    region = BoundingBox.at(start, shape)
-    out = np.zeros((volume.shape[0], *shape), volume.dtype)
-    inner = region.intersection(BoundingBox.at((0, 0, 0), volume.shape[1:]))
-    if inner is not None:
-        out[(slice(None), *inner.slices_in(region))] = volume[(slice(None), *inner.slices)]
-    return out
 
 
 class PatchLoader(SlimDataLoaderBase):  # type: ignore[misc]

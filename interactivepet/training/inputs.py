@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from interactivepet.core.artefact import hash_text
 from interactivepet.errors import SettingsError
 from interactivepet.training.batches import StoredCase
 
@@ -38,7 +38,7 @@ class FoldData:
     def cases_hash(self) -> str:
         """Hash of who is in which part and of their voxels, labels and clicks, and of the masks that are refined."""
         parts = [f"{case.record.id}:{case.record.content_hash()}" for case in (*self.training, *self.validation)]
-        return hashlib.sha256("|".join([str(len(self.training)), self.coarse_hash, *parts]).encode()).hexdigest()[:16]
+        return hash_text(str(len(self.training)), self.coarse_hash, *parts)
 
     @property
     def checkpoint(self) -> Path:

@@ -37,6 +37,7 @@ from interactivepet.pipeline.prepare.planning import PlanningOptions, run_plan_a
 from interactivepet.pipeline.prepare.steps import read_decisions
 from interactivepet.pipeline.train.folds import load_fold
 from interactivepet.pipeline.workspace import Workspace
+from interactivepet.planning.request import PlanRequest
 from interactivepet.training.augment import make_augmentation
 from interactivepet.training.engine import make_engine
 from interactivepet.training.loader import EpochBatches, open_loader
@@ -69,7 +70,7 @@ def open_workspace(root: Path, task: str) -> Workspace:
 
 
 def prepare_ours(root: Path, task: str, *, n_cores: int) -> Plan:
-    options = PlanningOptions(budget="cpu", verify=False, n_proc=n_cores)
+    options = PlanningOptions(request=PlanRequest(budget="cpu"), verify=False, n_proc=n_cores)
     return run_plan_and_process(open_workspace(root, task), options=options, show_issues=print).plan("3d_fullres")
 
 

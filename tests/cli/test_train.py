@@ -57,7 +57,7 @@ def test_the_defaults_are_those_of_the_options(tmp_path: Path) -> None:
 
 
 def test_the_scheduler_of_the_command_line_wins(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from interactivepet.pipeline.train.training import training as pipeline
+    from interactivepet.pipeline.train import training as pipeline
 
     (raw / "Task001_A").mkdir()
     addresses: list[str | None] = []

@@ -153,7 +153,7 @@ EMPTY = {
     "import-mip": (import_task.main, ["mip", "nothing", "-t", "T2"], "0 projections and 0 masks"),
     "import-clicks": (import_task.main, ["clicks", "nothing"], "found no file at all"),
     "predict": (predict.main, ["-i", "nothing", "-o", "out"], "the folder is empty"),
-    "predict-gone": (predict.main, ["-i", "gone", "-o", "out"], "gone: there is no such folder"),
+    "predict-gone": (predict.main, ["-i", "gone", "-o", "out"], "gone is not there; name an image"),
     "predict-clicks": (
         predict.main,
         ["-i", f"raw/{TASK}/imagesTs", "-in", "nothing", "-o", "out"],

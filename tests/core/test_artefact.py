@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from interactivepet.core.artefact import hash_text
 from interactivepet.core.dataset import Issue, IssueList
 
 ISSUE = Issue(case="A", kind="nan", found="3 voxels", expected="none", remedy="export again")
@@ -37,3 +38,10 @@ def test_artefacts_cannot_be_changed_or_extended() -> None:
         IssueList.model_validate({"task": "Task001", "n_cases": 1, "colour": "red"})
     with pytest.raises(ValidationError, match=r"issues\.0\.colour"):
         IssueList.model_validate({"task": "T", "n_cases": 1, "issues": [{**ISSUE.model_dump(), "colour": "red"}]})
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"), [((), "e3b0c44298fc1c14"), (("abc",), "ba7816bf8f01cfea"), (("a", "b"), hash_text("a|b"))]
+)
+def test_texts_are_hashed_as_stored_files_expect(parts: tuple[str, ...], expected: str) -> None:
+    assert hash_text(*parts) == expected

@@ -199,3 +199,22 @@ def test_the_intersection_holds_the_voxels_of_both_boxes(a: BoundingBox, b: Boun
 )
 def test_boxes_that_only_touch_share_nothing(start: Shape, shape: Shape) -> None:
     assert BoundingBox.at((0, 0, 0), (3, 4, 4)).intersection(BoundingBox.at(start, shape)) is None
+
+
+@pytest.mark.parametrize(
+    ("start", "shape"),
+    [((0, 0, 0), (4, 5, 6)), ((1, 2, 3), (2, 2, 2)), ((-2, 3, 4), (4, 4, 4)), ((3, 4, 5), (9, 9, 9))],
+)
+def test_a_cut_is_zero_beyond_the_array(start: Shape, shape: Shape) -> None:
+    array = np.arange(1, 241, dtype=np.int16).reshape(2, 4, 5, 6)
+    padded = np.pad(array, ((0, 0), (10, 10), (10, 10), (10, 10)))
+    box = BoundingBox.at(start, shape)
+    cut = box.cut(array)
+    assert cut.dtype == array.dtype
+    np.testing.assert_array_equal(
+        cut, padded[(slice(None), *(slice(a + 10, b + 10) for a, b in zip(box.start, box.stop, strict=True)))]
+    )
+
+
+def test_a_cut_far_away_is_empty() -> None:
+    assert not BoundingBox.at((9, 9, 9), (2, 2, 2)).cut(np.ones((1, 3, 3, 3))).any()

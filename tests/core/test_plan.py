@@ -9,6 +9,8 @@ from pydantic import ValidationError
 from interactivepet.core.artefact import explain_refusal
 from interactivepet.core.plan import (
     ConfigurationPlan,
+    Fold,
+    FoldList,
     MemoryEstimate,
     Normalisation,
     Plan,
@@ -315,3 +317,9 @@ def test_a_transformer_has_no_negative_width(name: str, value: int) -> None:
     content = {"architecture": "unetr", "input_channels": 4, "output_channels": 2, "image_size": (32, 32, 32)}
     with pytest.raises(ValidationError, match=name):
         TransformerPlan.model_validate({**content, "feature_size": 12, name: value})
+
+
+def test_each_case_has_the_fold_that_never_sees_it() -> None:
+    folds = (Fold(index=0, training=("B",), validation=("A",)), Fold(index=1, training=("A",), validation=("B",)))
+    assert FoldList(task="T", seed=0, folds=folds).validation_folds == {"A": 0, "B": 1}
+    assert FoldList(task="T", seed=0, folds=()).validation_folds == {}

@@ -36,6 +36,7 @@ from interactivepet.pipeline.prepare.steps import (
 )
 from interactivepet.pipeline.train.training import run_training
 from interactivepet.planning.plan import PlanOptions
+from interactivepet.planning.request import PlanRequest
 from tests.tiny import TASK, make_options, open_tiny, walk, write_tiny_task
 
 Finished = tuple[Path, dict[str, Report]]
@@ -209,7 +210,11 @@ def test_an_edited_plan_is_kept_and_makes_the_folds_stale(copied: Path) -> None:
 def test_another_budget_keeps_the_plan_before(copied: Path) -> None:
     workspace = open_tiny(copied)
     before = read_artefact(workspace.plans, Plans, command="")
-    run_plan_and_process(workspace, options=PlanningOptions(n_folds=3, budget="8gb"), show_issues=lambda issues: None)
+    run_plan_and_process(
+        workspace,
+        options=PlanningOptions(n_folds=3, request=PlanRequest(budget="8gb")),
+        show_issues=lambda issues: None,
+    )
     assert read_artefact(workspace.plans, Plans, command="").budget == "8gb"
     assert read_artefact(workspace.plans.with_name("plans.previous.json"), Plans, command="") == before
 

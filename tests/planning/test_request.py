@@ -4,7 +4,7 @@ import pytest
 
 from interactivepet.core.plan import Architecture, Budget
 from interactivepet.planning.plan import PlanOptions, make_plans
-from interactivepet.planning.request import complete_request, is_planned, set_negatives
+from interactivepet.planning.request import PlanRequest, complete_request, is_planned, set_negatives
 from tests.planning.factory import make_fingerprint
 
 FINGERPRINT = make_fingerprint()
@@ -22,7 +22,7 @@ PLANS = make_plans(FINGERPRINT, "8gb", architecture="residual", options=PlanOpti
 def test_a_plan_that_is_what_is_asked_for_stays(
     budget: Budget | None, architecture: Architecture | None, options: PlanOptions
 ) -> None:
-    assert is_planned(PLANS, budget, architecture, options)
+    assert is_planned(PLANS, PlanRequest(budget, architecture, options))
 
 
 @pytest.mark.parametrize(
@@ -39,21 +39,24 @@ def test_a_plan_that_is_what_is_asked_for_stays(
 def test_anything_else_is_planned_anew(
     budget: Budget | None, architecture: Architecture | None, options: PlanOptions
 ) -> None:
-    assert not is_planned(PLANS, budget, architecture, options)
+    assert not is_planned(PLANS, PlanRequest(budget, architecture, options))
 
 
 def test_what_is_not_asked_for_stays_as_it_was() -> None:
     options = PlanOptions(interactive=True, target_shape=(32, 32, 32), normalise="minmax")
     present = make_plans(FINGERPRINT, "8gb", architecture="residual", options=options)
-    budget, architecture, filled = complete_request(present, "24gb", None, PlanOptions())
-    assert (budget, architecture) == ("24gb", "residual")
-    assert filled == PlanOptions(interactive=True, target_shape=(32, 32, 32), normalise="minmax", negatives="keep")
-    assert complete_request(PLANS, None, None, PlanOptions(interactive=True))[2].normalise is None
+    filled = complete_request(PlanRequest("24gb", overrides=("training.epochs=3",)), present)
+    assert (filled.budget, filled.architecture) == ("24gb", "residual")
+    assert filled.overrides == ("training.epochs=3",)
+    assert filled.options == PlanOptions(
+        interactive=True, target_shape=(32, 32, 32), normalise="minmax", negatives="keep"
+    )
+    assert complete_request(PlanRequest(options=PlanOptions(interactive=True)), PLANS).options.normalise is None
 
 
 def test_configurations_and_other_schemes_are_left_to_the_rules() -> None:
     asked = PlanOptions(configurations=("3d_fullres", "2d"), normalise="zscore")
-    filled = complete_request(make_plans(FINGERPRINT, "8gb", options=asked), "24gb", None, PlanOptions())[2]
+    filled = complete_request(PlanRequest("24gb"), make_plans(FINGERPRINT, "8gb", options=asked)).options
     assert (filled.configurations, filled.normalise) == (None, None)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from interactivepet.core.geometry import BoundingBox, Geometry
+from interactivepet.core.geometry import BoundingBox, Geometry, to_triple
 from interactivepet.errors import CaseError
 
 __all__ = ["PLANE_TOLERANCE_MM", "PlaneStack", "check_inside", "find_corners_mm", "group_positions"]
@@ -85,7 +85,7 @@ class PlaneStack:
         stop = np.minimum(np.ceil(index.max(axis=0)) + 1, geometry.shape).astype(int)
         if np.any(start >= stop):
             return None
-        return BoundingBox((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+        return BoundingBox(to_triple(start), to_triple(stop))
 
 
 def group_positions(positions_mm: npt.ArrayLike) -> tuple[FloatArray, npt.NDArray[np.int64]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from interactivepet.core.geometry import Geometry, Shape, Spacing
+from interactivepet.core.geometry import Geometry, Shape, Spacing, to_triple
 from interactivepet.dataset.files.write import write_image, write_mask
 from interactivepet.dataset.phantom.anatomy import Anatomy, FloatArray, paint, sample_anatomy
 from interactivepet.dataset.phantom.tumour import (
@@ -130,8 +130,7 @@ def _choose_shape(anatomy: Anatomy, spacing_mm: Spacing) -> Shape:
     bottom, top = _find_field(anatomy)
     wide, deep = float(anatomy.half_widths_mm.max()), float(anatomy.half_depths_mm.max())
     lengths = (2 * (wide + MARGIN_MM), 2 * (deep + MARGIN_MM), top - bottom)
-    i, j, k = (2 * round(length / mm / 2) for length, mm in zip(lengths, spacing_mm, strict=True))
-    return (i, j, k)
+    return to_triple(2 * round(length / mm / 2) for length, mm in zip(lengths, spacing_mm, strict=True))
 
 
 def _find_field(anatomy: Anatomy) -> tuple[float, float]:

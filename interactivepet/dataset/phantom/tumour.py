@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from interactivepet.core.geometry import Spacing
+from interactivepet.core.geometry import Spacing, to_triple
 from interactivepet.dataset.phantom.anatomy import Box, FloatArray, find_range
 
 __all__ = ["HOT_DISTANCE_MM", "Tumour", "choose_centre", "measure_room", "measure_tumour", "sample_tumour"]
@@ -119,8 +119,7 @@ def measure_tumour(
         in their direction (below 1 inside), and their uptake.
     """
     reach = tumour.reach_mm
-    i, j, k = (find_range(np.abs(axis - c) <= reach) for axis, c in zip(axes_mm, centre_mm, strict=True))
-    box = (i, j, k)
+    box = to_triple(find_range(np.abs(axis - c) <= reach) for axis, c in zip(axes_mm, centre_mm, strict=True))
     parts = [axis[b] - c for axis, b, c in zip(axes_mm, box, centre_mm, strict=True)]
     offsets = np.stack(np.meshgrid(*parts, indexing="ij"), axis=-1) @ np.linalg.inv(tumour.axes)
     length = np.linalg.norm(offsets, axis=-1)
@@ -168,8 +167,7 @@ def choose_centre(
         weights += np.exp(-r2 / (2 * spread**2)) / spread**3
     total = (weights * (room_mm >= tumour.reach_mm)).ravel().cumsum(dtype=np.float64)
     place = int(np.searchsorted(total, rng.random() * total[-1])) if total[-1] > 0 else int(room_mm.argmax())
-    i, j, k = (int(n) for n in np.unravel_index(place, room_mm.shape))
-    return (i, j, k)
+    return to_triple(int(n) for n in np.unravel_index(place, room_mm.shape))
 
 
 def _ripple(tumour: Tumour, directions: DoubleArray) -> DoubleArray:

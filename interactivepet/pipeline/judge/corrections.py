@@ -121,7 +121,7 @@ def run_corrections(
                 for job in waiting:
                     cases[job.record.id] = _correct(job, models, workspace=workspace, manifest=manifest)
                     bar.update()
-    return Corrections(workspace.corrections, cases, _list_labels(manifest))
+    return Corrections(workspace.corrections, cases, manifest.label_values)
 
 
 @contextmanager
@@ -149,7 +149,7 @@ def _correct(job: _Job, models: Models, *, workspace: Workspace, manifest: Datas
     # the arrays are no longer those of the card that may be there
     path.unlink(missing_ok=True)
     case = read_case(workspace.raw, manifest.entry(name))
-    user = SimulatedUser("perfect", case, _list_labels(manifest), np.random.default_rng(zlib.crc32(name.encode())))
+    user = SimulatedUser("perfect", case, manifest.label_values, np.random.default_rng(zlib.crc32(name.encode())))
     session = Session(models)
     session.set_image(replace(case, label=None))
     session.add_clicks(job.record.clicks)
@@ -178,10 +178,6 @@ def _array_path(folder: Path, name: str, part: str) -> Path:
     return folder / f"{name}.{part}.b2nd"
 
 
-def _list_labels(manifest: DatasetManifest) -> tuple[int, ...]:
-    return tuple(sorted(manifest.labels.values()))
-
-
 def _read_finished(workspace: Workspace, job: _Job, *, parts: Sequence[str]) -> CorrectedCase | None:
     """Read a case that is up to date, if none of its arrays is missing."""
     names = [f"{number}.{part}" for number in CORRECTIONS for part in parts]
@@ -208,7 +204,6 @@ def _make_job(
     workspace: Workspace, manifest: DatasetManifest, record: CaseRecord, stamps: FileStamps, *, fold: int, salt: str
 ) -> _Job:
     """Hash what the corrections of a case depend on."""
-    entry = manifest.entry(record.id)
     clicks = find_clicks_file(workspace.clicks_folder(), record.id)
-    files = [workspace.raw / name for name in (*entry.images, entry.label) if name is not None]
-    return _Job(record, fold, stamps.stamp([*files, *([clicks] if clicks else [])], salt=salt))
+    files = workspace.case_files(manifest.entry(record.id), clicks)
+    return _Job(record, fold, stamps.stamp(files, salt=salt))

@@ -176,7 +176,7 @@ class _Cases:
         self.labels = self._plans[configurations[0]].label_values
         self._split = split
         self._manifest: DatasetManifest = read_manifest(workspace.raw)
-        self._folds = {name: fold.index for fold in split.folds for name in fold.validation}
+        self._folds = split.validation_folds
         # The grid of the scanner and the clicks are the same in every configuration's records.
         self._records = read_records(workspace, self._plans[configurations[0]], cases=sorted(self._folds))
         self._promptable: dict[str, Path] = {}
@@ -217,7 +217,7 @@ class _Cases:
     def _promptable_path(self, record: CaseRecord, stamps: FileStamps, *, source: str) -> Path:
         entry = self._manifest.entry(record.id)
         clicks = find_clicks_file(self._workspace.clicks_folder(), record.id)
-        files = [self._workspace.raw / name for name in entry.images] + ([clicks] if clicks else [])
+        files = self._workspace.image_files(entry) + ([clicks] if clicks else [])
         axes = record.trace.axes
         source += "" if axes == IDENTITY else f"|{axes}"
         return self._workspace.promptable / f"{record.id}.{stamps.stamp(files, salt=source)}.b2nd"

@@ -15,17 +15,17 @@ from pathlib import Path
 import numpy as np
 
 from interactivepet.core.dataset import CaseEntry, DatasetManifest
-from interactivepet.core.plan import FoldList, Plans
 from interactivepet.core.promptable import PromptableCard
 from interactivepet.core.simulation import SimulatedCase, Simulation, StartName, UserName
 from interactivepet.dataset.click_files import list_visible, match_click_files, warn_of_unused
 from interactivepet.dataset.click_tables import PointFrame
 from interactivepet.dataset.files.read import read_case
-from interactivepet.dataset.files.write import atomic_path, read_artefact, read_present, write_artefact, write_text
+from interactivepet.dataset.files.write import atomic_path, read_present, write_artefact, write_text
 from interactivepet.dataset.interactions import read_clicks
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.errors import CaseError, InteractionError
 from interactivepet.evaluation.curves import find_areas, make_simulation
+from interactivepet.pipeline.decisions import read_folds, read_plans
 from interactivepet.pipeline.executor import map_cases, open_executor
 from interactivepet.pipeline.judge.simulated_segmenters import MaskSegmenter, SystemKind, open_system
 from interactivepet.pipeline.judge.simulated_session import SimulatedUser, run_session
@@ -156,11 +156,7 @@ def _find_own(workspace: Workspace, options: SimulationOptions) -> Mapping[int, 
     # without a plan there are no folds of the task's own either
     if not workspace.folds.is_file():
         return {}
-    return find_own_folds(workspace, source.source, split=_read_split(workspace), folds=options.prediction.folds)
-
-
-def _read_split(workspace: Workspace) -> FoldList:
-    return read_artefact(workspace.folds, FoldList, command=f"interactivepet_plan_and_process -t {workspace.task}")
+    return find_own_folds(workspace, source.source, split=read_folds(workspace), folds=options.prediction.folds)
 
 
 def _list_jobs(
@@ -206,7 +202,7 @@ def _find_folds(
     """Give case -> the fold that never saw it; None where all folds answer, or none of them."""
     if options.is_test or not (own or options.kind in ("ours", "ensemble")):
         return None
-    return {name: fold.index for fold in _read_split(workspace).folds for name in fold.validation}
+    return read_folds(workspace).validation_folds
 
 
 def _find_fixed(options: SimulationOptions, entries: Sequence[CaseEntry]) -> dict[str, Path]:
@@ -235,8 +231,7 @@ def _make_job(
     fold: int | None,
     salt: str,
 ) -> _Job:
-    files = [workspace.raw / name for name in (*entry.images, entry.label or "")]
-    files += [clicks] if clicks else []
+    files = workspace.case_files(entry, clicks)
     if options.kind in ("ours", "ensemble"):
         files += _list_models(workspace, fold)
     if options.kind == "command":
@@ -247,8 +242,8 @@ def _make_job(
 
 def _list_models(workspace: Workspace, fold: int | None) -> list[Path]:
     """List the files that decide what the networks answer."""
-    plans = read_artefact(workspace.plans, Plans, command=f"interactivepet_plan_and_process -t {workspace.task}")
-    indices = [item.index for item in _read_split(workspace).folds] if fold is None else [fold]
+    plans = read_plans(workspace)
+    indices = [item.index for item in read_folds(workspace).folds] if fold is None else [fold]
     cards = [workspace.card(name, index) for name in plans.configurations for index in indices]
     return [workspace.plans, workspace.ensemble, *cards]
 
@@ -263,7 +258,7 @@ def _hash_options(
 ) -> str:
     """Give everything but files that changes a session."""
     prediction = options.prediction
-    labels = _list_labels(manifest)
+    labels = manifest.label_values
     promptable = ""
     if prediction.promptable is not None and options.kind not in ("ours", "command"):
         promptable = stamp_unseen(prediction.promptable, stamps, fold=fold, own=own)
@@ -278,10 +273,6 @@ def _hash_options(
     frame = (options.point_frame,) if options.point_frame != "voxel" else ()
     asks = (options.user, options.start, options.n_corrections, options.seed, *frame)
     return repr((answers, asks, labels))
-
-
-def _list_labels(manifest: DatasetManifest) -> tuple[int, ...]:
-    return tuple(sorted(manifest.labels.values()))
 
 
 def _read_finished(folder: Path, job: _Job) -> SimulatedCase | None:
@@ -305,7 +296,7 @@ def _simulate(
         else ()
     )
     rng = np.random.default_rng([options.seed, zlib.crc32(job.entry.id.encode())])
-    user = SimulatedUser(options.user, case, _list_labels(manifest), rng, fixed)
+    user = SimulatedUser(options.user, case, manifest.label_values, rng, fixed)
     with _open_system(job, workspace=workspace, options=options, own=own) as system:
         steps = run_session(user, system, start=options.start, n_corrections=options.n_corrections)
         models = system.description

@@ -20,10 +20,8 @@ import numpy.typing as npt
 from interactivepet.core.case import Case
 from interactivepet.core.dataset import CaseEntry
 from interactivepet.core.interaction import Click
-from interactivepet.core.plan import Plans
 from interactivepet.dataset.files.read import read_mask
 from interactivepet.dataset.files.volume import describe_mismatch
-from interactivepet.dataset.files.write import read_artefact
 from interactivepet.dataset.interactions import write_clicks
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.ensemble.fuse import to_segmentation
@@ -31,6 +29,7 @@ from interactivepet.errors import MissingArtefactError, SegmenterError
 from interactivepet.inference.segmenter import Segmenter
 from interactivepet.networks.precision import choose_device
 from interactivepet.nninteractive.ordered import OrderedSegmenter
+from interactivepet.pipeline.decisions import read_plans
 from interactivepet.pipeline.predict.intensities import check_intensities
 from interactivepet.pipeline.predict.models import Models, PredictionOptions, open_models
 from interactivepet.pipeline.workspace import Workspace
@@ -100,10 +99,10 @@ def open_system(
     """
     if kind == "command":
         check_command(command)
-        yield _Command(command, tuple(workspace.raw / name for name in entry.images))
+        yield _Command(command, tuple(workspace.image_files(entry)))
         return
     if kind == "nninteractive":
-        labels = tuple(sorted(read_manifest(workspace.raw).labels.values()))
+        labels = read_manifest(workspace.raw).label_values
         source = options.promptable
         if source is None:
             raise SegmenterError("no nnInteractive to ask; name its model folder or server with --nninteractive")
@@ -127,7 +126,7 @@ def _order_axes(workspace: Workspace, segmenter: Segmenter) -> Segmenter:
     """Let a segmenter see cases as the task's networks do; a task that was not planned has no order."""
     if not workspace.plans.is_file():
         return segmenter
-    plans = read_artefact(workspace.plans, Plans, command=f"interactivepet_plan_and_process -t {workspace.task}")
+    plans = read_plans(workspace)
     return OrderedSegmenter(segmenter, plans.plan(plans.default))
 
 

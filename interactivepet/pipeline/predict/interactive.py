@@ -13,13 +13,12 @@ import numpy as np
 from interactivepet.core.case import Case
 from interactivepet.core.dataset import CaseEntry
 from interactivepet.core.interaction import Click
-from interactivepet.core.plan import Plans
 from interactivepet.dataset.click_tables import PointFrame
 from interactivepet.dataset.dicom.images import DicomReading
-from interactivepet.dataset.files.write import read_artefact
 from interactivepet.dataset.interactions import to_ras
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.errors import CaseError, InteractionError, InteractivePetError
+from interactivepet.pipeline.decisions import read_plans
 from interactivepet.pipeline.predict.intensities import check_intensities
 from interactivepet.pipeline.predict.models import PredictionOptions, open_models, warn_of_size
 from interactivepet.pipeline.predict.prediction import write_case_mask
@@ -195,7 +194,7 @@ def open_dialogue(
     entry = request.entries[0]
     case = request.read(entry, channels=read_manifest(workspace.raw).channels)
     session = open_session(workspace, options, fast=fast)
-    warn_of_size(case, read_artefact(workspace.plans, Plans, command="interactivepet_plan_and_process"))
+    warn_of_size(case, read_plans(workspace))
     session.set_image(case)
     return Dialogue(session, case, entry, request, out, frame)
 

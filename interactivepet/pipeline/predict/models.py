@@ -12,17 +12,16 @@ import numpy as np
 from interactivepet.core.case import Case
 from interactivepet.core.checkpoint import CheckpointCard
 from interactivepet.core.ensemble import Choice, ChoiceMode, EnsembleRule, FusionRule, PostprocessingRule
-from interactivepet.core.fingerprint import Fingerprint
 from interactivepet.core.intensities import IntensityRange
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Configuration, FoldList, Plan, Plans
-from interactivepet.dataset.files.write import read_artefact
 from interactivepet.ensemble.folds import FoldEnsemble, add_first_steps
 from interactivepet.errors import ArtefactError
 from interactivepet.inference.network import FoldNetwork, open_network
 from interactivepet.inference.segmenter import Segmenter
 from interactivepet.networks.precision import choose_device
 from interactivepet.nninteractive.ordered import OrderedSegmenter
+from interactivepet.pipeline.decisions import read_fingerprint, read_folds, read_plans
 from interactivepet.pipeline.train.folds import read_card, read_rule
 from interactivepet.pipeline.train.promptable_source import PromptableSource
 from interactivepet.pipeline.workspace import Workspace
@@ -144,8 +143,8 @@ def open_models(
         MissingArtefactError: no fold is trained.
         StaleArtefactError: plan, split, folds and choice do not belong together.
     """
-    plans = read_artefact(workspace.plans, Plans, command=f"interactivepet_plan_and_process -t {workspace.task}")
-    split = read_artefact(workspace.folds, FoldList, command="interactivepet_plan_and_process")
+    plans = read_plans(workspace)
+    split = read_folds(workspace)
     given, rule = rule, rule or _read_rule(workspace, plans, split)
     wanted = [name for c in rule.choices.values() for name in c.fusion.configurations] if rule else [plans.default]
     cards = {name: _read_cards(workspace, plans.plan(name), split, options) for name in add_first_steps(wanted)}
@@ -169,8 +168,7 @@ def _find_intensities(
         return told[0]
     if not workspace.fingerprint.is_file():
         return None
-    command = f"interactivepet_plan_and_process -t {workspace.task}"
-    fingerprint = read_artefact(workspace.fingerprint, Fingerprint, command=command)
+    fingerprint = read_fingerprint(workspace)
     return find_seen_ranges(fingerprint) if fingerprint.content_hash() == plans.made_from else None
 
 

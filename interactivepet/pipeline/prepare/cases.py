@@ -109,9 +109,8 @@ def _list_jobs(workspace: Workspace, plan: Plan) -> list[CaseJob]:
     with open_stamps(workspace) as stamps:
         for seed, entry in enumerate(read_manifest(workspace.raw).training):
             clicks = find_clicks_file(workspace.clicks_folder(), entry.id)
-            names = (*entry.images, *([entry.label] if entry.label else []))
-            files = [workspace.raw / name for name in names] + ([clicks] if clicks else [])
-            jobs.append(CaseJob(entry, clicks, stamps.stamp(files, salt=salt), seed))
+            stamp = stamps.stamp(workspace.case_files(entry, clicks), salt=salt)
+            jobs.append(CaseJob(entry, clicks, stamp, seed))
     return jobs
 
 

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interactivepet.core.fingerprint import CaseFingerprint, Fingerprint
-from interactivepet.core.plan import Architecture, Budget, Plan, Plans
+from interactivepet.core.plan import Plan, Plans
 from interactivepet.dataset.decathlon import number_labels, parse_channels, parse_labels
-from interactivepet.dataset.files.json_text import read_json
+from interactivepet.dataset.files.json_text import read_object
 from interactivepet.dataset.files.write import read_artefact
-from interactivepet.errors import ArtefactError, MissingArtefactError, SettingsError
+from interactivepet.errors import SettingsError
 from interactivepet.pipeline.prepare.cases import estimate_worker_gb
 from interactivepet.pipeline.prepare.steps import find_plans, run_fingerprint
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.planning.nnunet import convert_nnunet_fingerprint, count_nnunet_channels
-from interactivepet.planning.overrides import apply_overrides, explain_excess
-from interactivepet.planning.plan import DEFAULT_OPTIONS, PlanOptions, make_plans
+from interactivepet.planning.overrides import explain_excess
+from interactivepet.planning.request import DEFAULT_REQUEST, PlanRequest, answer_request
 
 if TYPE_CHECKING:
     import torch
@@ -63,41 +63,28 @@ class Expectation:
 
 
 def plan_task(
-    workspace: Workspace,
-    executor: Executor,
-    *,
-    budget: Budget | None = None,
-    architecture: Architecture | None = None,
-    options: PlanOptions = DEFAULT_OPTIONS,
-    overrides: Sequence[str] = (),
+    workspace: Workspace, executor: Executor, *, request: PlanRequest = DEFAULT_REQUEST
 ) -> tuple[Plans, Fingerprint]:
     """Measure the task where that was not done, and find the plans that would be written; writes `fingerprint.json`."""
     fingerprint = run_fingerprint(workspace, executor)
-    plans = find_plans(workspace, budget=budget, architecture=architecture, options=options, overrides=overrides)
-    return plans, fingerprint
+    return find_plans(workspace, request), fingerprint
 
 
 def plan_fingerprint_file(
     path: Path,
+    request: PlanRequest = DEFAULT_REQUEST,
     *,
     channels: Sequence[str] | None = None,
     labels: Sequence[str] | None = None,
-    budget: Budget | None = None,
-    architecture: Architecture | None = None,
-    options: PlanOptions = DEFAULT_OPTIONS,
-    overrides: Sequence[str] = (),
 ) -> tuple[Plans, Fingerprint]:
     """Plan a fingerprint, nnU-Net's or the project's own, without any case.
 
     Args:
         path: a `dataset_fingerprint.json` or `fingerprint.json`.
+        request: what is asked of the planner.
         channels: names of the first channels of nnU-Net's; None takes those of a `dataset.json` beside it. The
             project's own names them itself.
         labels: names of the values 1, 2, ..., likewise.
-        budget: None is `cpu`.
-        architecture: None is `plain`.
-        options: of the planner.
-        overrides: `KEY=VALUE`.
 
     Raises:
         MissingArtefactError: there is no such file.
@@ -105,7 +92,7 @@ def plan_fingerprint_file(
         SettingsError: names are given for a fingerprint that has its own.
         PlanError: no plan fits.
     """
-    content = _read_json(path)
+    content = read_object(path, kind="fingerprint", example="dataset_fingerprint.json")
     if "cases" in content:
         if channels is not None or labels is not None:
             raise SettingsError(
@@ -115,15 +102,14 @@ def plan_fingerprint_file(
         fingerprint = read_artefact(path, Fingerprint, command="interactivepet_plan_and_process")
     else:
         fingerprint = _convert(path, content, channels, labels)
-    plans = make_plans(fingerprint, budget or "cpu", architecture=architecture or "plain", options=options)
-    return apply_overrides(plans, overrides), fingerprint
+    return answer_request(fingerprint, request), fingerprint
 
 
 def _convert(
     path: Path, content: dict[str, Any], channels: Sequence[str] | None, labels: Sequence[str] | None
 ) -> Fingerprint:
     beside = path.with_name("dataset.json")
-    described = _read_json(beside) if beside.is_file() else None
+    described = read_object(beside, kind="description", example="dataset.json") if beside.is_file() else None
     if channels is None and described is not None:
         channels = parse_channels(described, source=str(beside))
     if channels is None:
@@ -137,18 +123,6 @@ def _convert(
     else:
         values = parse_labels(described, source=str(beside))
     return convert_nnunet_fingerprint(content, path.absolute().parent.name, channels=channels, labels=values)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = read_json(path)
-    except FileNotFoundError as error:
-        raise MissingArtefactError(f"{path} is not there; give a dataset_fingerprint.json") from error
-    except ValueError as error:
-        raise ArtefactError(f"{path} is no JSON ({error}); give a dataset_fingerprint.json") from error
-    if not isinstance(content, dict):
-        raise ArtefactError(f"{path} holds no fingerprint; give a dataset_fingerprint.json")
-    return content
 
 
 def expect(plan: Plan, fingerprint: Fingerprint, *, device: str = "auto") -> Expectation:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from interactivepet.core.dataset import IssueList
-from interactivepet.core.plan import Architecture, Budget, Plans
+from interactivepet.core.plan import Plans
 from interactivepet.errors import VerificationError
 from interactivepet.guidance.simulate import ClickOptions
 from interactivepet.pipeline.executor import open_executor
@@ -21,7 +21,7 @@ from interactivepet.pipeline.prepare.steps import (
     run_verification,
 )
 from interactivepet.pipeline.workspace import Workspace
-from interactivepet.planning.plan import DEFAULT_OPTIONS, PlanOptions
+from interactivepet.planning.request import DEFAULT_REQUEST, PlanRequest
 
 __all__ = ["PlanningOptions", "run_plan_and_process"]
 
@@ -33,10 +33,7 @@ class PlanningOptions:
     Attributes:
         n_folds: of the cross-validation; None keeps the present split's, else 5.
         seed: of the split and of clicks that are missing; None keeps the present split's, else 0.
-        budget: None keeps the present plan's, else `cpu`.
-        architecture: of the networks; None keeps the present plan's, else `plain`.
-        options: of the planner, as `find_plans` takes them.
-        overrides: `KEY=VALUE`, applied to the plan.
+        request: what is asked of the planner.
         snapshots: write a picture of each case in the default configuration.
         verify: check the task before.
         n_proc: worker processes.
@@ -45,10 +42,7 @@ class PlanningOptions:
 
     n_folds: int | None = None
     seed: int | None = None
-    budget: Budget | None = None
-    architecture: Architecture | None = None
-    options: PlanOptions = DEFAULT_OPTIONS
-    overrides: tuple[str, ...] = ()
+    request: PlanRequest = DEFAULT_REQUEST
     snapshots: bool = False
     verify: bool = True
     n_proc: int = 1
@@ -79,13 +73,7 @@ def run_plan_and_process(
         split = run_folds(workspace, seed=options.seed, n_folds=options.n_folds)
         run_mimic_interactions(workspace, executor, options=ClickOptions(), seed=split.seed, overwrite=False)
         run_fingerprint(workspace, executor)
-        plans = run_plan(
-            workspace,
-            budget=options.budget,
-            architecture=options.architecture,
-            options=options.options,
-            overrides=options.overrides,
-        )
+        plans = run_plan(workspace, options.request)
         for name in plans.configurations:
             # a case has one picture, and the cascade sees the cases of the full resolution
             snapshots = options.snapshots and workspace.cases(name) == workspace.cases(plans.default)

@@ -16,7 +16,7 @@ import numpy as np
 from interactivepet.core.axes import AxisOrder, find_axes, find_axis_order
 from interactivepet.core.dataset import CaseEntry, DatasetManifest, IssueList
 from interactivepet.core.fingerprint import Fingerprint
-from interactivepet.core.plan import Architecture, Budget, FoldList, Plans
+from interactivepet.core.plan import FoldList, Plans
 from interactivepet.dataset.checks import Findings
 from interactivepet.dataset.click_files import find_clicks_file, find_own_clicks
 from interactivepet.dataset.files.read import read_case, read_geometry
@@ -26,14 +26,13 @@ from interactivepet.dataset.manifest import build_manifest, read_manifest, write
 from interactivepet.dataset.validate import examine_case, find_empty_task, find_foreign_units, find_task_issues
 from interactivepet.errors import ArtefactError, CaseError, ManifestError
 from interactivepet.guidance.simulate import ClickOptions, simulate_clicks
+from interactivepet.pipeline.decisions import read_fingerprint, read_folds, read_plans
 from interactivepet.pipeline.executor import map_cases
 from interactivepet.pipeline.stamps import open_stamps
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.planning.fingerprint import CaseMeasurement, extract_fingerprint, measure_case
 from interactivepet.planning.folds import make_folds
-from interactivepet.planning.overrides import apply_overrides
-from interactivepet.planning.plan import DEFAULT_OPTIONS, PlanOptions, make_plans
-from interactivepet.planning.request import complete_request, is_planned, set_negatives
+from interactivepet.planning.request import DEFAULT_REQUEST, PlanRequest, answer_request
 
 __all__ = [
     "ClickJob",
@@ -119,7 +118,7 @@ def _stamp_task(workspace: Workspace, manifest: DatasetManifest) -> str:
 
 def _list_files(workspace: Workspace, entries: Sequence[CaseEntry]) -> list[Path]:
     """List images and labels of the cases."""
-    return [workspace.raw / name for e in entries for name in (*e.images, *([e.label] if e.label else []))]
+    return [path for entry in entries for path in workspace.case_files(entry)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,9 +199,7 @@ def run_fingerprint(workspace: Workspace, executor: Executor) -> Fingerprint:
     with open_stamps(workspace) as stamps:
         stamp = stamps.stamp(_list_files(workspace, manifest.training), salt=manifest.content_hash())
     try:
-        return read_artefact(
-            workspace.fingerprint, Fingerprint, command="interactivepet_plan_and_process", made_from=stamp
-        )
+        return read_fingerprint(workspace, made_from=stamp)
     except ArtefactError:
         logger.info("measuring %d cases", len(manifest.training))
     order, flat = _find_usual_order(workspace.raw, manifest.training)
@@ -283,11 +280,8 @@ def read_decisions(workspace: Workspace) -> tuple[Plans, FoldList]:
         MissingArtefactError: the task was not planned.
         StaleArtefactError: training cases, patients or subtypes have changed since, or the fingerprint has.
     """
-    command = f"interactivepet_plan_and_process -t {workspace.task}"
-    fingerprint = read_artefact(workspace.fingerprint, Fingerprint, command=command)
-    plans = read_artefact(workspace.plans, Plans, command=command, made_from=fingerprint.content_hash())
-    training = _hash_training(read_manifest(workspace.raw))
-    return plans, read_artefact(workspace.folds, FoldList, command=command, made_from=training)
+    plans = read_plans(workspace, made_from=read_fingerprint(workspace).content_hash())
+    return plans, read_folds(workspace, made_from=_hash_training(read_manifest(workspace.raw)))
 
 
 def _hash_training(manifest: DatasetManifest) -> str:
@@ -297,24 +291,17 @@ def _hash_training(manifest: DatasetManifest) -> str:
 
 def _read_present_folds(workspace: Workspace) -> FoldList | None:
     try:
-        return read_artefact(workspace.folds, FoldList, command="interactivepet_plan_and_process")
+        return read_folds(workspace)
     except ArtefactError:
         return None
 
 
-def run_plan(
-    workspace: Workspace,
-    *,
-    budget: Budget | None = None,
-    architecture: Architecture | None = None,
-    options: PlanOptions = DEFAULT_OPTIONS,
-    overrides: Sequence[str] = (),
-) -> Plans:
+def run_plan(workspace: Workspace, request: PlanRequest = DEFAULT_REQUEST) -> Plans:
     """Plan the task and write `plans.json`, unless a plan is there that says the same: people may have edited it.
 
-    The arguments are those of `find_plans`. A plan that is replaced is kept as `plans.previous.json`.
+    A plan that is replaced is kept as `plans.previous.json`. Raises as `find_plans` does.
     """
-    plans = find_plans(workspace, budget=budget, architecture=architecture, options=options, overrides=overrides)
+    plans = find_plans(workspace, request)
     present = _read_present_plans(workspace)
     if plans == present:
         return plans
@@ -326,40 +313,15 @@ def run_plan(
     return plans
 
 
-def find_plans(
-    workspace: Workspace,
-    *,
-    budget: Budget | None = None,
-    architecture: Architecture | None = None,
-    options: PlanOptions = DEFAULT_OPTIONS,
-    overrides: Sequence[str] = (),
-) -> Plans:
+def find_plans(workspace: Workspace, request: PlanRequest = DEFAULT_REQUEST) -> Plans:
     """Find the plans that `run_plan` would write: those that are there, as long as they are what is asked for.
-
-    Args:
-        workspace: with a fingerprint.
-        budget: None keeps the present plans', or takes `cpu` when there are none.
-        architecture: None keeps the present plans', or takes `plain`.
-        options: what is None in them keeps the present plans' choice, or leaves it to the rules; plans made anew
-            take configurations from the rules, and normalisation too unless it is `minmax`.
-        overrides: `KEY=VALUE`, applied last.
 
     Raises:
         MissingArtefactError: there is no fingerprint.
         PlanError: no plan fits, or an override is not understood.
     """
-    fingerprint = read_artefact(workspace.fingerprint, Fingerprint, command="interactivepet_plan_and_process")
-    present = _read_present_plans(workspace)
-    if present is not None:
-        is_same = present.made_from == fingerprint.content_hash()
-        if is_same and is_planned(present, budget, architecture, options):
-            return apply_overrides(set_negatives(present, options.negatives), overrides)
-        budget, architecture, options = complete_request(present, budget, architecture, options)
-    plans = make_plans(fingerprint, budget or "cpu", architecture=architecture or "plain", options=options)
-    return apply_overrides(plans, overrides)
+    return answer_request(read_fingerprint(workspace), request, present=_read_present_plans(workspace))
 
 
 def _read_present_plans(workspace: Workspace) -> Plans | None:
-    if not workspace.plans.is_file():
-        return None
-    return read_artefact(workspace.plans, Plans, command="interactivepet_plan_and_process")
+    return read_plans(workspace) if workspace.plans.is_file() else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Self
 
 from tqdm import tqdm
 
+from interactivepet.core.artefact import hash_text
 from interactivepet.core.cascade import CoarseMasks, GuidedBox
 from interactivepet.core.checkpoint import CheckpointCard
 from interactivepet.core.geometry import BoundingBox
@@ -88,14 +88,14 @@ class _Inputs:
     @classmethod
     def read(cls, workspace: Workspace, plans: Plans, split: FoldList) -> Self:
         plan = plans.plan("3d_lowres")
-        folds = {name: fold.index for fold in split.folds for name in fold.validation}
+        folds = split.validation_folds
         fine = read_records(workspace, plans.plan("3d_cascade"), cases=sorted(folds))
         return cls(plan, read_cards(workspace, plan, split=split), folds, fine)
 
     def stamp(self) -> str:
         """Hash everything."""
-        parts = [hash_cards(self.cards), *(f"{name}:{self.fine[name].content_hash()}" for name in sorted(self.fine))]
-        return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+        fine = (f"{name}:{self.fine[name].content_hash()}" for name in sorted(self.fine))
+        return hash_text(hash_cards(self.cards), *fine)
 
 
 def _write_case(workspace: Workspace, inputs: _Inputs, coarse: CaseRecord) -> GuidedBox:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import get_args
 import numpy as np
 import numpy.typing as npt
 
+from interactivepet.core.artefact import hash_text
 from interactivepet.core.cascade import CoarseMasks
 from interactivepet.core.checkpoint import CheckpointCard
 from interactivepet.core.dataset import DatasetManifest
@@ -163,7 +163,7 @@ def check_cases(card: CheckpointCard, data: FoldData, *, configuration: Configur
 
 def hash_cards(cards: Sequence[CheckpointCard]) -> str:
     """Hash the cards of all folds: what a choice over them is made from."""
-    return hashlib.sha256("|".join(card.content_hash() for card in cards).encode()).hexdigest()[:16]
+    return hash_text(*(card.content_hash() for card in cards))
 
 
 def read_out_of_fold(workspace: Workspace, plan: Plan, *, record: CaseRecord, fold: int, mode: ClickMode) -> Prediction:

@@ -24,6 +24,7 @@ from interactivepet.errors import MissingArtefactError, SegmenterError, StaleArt
 from interactivepet.evaluation.metrics import dice
 from interactivepet.nninteractive.model_folder import EVERY_PROMPT, describe_network, write_model_folder
 from interactivepet.nninteractive.segmenter import NnInteractiveSegmenter
+from interactivepet.pipeline.decisions import read_folds
 from interactivepet.pipeline.stamps import FileStamps
 from interactivepet.pipeline.train.promptable_cases import COMMAND
 from interactivepet.pipeline.train.promptable_source import PromptableSource
@@ -123,7 +124,7 @@ def find_own_folds(
     if not _is_export(path):
         return {}
     model = read_artefact(path, PromptableExport, command="interactivepet_export_nninteractive").model
-    shared = sorted({*model.training, *model.seen} & {name for fold in split.folds for name in fold.validation})
+    shared = sorted({*model.training, *model.seen} & split.validation_folds.keys())
     if not shared:
         return {}
     if model.task != workspace.task:
@@ -197,7 +198,7 @@ def run_promptable_export(workspace: Workspace, folder: Path, *, fold: FoldName 
         MissingArtefactError: the model is not trained.
         SegmenterError: the folder exists.
     """
-    split = read_artefact(workspace.folds, FoldList, command="interactivepet_plan_and_process")
+    split = read_folds(workspace)
     names: list[FoldName] = ["all", *(known.index for known in split.folds)]
     complete = [name for name in names if (workspace.promptable_fold(name) / "card.json").is_file()]
     if fold is None and not complete:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from interactivepet.core.checkpoint import CheckpointCard
-from interactivepet.core.fingerprint import Fingerprint
 from interactivepet.core.plan import Configuration, FoldList, Plan, Plans
-from interactivepet.dataset.files.write import read_artefact, write_text
+from interactivepet.dataset.files.write import write_text
 from interactivepet.errors import PlanError, SettingsError, TrainingError
 from interactivepet.inference.network import open_network
 from interactivepet.networks.precision import choose_device
+from interactivepet.pipeline.decisions import read_fingerprint
 from interactivepet.pipeline.prepare.cases import read_records
 from interactivepet.pipeline.prepare.steps import read_decisions
 from interactivepet.pipeline.train.cascade import run_coarse_masks
@@ -77,15 +77,13 @@ class NetworkJob(FoldJob[CheckpointCard]):
             network=network,
             progress_position=self.options.progress_position,
         )
-        command = f"interactivepet_plan_and_process -t {self.task.plan.task}"
-        fingerprint = read_artefact(self.workspace.fingerprint, Fingerprint, command=command)
         card = CheckpointCard(
             **self.describe(data, trained),
             fold=self.fold.index,
             licence=WEIGHTS_LICENCE,
             tta=self.tta,
             validation_dice=found.dice,
-            intensities=find_seen_ranges(fingerprint),
+            intensities=find_seen_ranges(read_fingerprint(self.workspace)),
         )
         _show(self, card, found, data=data, tracker=tracker)
         return card

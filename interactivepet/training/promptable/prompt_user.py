@@ -128,7 +128,7 @@ class PromptUser:
             _paste(channel, ball, BoundingBox.at(start, ball.shape))
             return
         window = BoundingBox.of_voxel(voxel).grown((WINDOW, WINDOW, WINDOW), within=to_triple(region.shape))
-        inside = to_triple(v - a for v, a in zip(voxel, window.start, strict=True))
+        inside = window.offset(voxel)
         components, _ = find_components(region[window.slices].cpu().numpy())
         shape = draw_shape(kind, components == components[inside], inside, rng=self.rng)
         _paste(channel, shape.astype(np.float32), window)

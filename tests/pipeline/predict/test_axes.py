@@ -34,6 +34,7 @@ from interactivepet.pipeline.prepare.steps import (
 )
 from interactivepet.pipeline.train.promptable_cases import run_prompt_cases
 from interactivepet.pipeline.workspace import Workspace
+from interactivepet.planning.request import PlanRequest
 from tests.tiny import make_volume, open_tiny, write_tiny_task
 
 PERMUTATIONS: list[Permutation] = list(permutations(range(3)))
@@ -66,7 +67,7 @@ def prepare(root: Path, *, turned: dict[int, Permutation]) -> Workspace:
 
 
 def process(workspace: Workspace) -> Plan:
-    plan = run_plan(workspace, budget="cpu").plan("3d_fullres")
+    plan = run_plan(workspace, PlanRequest(budget="cpu")).plan("3d_fullres")
     run_preprocessing(workspace, InlineExecutor(), plan=plan, snapshots=False)
     return plan
 

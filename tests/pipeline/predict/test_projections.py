@@ -22,6 +22,7 @@ from interactivepet.pipeline.prepare.planning import PlanningOptions
 from interactivepet.pipeline.stages import RunOptions, run_all
 from interactivepet.pipeline.train.tracking import TrackerConfig
 from interactivepet.pipeline.workspace import Workspace
+from interactivepet.planning.request import PlanRequest
 from interactivepet.training.inputs import TrainingOptions
 
 pytestmark = pytest.mark.slow
@@ -59,7 +60,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Workspace, d
     run_import(root / "raw", TASK, source=source, executor=InlineExecutor())
     workspace = Workspace.of(TASK, raw=root / "raw", processed=root / "processed", results=root / "results")
     options = RunOptions(
-        planning=PlanningOptions(n_folds=2, budget="cpu", snapshots=True),
+        planning=PlanningOptions(n_folds=2, request=PlanRequest(budget="cpu"), snapshots=True),
         training=TrainingOptions(epochs=2, iterations=4, device="cpu", n_threads=1),
         prediction=PredictionOptions(tta=True, device="cpu"),
         tracker=TrackerConfig.of(TASK, results=root / "results", uri=None),

@@ -29,6 +29,7 @@ from interactivepet.pipeline.prepare.steps import (
 )
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.planning.plan import PlanOptions
+from interactivepet.planning.request import PlanRequest
 from tests.tiny import TASK, open_tiny, write_tiny_task
 
 HEAVY = ("torch", "mlflow", "matplotlib", "nnInteractive", "monai")
@@ -40,11 +41,12 @@ from interactivepet.pipeline.prepare.cases import run_preprocessing
 from interactivepet.pipeline.executor import InlineExecutor
 from interactivepet.pipeline.prepare.steps import run_fingerprint, run_plan
 from interactivepet.pipeline.workspace import Workspace
+from interactivepet.planning.request import PlanRequest
 
 root = Path(sys.argv[1])
 workspace = Workspace.of(sys.argv[2], raw=root / "raw", processed=root / "processed", results=root / "results")
 run_fingerprint(workspace, InlineExecutor())
-plan = run_plan(workspace, budget="cpu").plan("3d_fullres")
+plan = run_plan(workspace, PlanRequest(budget="cpu")).plan("3d_fullres")
 run_preprocessing(workspace, InlineExecutor(), plan=plan, snapshots=False)
 print(*[name for name in sys.argv[3:] if name in sys.modules])
 """
@@ -62,7 +64,7 @@ def workspace(tmp_path: Path) -> Workspace:
 def plan(workspace: Workspace) -> Plan:
     run_mimic_interactions(workspace, InlineExecutor(), options=ClickOptions(), seed=0, overwrite=False)
     run_fingerprint(workspace, InlineExecutor())
-    return run_plan(workspace, budget="cpu").plan("3d_fullres")
+    return run_plan(workspace, PlanRequest(budget="cpu")).plan("3d_fullres")
 
 
 def process(workspace: Workspace, plan: Plan) -> int:
@@ -98,7 +100,7 @@ def test_a_case_has_one_picture_in_the_default_configuration(
 
     monkeypatch.setattr("interactivepet.pipeline.prepare.planning.run_preprocessing", note)
     asked = PlanOptions(configurations=wanted)
-    planning = PlanningOptions(n_folds=2, snapshots=True, verify=False, options=asked)
+    planning = PlanningOptions(n_folds=2, snapshots=True, verify=False, request=PlanRequest(options=asked))
     run_plan_and_process(workspace, options=planning, show_issues=lambda issues: None)
     assert drawn == {name: name == pictured for name in ("3d_fullres", "3d_lowres")}
 

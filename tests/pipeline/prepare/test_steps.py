@@ -27,6 +27,7 @@ from interactivepet.pipeline.prepare.steps import (
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.planning.overrides import apply_overrides
 from interactivepet.planning.plan import PlanOptions, make_plans
+from interactivepet.planning.request import PlanRequest
 from tests.planning.factory import make_fingerprint
 from tests.planning.test_nnunet import make_content
 from tests.tiny import make_volume, open_tiny, write_tiny_task
@@ -59,15 +60,15 @@ def test_the_first_plan_takes_the_cpu_and_plain_networks(workspace: Workspace) -
 def test_edits_of_people_stay_until_something_else_is_asked_for(
     workspace: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run_plan(workspace, options=PlanOptions(negatives="exclude"))
+    run_plan(workspace, PlanRequest(options=PlanOptions(negatives="exclude")))
     content = json.loads(workspace.plans.read_text())
     content["configurations"]["3d_fullres"]["training"]["epochs"] = 7
     write_text(workspace.plans, json.dumps(content))
-    kept = run_plan(workspace, budget="cpu", architecture="plain")
+    kept = run_plan(workspace, PlanRequest(budget="cpu", architecture="plain"))
     assert kept.configurations["3d_fullres"].training.epochs == 7
     assert not (workspace.processed / "plans.previous.json").exists()
     with caplog.at_level(logging.WARNING):
-        anew = run_plan(workspace, budget="8gb")
+        anew = run_plan(workspace, PlanRequest(budget="8gb"))
     assert "plans.previous.json" in caplog.text
     assert anew.configurations["3d_fullres"].training.epochs != 7
     assert anew.configurations["3d_fullres"].training.negatives == "exclude"
@@ -76,8 +77,8 @@ def test_edits_of_people_stay_until_something_else_is_asked_for(
 
 
 def test_overrides_are_written_and_leave_the_rest_of_the_plan(workspace: Workspace) -> None:
-    before = run_plan(workspace, architecture="residual")
-    changed = run_plan(workspace, overrides=("training.batch_size=3", "training.epochs=9"))
+    before = run_plan(workspace, PlanRequest(architecture="residual"))
+    changed = run_plan(workspace, PlanRequest(overrides=("training.batch_size=3", "training.epochs=9")))
     training = read_plans(workspace).configurations["3d_fullres"].training
     assert (training.batch_size, training.epochs) == (3, 9)
     assert changed.configurations["3d_fullres"].network == before.configurations["3d_fullres"].network
@@ -86,18 +87,18 @@ def test_overrides_are_written_and_leave_the_rest_of_the_plan(workspace: Workspa
 
 def test_what_one_configuration_was_given_stays_its_own(workspace: Workspace) -> None:
     options = PlanOptions(configurations=("3d_fullres", "3d_lowres", "3d_cascade"))
-    edited = run_plan(workspace, options=options, overrides=("3d_lowres:training.negatives=exclude",))
+    edited = run_plan(workspace, PlanRequest(options=options, overrides=("3d_lowres:training.negatives=exclude",)))
     again = run_plan(workspace)
     assert again == edited == read_plans(workspace)
     assert again.plan("3d_lowres").content_hash() == edited.plan("3d_lowres").content_hash()
     assert [own.training.negatives for own in again.configurations.values()] == ["keep", "exclude", "keep"]
-    asked = run_plan(workspace, options=PlanOptions(negatives=0.25))
+    asked = run_plan(workspace, PlanRequest(options=PlanOptions(negatives=0.25)))
     assert {own.training.negatives for own in asked.configurations.values()} == {0.25}
 
 
 def test_another_fingerprint_plans_anew_with_what_was_asked_for(workspace: Workspace) -> None:
     options = PlanOptions(target_shape=(32, 32, 32), normalise="minmax", interactive=True)
-    run_plan(workspace, budget="8gb", architecture="residual", options=options)
+    run_plan(workspace, PlanRequest(budget="8gb", architecture="residual", options=options))
     other = make_fingerprint(shape=(60, 60, 60))
     write_artefact(workspace.fingerprint, other)
     plans = run_plan(workspace)
@@ -108,7 +109,7 @@ def test_another_fingerprint_plans_anew_with_what_was_asked_for(workspace: Works
 
 
 def test_finding_plans_writes_nothing(workspace: Workspace) -> None:
-    assert find_plans(workspace, budget="8gb").budget == "8gb"
+    assert find_plans(workspace, PlanRequest(budget="8gb")).budget == "8gb"
     assert not workspace.plans.exists()
 
 
@@ -203,7 +204,7 @@ def test_a_task_that_was_measured_is_planned_without_a_trace(copied: Path) -> No
     workspace = open_tiny(copied)
     before = workspace.plans.read_bytes()
     with open_executor(1) as executor:
-        plans, fingerprint = plan_task(workspace, executor, overrides=("training.batch_size=4",))
+        plans, fingerprint = plan_task(workspace, executor, request=PlanRequest(overrides=("training.batch_size=4",)))
     assert plans.plan(plans.default).training.batch_size == 4
     assert len(fingerprint.cases) == 6
     assert workspace.plans.read_bytes() == before
@@ -218,7 +219,7 @@ def test_a_fingerprint_file_of_nnunet_is_planned_without_cases(tmp_path: Path) -
     assert fingerprint.cases[0].objects is None
     described = {"channel_names": {"0": "CT", "1": "PET"}, "labels": {"background": 0, "tumour": 1, "node": 2}}
     (tmp_path / "dataset.json").write_text(json.dumps(described))
-    plans, _ = plan_fingerprint_file(path, budget="8gb", architecture="residual", overrides=("training.epochs=3",))
+    plans, _ = plan_fingerprint_file(path, PlanRequest("8gb", "residual", overrides=("training.epochs=3",)))
     assert (plans.channels, plans.labels, plans.budget) == (("CT", "PET"), {"tumour": 1, "node": 2}, "8gb")
     assert plans.plan(plans.default).training.epochs == 3
     plans, _ = plan_fingerprint_file(path, channels=["CT"], labels=["lesion"])

@@ -18,11 +18,12 @@ from interactivepet.core.promptable import PromptableCard, PromptablePlan
 from interactivepet.core.sample import Sample
 from interactivepet.dataset.files.write import write_artefact, write_text
 from interactivepet.errors import TrainingError
+from interactivepet.pipeline.train import fold_job
+from interactivepet.pipeline.train import training as train
 from interactivepet.pipeline.train.fold_job import FoldJob, complete_fold
 from interactivepet.pipeline.train.promptable import PromptableJob
 from interactivepet.pipeline.train.tracking import TrackerConfig
-from interactivepet.pipeline.train.training import NetworkJob, fold_job, make_batch_drawing
-from interactivepet.pipeline.train.training import training as train
+from interactivepet.pipeline.train.training import NetworkJob, make_batch_drawing
 from interactivepet.tracking.tracker import Tracker
 from interactivepet.training.fold import TrainedFold
 from interactivepet.training.inputs import FoldData, TrainingOptions

@@ -23,11 +23,12 @@ from interactivepet.errors import MissingArtefactError, SegmenterError, Training
 from interactivepet.nninteractive.segmenter import open_segmenter
 from interactivepet.pipeline.prepare.planning import PlanningOptions, run_plan_and_process
 from interactivepet.pipeline.prepare.steps import run_generate_dataset_json
+from interactivepet.pipeline.train import promptable
 from interactivepet.pipeline.train.promptable import run_promptable_training
 from interactivepet.pipeline.train.promptable_folder import open_unseen, run_promptable_export
 from interactivepet.pipeline.train.promptable_source import PromptableSource
-from interactivepet.pipeline.train.training import promptable
 from interactivepet.pipeline.workspace import Workspace
+from interactivepet.planning.request import PlanRequest
 from interactivepet.training import epochs
 from interactivepet.training.inputs import TrainingOptions
 from tests.nninteractive.servers import serve
@@ -64,7 +65,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory, small_network: None) -> tu
     workspace = open_tiny(root)
     write_tiny_task(root / "raw", n_training=4, n_test=0)
     run_generate_dataset_json(workspace, channels=["PET"], labels=["lesion"])
-    run_plan_and_process(workspace, options=PlanningOptions(n_folds=2, budget="cpu"), show_issues=lambda issues: None)
+    run_plan_and_process(
+        workspace,
+        options=PlanningOptions(n_folds=2, request=PlanRequest(budget="cpu")),
+        show_issues=lambda issues: None,
+    )
     (card,) = train(workspace, 0, epochs=2, iterations=15)
     return workspace, card
 

@@ -14,8 +14,8 @@ from interactivepet.core.preprocessed import CaseRecord
 from interactivepet.dataset.files.arrays import write_channels
 from interactivepet.pipeline.executor import open_executor
 from interactivepet.pipeline.prepare.steps import run_generate_dataset_json
+from interactivepet.pipeline.train import promptable_cases
 from interactivepet.pipeline.train.promptable_cases import run_prompt_cases
-from interactivepet.pipeline.train.training import promptable_cases
 from interactivepet.planning.plan import make_plans
 from tests.planning.factory import make_fingerprint
 from tests.tiny import open_tiny, write_tiny_task

@@ -14,8 +14,8 @@ from interactivepet.errors import CaseError, SettingsError, TrainingError, Worke
 from interactivepet.pipeline.executor import map_cases, open_executor
 from interactivepet.pipeline.prepare.planning import run_plan_and_process
 from interactivepet.pipeline.prepare.steps import run_generate_dataset_json
+from interactivepet.pipeline.train import training as train
 from interactivepet.pipeline.train.training import run_training
-from interactivepet.pipeline.train.training import training as train
 from interactivepet.training.distributed import Ranks
 from tests.tiny import make_options, open_tiny, write_tiny_task
 

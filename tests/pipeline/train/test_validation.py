@@ -21,6 +21,7 @@ from interactivepet.pipeline.prepare.cases import read_records, run_preprocessin
 from interactivepet.pipeline.prepare.steps import run_fingerprint, run_generate_dataset_json, run_plan
 from interactivepet.pipeline.train.validation import Validation, validate_fold
 from interactivepet.pipeline.workspace import Workspace
+from interactivepet.planning.request import PlanRequest
 from interactivepet.training.batches import load_cases
 from tests.tiny import open_tiny, write_tiny_task
 
@@ -47,7 +48,7 @@ def validate(workspace: Workspace, region: str) -> Validation:
     x, y, z = grid.to_mm((20, 18, 16)).tolist()
     write_clicks(workspace.clicks_folder() / "TINY_000.mrk.json", (Click(position_mm=(x, y, z), label=1),))
     run_fingerprint(workspace, InlineExecutor())
-    plan: Plan = run_plan(workspace, budget="cpu").plan("3d_fullres")
+    plan: Plan = run_plan(workspace, PlanRequest(budget="cpu")).plan("3d_fullres")
     plan = plan.model_copy(update={"crop": CropPlan(region=region, margin_mm=4.0)})
     run_preprocessing(workspace, InlineExecutor(), plan=plan, snapshots=False)
     records = read_records(workspace, plan, cases=["TINY_000", "TINY_001"])
