@@ -106,7 +106,7 @@ def test_every_console_script_has_its_module() -> None:
 
 
 class StepReachedError(Exception):
-    """Ends a training at its first optimiser step."""
+    """Ends a training at its first optimiser step, and a prediction at the network."""
 
 
 def list_calls(frame: FrameType | None) -> list[str]:
@@ -150,6 +150,41 @@ def test_the_path_of_a_training_is_told_as_it_is(tmp_path: Path, monkeypatch: py
         train.main(["-t", TASK, "-f", "0", "-e", "1", "--iterations", "1", "--device", "cpu", "-np", "1"])
     assert seen == [read_path("From `interactivepet_train -f 0` to the optimiser step")]
     assert len(seen[0]) == 10
+
+
+def test_the_path_of_a_click_is_told_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from interactivepet.core.dataset import CaseEntry
+    from interactivepet.inference.network import FoldNetwork
+    from interactivepet.pipeline.predict.interactive import Dialogue
+    from interactivepet.pipeline.predict.requests import PredictionRequest
+    from interactivepet.session.segmenter import EnsembleSegmenter
+    from interactivepet.session.session import Session
+    from tests.session.test_session import make_case, make_model
+
+    seen: list[list[str]] = []
+
+    def stop(*_: object, **__: object) -> None:
+        seen.append(list_calls(sys._getframe()))
+        raise StepReachedError
+
+    case, session = make_case((20, 18, 9)), Session(make_model())
+    session.set_image(case)
+    session.segment()
+    entry = CaseEntry(id=case.id, images=())
+    request = PredictionRequest((entry,), tmp_path, {}, tmp_path)
+    dialogue = Dialogue(session, case, entry, request, tmp_path / "mask.nii.gz", "voxel")
+    monkeypatch.setattr(FoldNetwork, "predict_box", stop)
+    with pytest.raises(StepReachedError):
+        dialogue.run_line("+ 5 5 5")
+    monkeypatch.setattr(FoldNetwork, "predict", stop)
+    with pytest.raises(StepReachedError):
+        EnsembleSegmenter(make_model()).segment(case, session.clicks)
+    path = read_path("From a click to the mask")
+    at_once = ARCHITECTURE.read_text(encoding="utf-8").partition("All clicks at once take the same path: ")[2]
+    told = re.findall(r"`([\w.]+)`", at_once.partition("\n")[0])
+    assert [*seen[0], "inference.network.predict_box"] == path
+    assert [*seen[1], "inference.network.predict"] == told
+    assert len(path) == 10
 
 
 def test_every_function_that_the_page_names_exists() -> None:

@@ -1,4 +1,4 @@
-"""All folds of one configuration as one segmenter, with the second step of a cascade."""
+"""All folds of one configuration as one network, with the second step of a cascade."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.axes import transpose
-from interactivepet.core.case import Case, PreprocessedCase
+from interactivepet.core.case import PreprocessedCase
 from interactivepet.core.geometry import SpatialTrace
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Configuration, Plan
 from interactivepet.core.prediction import Prediction
 from interactivepet.ensemble.fuse import average, to_segmentation
-from interactivepet.inference.network import NetworkSegmenter, return_to_scanner
+from interactivepet.inference.network import FoldNetwork
 from interactivepet.inference.progress import show_progress
-from interactivepet.preprocessing.crop import find_crop
-from interactivepet.preprocessing.pipeline import preprocess
 from interactivepet.preprocessing.resample import LINEAR, resample
 
 __all__ = ["FoldEnsemble", "add_first_steps", "to_coarse_mask"]
@@ -40,7 +38,7 @@ class FoldEnsemble:
     """
 
     plan: Plan
-    folds: tuple[NetworkSegmenter, ...]
+    folds: tuple[FoldNetwork, ...]
 
     @property
     def name(self) -> str:
@@ -51,17 +49,6 @@ class FoldEnsemble:
     def licence(self) -> str:
         """Every different licence of the folds' weights."""
         return "; ".join(dict.fromkeys(fold.licence for fold in self.folds))
-
-    def segment(self, case: Case, clicks: Sequence[Click], *, coarse: Prediction | None = None) -> Prediction:
-        """Average the folds on the network's grid and return to the scanner's.
-
-        Args:
-            case: image (C, I, J, K) in the units of its files.
-            clicks: in RAS+ mm; may be empty.
-            coarse: of `3d_lowres` on the case's own grid, which `3d_cascade` refines.
-        """
-        ready = preprocess(case, self.plan, box=find_crop(case, self.plan, clicks=clicks))
-        return return_to_scanner(self.predict(ready, clicks, coarse=coarse), ready.trace)
 
     def predict(
         self, ready: PreprocessedCase, clicks: Sequence[Click], *, coarse: Prediction | None = None

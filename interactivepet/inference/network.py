@@ -19,15 +19,14 @@ from interactivepet.core.prediction import Prediction
 from interactivepet.errors import PlanError
 from interactivepet.guidance.encode import encode_clicks, encode_mask
 from interactivepet.guidance.region import find_guided_box
-from interactivepet.inference.region import make_background
 from interactivepet.inference.sliding_window import predict_volume
 from interactivepet.inference.tiles import FEWEST_TILES, TilePlan, plan_all_tiles, plan_tiles
 from interactivepet.networks.build import build_network
 from interactivepet.networks.precision import choose_precision
 from interactivepet.preprocessing.body import find_body
-from interactivepet.preprocessing.restore import restore
+from interactivepet.preprocessing.restore import make_background, restore
 
-__all__ = ["NetworkSegmenter", "open_network", "return_to_scanner"]
+__all__ = ["FoldNetwork", "open_network", "return_to_scanner"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +34,7 @@ FloatVolume = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NetworkSegmenter:
+class FoldNetwork:
     """One fold's network with everything around it.
 
     Attributes:
@@ -181,11 +180,11 @@ class NetworkSegmenter:
 
 def open_network(
     plan: Plan, weights: dict[str, Tensor], *, name: str, licence: str, device: torch.device, tta: bool
-) -> NetworkSegmenter:
+) -> FoldNetwork:
     """Build the plan's network and fill in trained weights."""
     network = build_network(plan.network, deep_supervision=False)
     network.load_state_dict(weights)
-    return NetworkSegmenter(name, licence, plan, network.to(device).eval(), device, tta)
+    return FoldNetwork(name, licence, plan, network.to(device).eval(), device, tta)
 
 
 def return_to_scanner(prediction: Prediction, trace: SpatialTrace) -> Prediction:

@@ -1,18 +1,18 @@
-"""What new clicks change: the windows that are predicted again, how they blend in, the way to the scanner's grid."""
+"""What new clicks change: the windows that are predicted again, how they blend in, how far they reach."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.axes import invert
-from interactivepet.core.geometry import BoundingBox, Geometry, Shape, SpatialTrace
+from interactivepet.core.geometry import BoundingBox, Geometry, Shape, SpatialTrace, to_triple
 from interactivepet.core.interaction import Click
 
-__all__ = ["Window", "find_scanner_box", "find_windows", "make_background", "make_shares", "restore_box"]
+__all__ = ["Window", "find_scanner_box", "find_windows", "make_shares"]
 
 BORDER_SIGMAS = 4.0
 """Standard deviations of the Gaussian weight from a window's core to its border, as in a tile of the sliding window."""
@@ -43,14 +43,15 @@ def find_windows(clicks: Sequence[Click], grid: Geometry, *, patch: Shape, scale
         patch: the network's.
         scale_mm: of the guidance.
     """
-    room = _triple(
-        edge // 4 if edge > 1 else np.ceil(GUIDED_SCALES * scale_mm / mm)
+    room = to_triple(
+        edge // 4 if edge > 1 else int(np.ceil(GUIDED_SCALES * scale_mm / mm))
         for edge, mm in zip(patch, grid.spacing_mm, strict=True)
     )
     cores: list[BoundingBox] = []
     for click in clicks:
         core = BoundingBox.of_voxel(grid.find_voxel(click.position_mm))
-        near = [other for other in cores if _meet(core, other, margin=room)]
+        reach = core.grown(room, within=grid.shape)
+        near = [other for other in cores if reach.intersection(other.grown(room, within=grid.shape))]
         cores = [other for other in cores if other not in near]
         cores.append(reduce(BoundingBox.union, near, core))
     return [(core.grown(room, within=grid.shape).widened(patch, within=grid.shape), core) for core in cores]
@@ -85,46 +86,7 @@ def find_scanner_box(box: BoundingBox, trace: SpatialTrace) -> BoundingBox:
         first, last = int(np.floor((a - 0.5) * ratio - 0.5)), int(np.ceil((b + 0.5) * ratio - 0.5))
         edges.append((max(0, first), min(new, last + 1)))
     moved = [(a + s, b + s) for (a, b), s in zip(edges, crop.start, strict=True)]
-    return BoundingBox(_triple(a for a, _ in moved), _triple(b for _, b in moved)).permuted(invert(axes))
-
-
-def restore_box(read: Callable[[BoundingBox], FloatVolume], trace: SpatialTrace, *, box: BoundingBox) -> FloatVolume:
-    """Bring a box of the scanner's grid back from the network's, linearly, as `preprocessing.restore` does all of it.
-
-    Args:
-        read: gives the probabilities (1 + L, I, J, K) of a box of the network's grid.
-        trace: of the preprocessed case.
-        box: of the scanner's grid.
-
-    Returns:
-        (1 + L, *box.shape) float32; outside of the crop the background is certain.
-    """
-    axes = trace.axes
-    asked, crop = box.permuted(axes), trace.crop.permuted(axes)
-    start = np.maximum(asked.start, crop.start)
-    stop = np.minimum(asked.stop, crop.stop)
-    if (stop <= start).any():
-        n_classes = len(read(BoundingBox((0, 0, 0), (1, 1, 1))))
-        return make_background(n_classes, box.shape)
-    lines = []
-    for axis in range(3):
-        places = np.arange(start[axis], stop[axis]) - crop.start[axis]
-        lines.append(_interpolate(places, old=trace.resampled.shape[axis], new=crop.shape[axis]))
-    source = BoundingBox(_triple(first for first, _ in lines), _triple(first + w.shape[1] for first, w in lines))
-    (_, along_i), (_, along_j), (_, along_k) = lines
-    values = np.matmul(np.matmul(along_j, read(source)), along_k.T)
-    values = np.tensordot(along_i, values, axes=(1, 1)).swapaxes(0, 1)
-    result = make_background(len(values), box.shape)
-    inside = (slice(a - s, b - s) for a, b, s in zip(start, stop, asked.start, strict=True))
-    # a view in the network's order of axes: what is written there lies where the scanner has it
-    result.transpose(0, *(1 + axis for axis in axes))[(slice(None), *inside)] = values
-    return result
-
-
-def _meet(a: BoundingBox, b: BoundingBox, *, margin: Shape) -> bool:
-    """Whether two boxes share a voxel when each is grown by `margin`."""
-    sides = zip(a.start, a.stop, b.start, b.stop, margin, strict=True)
-    return all(s - m < v + m and u - m < t + m for s, t, u, v, m in sides)
+    return BoundingBox(to_triple(a for a, _ in moved), to_triple(b for _, b in moved)).permuted(invert(axes))
 
 
 def _make_profile(box: BoundingBox, core: BoundingBox, shape: Shape, *, axis: int) -> npt.NDArray[np.float64]:
@@ -136,28 +98,3 @@ def _make_profile(box: BoundingBox, core: BoundingBox, shape: Shape, *, axis: in
     above = np.inf if stop == shape[axis] else stop - last
     distance = np.maximum(first - place, 0) / below + np.maximum(place - last, 0) / above
     return np.asarray(np.exp(-0.5 * (BORDER_SIGMAS * distance) ** 2))
-
-
-def _interpolate(places: npt.NDArray[np.intp], *, old: int, new: int) -> tuple[int, FloatVolume]:
-    """Give the first of `old` voxels that some of `new` ones depend on, and the weights (places, used) float32."""
-    position = np.clip((places + 0.5) * (old / new) - 0.5, 0, old - 1)
-    low = np.minimum(np.floor(position).astype(np.intp), max(old - 2, 0))
-    weights = np.zeros((len(places), old), np.float32)
-    rows = np.arange(len(places))
-    weights[rows, low] = 1.0 - (position - low)
-    if old > 1:
-        weights[rows, low + 1] = position - low
-    first, last = int(low[0]), int(min(low[-1] + 2, old))
-    return first, weights[:, first:last]
-
-
-def make_background(n_classes: int, shape: Shape) -> FloatVolume:
-    """Make probabilities (n_classes, I, J, K) that are certain of background."""
-    values = np.zeros((n_classes, *shape), np.float32)
-    values[0] = 1.0
-    return values
-
-
-def _triple(values: Iterable[float]) -> Shape:
-    i, j, k = (int(n) for n in values)
-    return (i, j, k)

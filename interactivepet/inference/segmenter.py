@@ -1,4 +1,4 @@
-"""What a segmenter is: our fold networks and promptable models look the same from above."""
+"""What a segmenter is: the chosen ensemble and nnInteractive are used in the same way."""
 
 from __future__ import annotations
 

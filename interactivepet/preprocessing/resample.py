@@ -6,17 +6,18 @@ evaluating them voxel by voxel, several times faster, and done in slabs it takes
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.components import find_components
-from interactivepet.core.geometry import Shape, Spacing, to_triple
+from interactivepet.core.geometry import BoundingBox, Shape, Spacing, to_triple
 
-__all__ = ["CUBIC", "LINEAR", "SPACING_TOLERANCE", "find_target_shape", "resample", "resample_label"]
+__all__ = ["CUBIC", "LINEAR", "SPACING_TOLERANCE", "find_target_shape", "resample", "resample_box", "resample_label"]
 
 SplineOrder = Literal[1, 3]
 
@@ -73,9 +74,26 @@ def resample(volume: FloatVolume, shape: Shape, *, order: SplineOrder, out: Floa
     for channel, values in enumerate(volume):
         low, high = (values.min(), values.max()) if order > LINEAR else (None, None)
         for slab in slabs:
-            planes = slab.apply(values[slab.source])
+            planes = slab.apply(values[slab.source.slices])
             result[channel, slab.target] = planes if low is None else np.clip(planes, low, high, out=planes)
     return result
+
+
+def resample_box(
+    read: Callable[[BoundingBox], FloatVolume], old: Shape, *, new: Shape, box: BoundingBox, out: FloatVolume
+) -> None:
+    """Resample a box of a volume linearly, as `resample` does all of it.
+
+    Args:
+        read: gives the voxels (C, *box.shape) of a box of the volume.
+        old: shape (I, J, K) of the volume.
+        new: shape that all of it would be resampled to.
+        box: of the new grid.
+        out: (C, *box.shape) float32 to write into.
+    """
+    for slab in _plan_slabs(old, new, order=LINEAR, box=box):
+        for values, target in zip(read(slab.source), out, strict=True):
+            target[slab.target] = slab.apply(values)
 
 
 def resample_label(label: npt.NDArray[np.uint8], shape: Shape) -> npt.NDArray[np.uint8]:
@@ -89,7 +107,7 @@ def resample_label(label: npt.NDArray[np.uint8], shape: Shape) -> npt.NDArray[np
         return label
     out = np.zeros(shape, np.uint8)
     for slab in _plan_slabs(to_triple(label.shape), shape, order=LINEAR):
-        source = label[slab.source]
+        source = label[slab.source.slices]
         best = np.full((slab.target.stop - slab.target.start, *shape[1:]), -1.0, np.float32)
         values = np.unique(source)
         for value in values if values.any() else ():
@@ -134,12 +152,12 @@ class _Slab:
     """Some planes of the result, and what they are made of.
 
     Attributes:
-        source: planes of the input along axis i.
-        target: planes of the result.
+        source: box of the input.
+        target: planes of the result along axis i.
         weights: float32 (new, old) along i (these planes alone), j and k; None leaves an axis as it is.
     """
 
-    source: slice
+    source: BoundingBox
     target: slice
     weights: tuple[FloatVolume | None, FloatVolume | None, FloatVolume | None]
 
@@ -156,20 +174,33 @@ class _Slab:
         return result.copy() if result is planes else result
 
 
-def _plan_slabs(old: Shape, new: Shape, *, order: SplineOrder) -> Iterator[_Slab]:
-    along_i, along_j, along_k = (
-        None if a == b else _make_weights(a, b, order=order) for a, b in zip(old, new, strict=True)
-    )
-    for start in range(0, new[0], SLAB):
-        target = slice(start, min(start + SLAB, new[0]))
-        if along_i is None:
-            yield _Slab(target, target, (None, along_j, along_k))
-            continue
-        used = np.flatnonzero((along_i[target] != 0).any(axis=0))
-        source = slice(int(used[0]), int(used[-1]) + 1)
-        yield _Slab(source, target, (along_i[target, source], along_j, along_k))
+def _plan_slabs(old: Shape, new: Shape, *, order: SplineOrder, box: BoundingBox | None = None) -> Iterator[_Slab]:
+    """Plan a resampled volume, or a box of it, in slabs along axis i; planes are counted from the box's first one."""
+    box = box or BoundingBox((0, 0, 0), new)
+    j, k = (_find_source(old[n], new[n], order, start=box.start[n], stop=box.stop[n]) for n in (1, 2))
+    for start in range(box.start[0], box.stop[0], SLAB):
+        stop = min(start + SLAB, box.stop[0])
+        i = _find_source(old[0], new[0], order, start=start, stop=stop)
+        source = BoundingBox((i[0], j[0], k[0]), (i[1], j[1], k[1]))
+        target = slice(start - box.start[0], stop - box.start[0])
+        yield _Slab(source, target, (i[2], j[2], k[2]))
 
 
+def _find_source(
+    old: int, new: int, order: SplineOrder, *, start: int, stop: int
+) -> tuple[int, int, FloatVolume | None]:
+    """Give the first and last + 1 of the voxels that `start` to `stop` of the result are made of, and their weights."""
+    if old == new:
+        return start, stop, None
+    weights = _make_weights(old, new, order=order)[start:stop]
+    if len(weights) == new:
+        return 0, old, weights
+    used = np.flatnonzero((weights != 0).any(axis=0))
+    first, last = int(used[0]), int(used[-1]) + 1
+    return first, last, weights[:, first:last]
+
+
+@lru_cache(maxsize=16)
 def _make_weights(old: int, new: int, *, order: SplineOrder) -> FloatVolume:
     """Give the matrix (new, old) that resamples a line: what the spline makes of each unit vector."""
     from scipy import ndimage

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
-import numpy.typing as npt
 
 from interactivepet.core.case import PreprocessedCase
 from interactivepet.core.geometry import BoundingBox
@@ -17,9 +16,7 @@ from interactivepet.ensemble.folds import FoldEnsemble, to_coarse_mask
 from interactivepet.inference.region import find_windows, make_shares
 from interactivepet.session.patched_array import PatchedArray
 
-__all__ = ["GridPrediction", "correct_grid", "predict_grid"]
-
-LabelMap = npt.NDArray[np.uint8]
+__all__ = ["GridPrediction", "correct_grid"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,26 +26,14 @@ class GridPrediction:
     Attributes:
         ready: the case on the network's grid.
         array: the folds' mean probabilities (1 + L, I, J, K) on that grid.
+        skipped: share in [0, 1] of the network's runs that were left out when the whole case was predicted.
         changed: the box of that grid in which it differs from the prediction before; None where there was none.
     """
 
     ready: PreprocessedCase
     array: PatchedArray
+    skipped: float
     changed: BoundingBox | None = None
-
-
-def predict_grid(
-    ensemble: FoldEnsemble, ready: PreprocessedCase, *, clicks: Sequence[Click], coarse: Prediction | None
-) -> GridPrediction:
-    """Predict the whole case, as `FoldEnsemble.segment` does.
-
-    Args:
-        ensemble: the folds.
-        ready: the case on their grid.
-        clicks: in RAS+ mm; may be empty.
-        coarse: of `3d_lowres` on the scanner's grid, which `3d_cascade` refines.
-    """
-    return GridPrediction(ready, PatchedArray.of(ensemble.predict(ready, clicks, coarse=coarse).probabilities))
 
 
 def correct_grid(
@@ -69,27 +54,22 @@ def correct_grid(
         prediction: before the new clicks.
         clicks: all of the case, in RAS+ mm, the new ones last.
         n_new: how many of them the prediction has not seen, at least one.
-        coarse: as of `predict_grid`.
+        coarse: of `3d_lowres` on the scanner's grid, which `3d_cascade` refines.
     """
     grid, plan = prediction.ready.trace.resampled, ensemble.plan
     first = None
     if n_new == len(clicks):
         first = np.zeros(grid.shape, np.uint8) if coarse is None else to_coarse_mask(coarse, prediction.ready.trace)
     windows = find_windows(clicks[-n_new:], grid, patch=plan.patch_size, scale_mm=plan.guidance.scale_mm)
-    array = prediction.array
+    array, labels = prediction.array, np.asarray((0, *plan.label_values), np.uint8)
     for box, core in windows:
         earlier = array.read(box)
-        previous = _to_mask(earlier, plan.label_values) if first is None else first[box.slices]
+        # the likeliest class, as corrections in training take it
+        previous = labels[earlier.argmax(axis=0)] if first is None else first[box.slices]
         found = np.mean(
             [fold.predict_box(prediction.ready, clicks, previous=previous, box=box) for fold in ensemble.folds],
             axis=0,
         )
         shares = make_shares((box, core), grid.shape)
         array = array.changed(earlier + shares * (found - earlier), box)
-    return GridPrediction(prediction.ready, array, reduce(BoundingBox.union, (box for box, _ in windows)))
-
-
-def _to_mask(probabilities: npt.NDArray[np.float32], labels: Sequence[int]) -> LabelMap:
-    """Take the likeliest class, as corrections in training do, and give its label value: (I, J, K)."""
-    mask: LabelMap = np.asarray((0, *labels), np.uint8)[probabilities.argmax(axis=0)]
-    return mask
+    return replace(prediction, array=array, changed=reduce(BoundingBox.union, (box for box, _ in windows)))

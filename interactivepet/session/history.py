@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from statistics import fmean
 
 import numpy as np
+import numpy.typing as npt
 
 from interactivepet.core.case import Case, PreprocessedCase
 from interactivepet.core.ensemble import FusionRule
@@ -15,10 +17,12 @@ from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Configuration
 from interactivepet.core.prediction import Prediction
 from interactivepet.ensemble.folds import FoldEnsemble, add_first_steps
-from interactivepet.inference.region import find_scanner_box, make_background, restore_box
+from interactivepet.errors import CaseError
+from interactivepet.inference.region import find_scanner_box
 from interactivepet.preprocessing.crop import find_crop
 from interactivepet.preprocessing.pipeline import preprocess
-from interactivepet.session.grid_prediction import GridPrediction, correct_grid, predict_grid
+from interactivepet.preprocessing.restore import make_background, restore_box
+from interactivepet.session.grid_prediction import GridPrediction, correct_grid
 from interactivepet.session.patched_array import PatchedArray
 
 __all__ = ["CaseModel", "PredictionState"]
@@ -42,7 +46,11 @@ class PredictionState:
 
 
 class CaseModel:
-    """The folds of every configuration, ready for one case; what clicks do not change is computed once."""
+    """The folds of every configuration, ready for one case; what clicks do not change is computed once.
+
+    Attributes:
+        case: on the scanner's grid.
+    """
 
     def __init__(self, folds: Mapping[Configuration, FoldEnsemble], case: Case) -> None:
         """Take a case; nothing is computed yet.
@@ -50,10 +58,27 @@ class CaseModel:
         Args:
             folds: by configuration, the first step of a cascade before the second.
             case: on the scanner's grid.
+
+        Raises:
+            CaseError: it has other channels than the folds were trained on.
         """
+        channels = next(iter(folds.values())).plan.channels
+        if len(case.image) != len(channels):
+            raise CaseError(
+                f"{case.id}: {len(case.image)} channels, expected {', '.join(channels)}; add or remove some"
+            )
         self._folds = folds
-        self._case = case
+        self.case = case
         self._ready: dict[Configuration, PreprocessedCase] = {}
+
+    def predict(self, clicks: Sequence[Click], *, fusion: FusionRule) -> Prediction:
+        """Predict the whole case with all clicks at once, and keep nothing but the result; as of `advance`, `read`."""
+        grids = self._predict_grids(None, clicks, fusion=fusion)
+        return self._restore([grids[name] for name in fusion.configurations])
+
+    def read(self, state: PredictionState) -> Prediction:
+        """Give the folds' mean probabilities (1 + L, I, J, K) on the scanner's grid, a new array."""
+        return self._make_prediction(state.canvas.flatten(), [state.grids[name] for name in state.fused])
 
     def advance(self, state: PredictionState | None, clicks: Sequence[Click], *, fusion: FusionRule) -> PredictionState:
         """Give the state after all of `clicks`.
@@ -63,6 +88,13 @@ class CaseModel:
             clicks: in RAS+ mm, oldest first.
             fusion: which configurations to average.
         """
+        grids = self._predict_grids(state, clicks, fusion=fusion)
+        return PredictionState(len(clicks), fusion.configurations, grids, self._paint(state, grids, fusion=fusion))
+
+    def _predict_grids(
+        self, state: PredictionState | None, clicks: Sequence[Click], *, fusion: FusionRule
+    ) -> dict[Configuration, GridPrediction]:
+        """Predict with every configuration, near the new clicks alone where the case was predicted before."""
         n_new = len(clicks) - (0 if state is None else state.n_clicks)
         grids: dict[Configuration, GridPrediction] = {}
         for name in add_first_steps(fusion.configurations):
@@ -70,14 +102,15 @@ class CaseModel:
             ready = self._prepare(name, clicks, prediction=prediction)
             is_new = prediction is None or prediction.ready is not ready
             uses_coarse = name == "3d_cascade" and (is_new or n_new == len(clicks))
-            coarse = self._restore(grids["3d_lowres"]) if uses_coarse else None
+            coarse = self._restore([grids["3d_lowres"]]) if uses_coarse else None
             if prediction is None or is_new:
-                grids[name] = predict_grid(self._folds[name], ready, clicks=clicks, coarse=coarse)
+                found = self._folds[name].predict(ready, clicks, coarse=coarse)
+                grids[name] = GridPrediction(ready, PatchedArray.of(found.probabilities), found.skipped)
             elif n_new:
                 grids[name] = correct_grid(self._folds[name], prediction, clicks=clicks, n_new=n_new, coarse=coarse)
             else:
                 grids[name] = prediction
-        return PredictionState(len(clicks), fusion.configurations, grids, self._paint(state, grids, fusion=fusion))
+        return grids
 
     def _prepare(
         self, name: Configuration, clicks: Sequence[Click], *, prediction: GridPrediction | None
@@ -88,19 +121,16 @@ class CaseModel:
         known += [self._ready[name]] if name in self._ready else []
         if known and plan.crop.region == "body":
             return known[0]
-        box = find_crop(self._case, plan, clicks=clicks)
+        box = find_crop(self.case, plan, clicks=clicks)
         for ready in known:
             if ready.trace.crop == box:
                 return ready
-        self._ready[name] = preprocess(self._case, plan, box=box)
+        self._ready[name] = preprocess(self.case, plan, box=box)
         return self._ready[name]
 
-    def _restore(self, prediction: GridPrediction) -> Prediction:
-        """Bring a whole prediction to the scanner's grid."""
-        geometry = self._case.geometry
-        values = restore_box(prediction.array.read, prediction.ready.trace, box=BoundingBox((0, 0, 0), geometry.shape))
-        labels = next(iter(self._folds.values())).plan.label_values
-        return Prediction(self._case.id, values, geometry, labels)
+    def _restore(self, fused: Sequence[GridPrediction]) -> Prediction:
+        """Average whole predictions on the scanner's grid."""
+        return self._make_prediction(_average(fused, BoundingBox((0, 0, 0), self.case.geometry.shape)), fused)
 
     def _paint(
         self, state: PredictionState | None, grids: Mapping[Configuration, GridPrediction], *, fusion: FusionRule
@@ -115,12 +145,24 @@ class CaseModel:
         is_partial = state is not None and state.fused == fusion.configurations and len(boxes) == len(fused)
         # outside of the crops the background is certain
         box = reduce(BoundingBox.union, boxes if is_partial else [prediction.ready.trace.crop for prediction in fused])
-        parts = (restore_box(prediction.array.read, prediction.ready.trace, box=box) for prediction in fused)
-        values = reduce(np.add, parts) / np.float32(len(fused))
-        canvas = state.canvas if state is not None and is_partial else self._make_background(len(values))
-        return canvas.changed(values, box)
+        values = _average(fused, box)
+        if state is not None and is_partial:
+            return state.canvas.changed(values, box)
+        # in next to no memory
+        background = np.broadcast_to(make_background(len(values), (1, 1, 1)), (len(values), *self.case.geometry.shape))
+        return PatchedArray.of(background).changed(values, box)
 
-    def _make_background(self, n_classes: int) -> PatchedArray:
-        """Give certain background everywhere, in next to no memory."""
-        voxel = make_background(n_classes, (1, 1, 1))
-        return PatchedArray.of(np.broadcast_to(voxel, (n_classes, *self._case.geometry.shape)))
+    def _make_prediction(self, values: npt.NDArray[np.float32], fused: Sequence[GridPrediction]) -> Prediction:
+        labels = next(iter(self._folds.values())).plan.label_values
+        skipped = fmean(prediction.skipped for prediction in fused)
+        return Prediction(self.case.id, values, self.case.geometry, labels, skipped)
+
+
+def _average(fused: Sequence[GridPrediction], box: BoundingBox) -> npt.NDArray[np.float32]:
+    """Average predictions in a box of the scanner's grid: (1 + L, *box.shape)."""
+    parts = (restore_box(prediction.array.read, prediction.ready.trace, box=box) for prediction in fused)
+    total = next(parts)
+    for part in parts:
+        total += part
+    total /= np.float32(len(fused))
+    return total

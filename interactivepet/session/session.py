@@ -3,49 +3,25 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import count
-from typing import Protocol, Self, overload
+from typing import Self
 
 from interactivepet.core.case import Case
 from interactivepet.core.ensemble import FusionRule, PostprocessingRule
 from interactivepet.core.interaction import Click
-from interactivepet.core.plan import Configuration
 from interactivepet.core.prediction import Prediction, Segmentation
 from interactivepet.ensemble.click_constraints import make_mask
-from interactivepet.ensemble.folds import FoldEnsemble
-from interactivepet.ensemble.fuse import blend, find_silent
-from interactivepet.errors import CaseError, SegmenterError
-from interactivepet.inference.segmenter import Segmenter
+from interactivepet.errors import SegmenterError
 from interactivepet.session.history import CaseModel, PredictionState
 from interactivepet.session.prompts import Position, check_clicks, make_box_clicks, make_scribble_clicks
+from interactivepet.session.segmenter import EnsembleSegmenter, SessionModel
 
-__all__ = ["FAST_FOLDS", "MOST_STATES", "Session", "SessionModel"]
-
-FAST_FOLDS = 2
-"""Folds of a fast session: the fewest of which one can correct the other."""
+__all__ = ["MOST_STATES", "Session"]
 
 MOST_STATES = 32
 """Results to which undo and redo return as they were; older ones are predicted again."""
-
-
-class SessionModel(Protocol):
-    """What a session needs of a task's results; `pipeline.models.Models` is one."""
-
-    @property
-    def folds(self) -> Mapping[Configuration, FoldEnsemble]:
-        """The trained folds by configuration, the first step of a cascade before the second."""
-        ...
-
-    @property
-    def promptable(self) -> Segmenter | None:
-        """nnInteractive, when it takes part."""
-        ...
-
-    def choice(self, clicks: Sequence[Click], *, is_corrected: bool) -> tuple[FusionRule, PostprocessingRule]:
-        """Give the rules for a case with these clicks, of which some may correct a mask that was shown."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +40,13 @@ class _Action:
 
 
 class Session:
-    """Segments one image after the other, click by click; a `Segmenter` as well.
+    """Segments one image after the other, click by click; `EnsembleSegmenter` takes all clicks at once.
 
     Clicks, boxes and scribbles only take note; `segment` predicts. What was added since the last mask is predicted
     together: place the margin points of an object, then ask for the mask. Not to be shared between threads.
+
+    Attributes:
+        segmenter: what it is made of; has names and licences of the models.
     """
 
     def __init__(
@@ -81,7 +60,7 @@ class Session:
         """Open a session without an image.
 
         Args:
-            model: a task's results, as `pipeline.interactive.open_session` loads them.
+            model: a task's results, as `pipeline.predict.interactive.open_session` loads them.
             fast: use `FAST_FOLDS` folds and no mirrored inputs.
             check: raises for an image that the model cannot answer for.
             close: releases what the model holds.
@@ -89,8 +68,7 @@ class Session:
         self._model = model
         self._check = check
         self._close = close
-        self._folds = {name: _hasten(folds) if fast else folds for name, folds in model.folds.items()}
-        self._case: Case | None = None
+        self.segmenter = EnsembleSegmenter(model, fast=fast)
         self._case_model: CaseModel | None = None
         self._numbers = count()
         self._actions: list[_Action] = []
@@ -100,22 +78,9 @@ class Session:
         self._unmet: tuple[Click, ...] = ()
 
     @property
-    def name(self) -> str:
-        """Which folds of which configurations, and which nnInteractive."""
-        names = [folds.name for folds in self._folds.values()]
-        return "; ".join(names if self._model.promptable is None else [*names, self._model.promptable.name])
-
-    @property
-    def licence(self) -> str:
-        """Every different licence of the weights."""
-        licences = [folds.licence for folds in self._folds.values()]
-        licences += [] if self._model.promptable is None else [self._model.promptable.licence]
-        return "; ".join(dict.fromkeys(licences))
-
-    @property
     def labels(self) -> tuple[int, ...]:
         """Values that clicks can have."""
-        return next(iter(self._folds.values())).plan.label_values
+        return self.segmenter.labels
 
     @property
     def clicks(self) -> tuple[Click, ...]:
@@ -137,21 +102,13 @@ class Session:
             SegmenterError: there is no image, or nnInteractive failed.
             InteractionError: there is no click, and the plan crops to clicks.
         """
-        case, promptable = self.case, self._model.promptable
-        weight = self._choose()[0].nninteractive_weight
-        if promptable is None or not self.clicks or weight == 0:
-            return self.fold_probabilities
-        shown = promptable.segment(case, self.clicks)
-        if weight >= 1 and not find_silent(self.labels, self.clicks):
-            return shown
-        return blend(self.fold_probabilities, shown, self.clicks, weight=weight)
+        fusion, _ = self._choose()
+        return self.segmenter.fuse(self.case, self.clicks, fusion=fusion, predict_folds=lambda: self.fold_probabilities)
 
     @property
     def fold_probabilities(self) -> Prediction:
         """What the folds alone make of the clicks so far; raises as `probabilities` does."""
-        case = self.case
-        values = self._advance().canvas.flatten()
-        return Prediction(case.id, values, case.geometry, self.labels)
+        return self._open_case().read(self._advance())
 
     def set_image(self, case: Case) -> None:
         """Take an image, and forget the one before with its clicks.
@@ -162,15 +119,10 @@ class Session:
         Raises:
             CaseError: it has other channels than the model was trained on, or the session's check refuses it.
         """
-        channels = next(iter(self._folds.values())).plan.channels
-        if len(case.image) != len(channels):
-            raise CaseError(
-                f"{case.id}: {len(case.image)} channels, expected {', '.join(channels)}; add or remove some"
-            )
+        case_model = CaseModel(self.segmenter.folds, case)
         if self._check is not None:
             self._check(case)
-        self._case = case
-        self._case_model = CaseModel(self._folds, case)
+        self._case_model = case_model
         self._states.clear()
         self.reset()
 
@@ -234,34 +186,16 @@ class Session:
         for key in [key for key in self._states if key]:
             del self._states[key]
 
-    @overload
-    def segment(self) -> Segmentation: ...
-    @overload
-    def segment(self, case: Case, clicks: Sequence[Click]) -> Prediction: ...
-
-    def segment(self, case: Case | None = None, clicks: Sequence[Click] = ()) -> Segmentation | Prediction:
-        """Give the mask of the image after the clicks so far, or segment another case with all clicks at once.
-
-        Args:
-            case: replaces the image and its clicks; None goes on with the present ones.
-            clicks: all clicks of `case`, oldest first.
+    def segment(self) -> Segmentation:
+        """Give the mask of the image after the clicks so far.
 
         Returns:
-            Without a case the mask on the image's own grid, in which every click holds but the `unmet` ones. With
-            one the probabilities, as every `Segmenter` gives them.
+            The mask on the image's own grid, in which every click holds but the `unmet` ones.
 
         Raises:
-            CaseError: the case has other channels than the model was trained on.
-            SegmenterError: there is no image.
-            InteractionError: a click is outside of the image or has an unknown label, or there is none and the plan
-                crops to clicks.
+            SegmenterError: there is no image, or nnInteractive failed.
+            InteractionError: there is no click, and the plan crops to clicks.
         """
-        if case is not None:
-            check_clicks(clicks, case_id=case.id, geometry=case.geometry, labels=self.labels)
-            self.set_image(case)
-            if clicks:
-                self._add([tuple(clicks)])
-            return self.probabilities
         prediction = self.probabilities
         fusion, postprocessing = self._choose()
         self._answered.add(self._key)
@@ -296,9 +230,12 @@ class Session:
         Raises:
             SegmenterError: there is none.
         """
-        if self._case is None:
+        return self._open_case().case
+
+    def _open_case(self) -> CaseModel:
+        if self._case_model is None:
             raise SegmenterError("the session has no image; call set_image first")
-        return self._case
+        return self._case_model
 
     def _add(self, added: Sequence[tuple[Click, ...]]) -> None:
         """Take note of what the user added, each part of it an action, or refuse all of it."""
@@ -312,15 +249,13 @@ class Session:
 
     def _advance(self) -> PredictionState:
         """Give the state of the present clicks, from the nearest one before it."""
-        key = self._key
+        case_model, key = self._open_case(), self._key
         found = self._states.get(key)
-        if found is None and self._case_model is not None:
+        if found is None:
             starts = (self._states.get(key[:n]) for n in range(len(key) - 1, -1, -1))
             start = next((state for state in starts if state is not None), None)
             fusion, _ = self._choose()
-            found = self._case_model.advance(start, self.clicks, fusion=fusion)
-        if found is None:
-            raise SegmenterError("the session has no image; call set_image first")
+            found = case_model.advance(start, self.clicks, fusion=fusion)
         self._remember(key, found)
         return found
 
@@ -330,8 +265,3 @@ class Session:
         self._states.move_to_end(key)
         while len(self._states) > MOST_STATES:
             del self._states[next(old for old in self._states if old)]
-
-
-def _hasten(ensemble: FoldEnsemble) -> FoldEnsemble:
-    """Give fewer folds without mirrored inputs."""
-    return FoldEnsemble(ensemble.plan, tuple(replace(fold, tta=False) for fold in ensemble.folds[:FAST_FOLDS]))

@@ -33,7 +33,7 @@ from interactivepet.core.plan import Plan
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.ensemble.fuse import to_segmentation
 from interactivepet.evaluation.metrics import mean_case_dice
-from interactivepet.inference.network import NetworkSegmenter, return_to_scanner
+from interactivepet.inference.network import FoldNetwork, return_to_scanner
 from interactivepet.networks.build import build_network
 from interactivepet.pipeline.prepare.cases import read_preprocessed, read_records
 from interactivepet.pipeline.prepare.steps import read_decisions
@@ -110,7 +110,7 @@ def measure_ours(root: Path, task: str, marks: Sequence[float]) -> dict[str, lis
         )
     manifest, result = read_manifest(workspace.raw), {}
     network = build_network(plan.network, deep_supervision=False).eval()
-    segmenter = NetworkSegmenter("fold_0", "", plan, network, CPU, tta=False)
+    trained = FoldNetwork("fold_0", "", plan, network, CPU, tta=False)
     for mark, (n, state) in states.items():
         network.load_state_dict(state)
         dice: dict[str, list[float]] = {"none": [], "extreme": []}
@@ -118,7 +118,7 @@ def measure_ours(root: Path, task: str, marks: Sequence[float]) -> dict[str, lis
             ready = read_preprocessed(workspace, plan, record=case.record)
             reference = read_reference(workspace, manifest, record=case.record)
             for mode, clicks in (("none", ()), ("extreme", case.record.clicks)):
-                found = return_to_scanner(segmenter.predict(ready, clicks), ready.trace)
+                found = return_to_scanner(trained.predict(ready, clicks), ready.trace)
                 mask = to_segmentation(found, threshold=0.5).mask
                 dice[mode].append(mean_case_dice(mask, reference, labels=plan.label_values))
         result[str(mark)] = [n, *(float(np.mean(values)) for values in dice.values())]

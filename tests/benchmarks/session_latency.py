@@ -77,7 +77,7 @@ def main() -> int:
             )
             firsts.append(first)
             seconds += took
-        name = session.name
+        name = session.segmenter.name
     print("| answers by | cases | corrections | first mask, median s | 95 % s | correction, median s | 95 % s |")
     print("|---|---|---|---|---|---|---|")
     figures = " | ".join(f"{s:.2f}" for part in (firsts, seconds) for s in np.quantile(part, [0.5, 0.95]))

@@ -30,11 +30,12 @@ from interactivepet.ensemble import folds as folds_module
 from interactivepet.ensemble.folds import FoldEnsemble
 from interactivepet.errors import InteractionError, PlanError
 from interactivepet.inference import network as network_module
-from interactivepet.inference.network import NetworkSegmenter, open_network
+from interactivepet.inference.network import FoldNetwork, open_network
 from interactivepet.inference.tiles import FEWEST_TILES
 from interactivepet.networks import precision
 from interactivepet.networks.build import build_network
 from interactivepet.preprocessing.pipeline import preprocess
+from tests.fold_prediction import predict_with_folds
 from tests.whole_body import SHAPE, make_body_case, make_whole_body
 from tests.whole_body import make_ready as make_whole_ready
 
@@ -80,13 +81,13 @@ class Threshold(nn.Module):
         return torch.cat((torch.zeros_like(image), 20 * (image - 1.25), 60 * (second - 0.5)), 1)
 
 
-def make_segmenter(plan: Plan, network: nn.Module | None = None, *, tta: bool = True) -> NetworkSegmenter:
-    return NetworkSegmenter("fold_0", "MIT", plan, network or Threshold(), CPU, tta)
+def make_fold(plan: Plan, network: nn.Module | None = None, *, tta: bool = True) -> FoldNetwork:
+    return FoldNetwork("fold_0", "MIT", plan, network or Threshold(), CPU, tta)
 
 
-def segment(segmenter: NetworkSegmenter, case: Case, clicks: Sequence[Click] = ()) -> Prediction:
+def segment(fold: FoldNetwork, case: Case, clicks: Sequence[Click] = ()) -> Prediction:
     """Segment a raw case by one fold."""
-    return FoldEnsemble(segmenter.plan, (segmenter,)).segment(case, clicks)
+    return predict_with_folds(FoldEnsemble(fold.plan, (fold,)), case, clicks)
 
 
 def make_grid(shape: Shape, spacing: tuple[float, float, float], flips: Shape, turn_deg: float) -> Geometry:
@@ -129,7 +130,7 @@ def test_a_prediction_lies_on_the_cases_own_grid(
     case = Case("A", image, grid)
     place = (25.0, 23.0, 15.0)
 
-    prediction = segment(make_segmenter(make_plan()), case, [click(grid, place, 3)])
+    prediction = segment(make_fold(make_plan()), case, [click(grid, place, 3)])
 
     assert prediction.case_id == "A"
     assert prediction.geometry.matches(grid, tolerance_mm=0.0)
@@ -148,7 +149,7 @@ def test_a_2d_case_is_segmented() -> None:
     disk = draw_ball(grid, (20.0, 17.0, 0.0), 14.0)
     case = Case("A", (1.0 + 3.0 * disk[None]).astype(np.float32), grid)
     for tta in (True, False):
-        prediction = segment(make_segmenter(make_plan((16, 16, 1), (3.0, 3.0, 5.0)), tta=tta), case)
+        prediction = segment(make_fold(make_plan((16, 16, 1), (3.0, 3.0, 5.0)), tta=tta), case)
         assert prediction.probabilities.shape == (3, 40, 37, 1)
         assert dice(prediction.probabilities[1] > 0.5, disk) > 0.93
 
@@ -156,7 +157,7 @@ def test_a_2d_case_is_segmented() -> None:
 def test_a_constant_image_and_one_voxel_are_background() -> None:
     for shape in ((1, 1, 1), (9, 8, 7)):
         case = Case("A", np.full((1, *shape), 1.0, np.float32), Geometry(shape, np.eye(4)))
-        prediction = segment(make_segmenter(make_plan()), case)
+        prediction = segment(make_fold(make_plan()), case)
         assert prediction.probabilities.shape == (3, *shape)
         assert (prediction.probabilities[0] > 0.99).all()
 
@@ -172,12 +173,12 @@ def test_mirrored_inputs_are_averaged_when_asked_to() -> None:
     mirrored = Case("A", np.ascontiguousarray(image[:, ::-1]), grid)
 
     def find(tta: bool, given: Case) -> np.ndarray:
-        return segment(make_segmenter(plan, network, tta=tta), given).probabilities
+        return segment(make_fold(plan, network, tta=tta), given).probabilities
 
     assert np.abs(find(True, case) - find(True, mirrored)[:, ::-1]).max() < 1e-4
     assert np.abs(find(False, case) - find(False, mirrored)[:, ::-1]).max() > 1e-3
-    symmetric = segment(make_segmenter(plan, tta=True), case).probabilities
-    assert symmetric == pytest.approx(segment(make_segmenter(plan, tta=False), case).probabilities, abs=1e-5)
+    symmetric = segment(make_fold(plan, tta=True), case).probabilities
+    assert symmetric == pytest.approx(segment(make_fold(plan, tta=False), case).probabilities, abs=1e-5)
 
 
 def test_trained_weights_are_opened() -> None:
@@ -199,13 +200,13 @@ def test_trained_weights_are_opened() -> None:
 def test_a_click_for_an_unknown_label_is_refused() -> None:
     case = Case("A", np.ones((1, 8, 8, 8), np.float32), Geometry((8, 8, 8), np.eye(4)))
     with pytest.raises(InteractionError, match=r"label \[2\]"):
-        segment(make_segmenter(make_plan()), case, [Click(position_mm=(1, 1, 1), label=2)])
+        segment(make_fold(make_plan()), case, [Click(position_mm=(1, 1, 1), label=2)])
 
 
 def test_the_image_given_is_not_changed() -> None:
     image = np.random.default_rng(0).gamma(2.0, size=(1, 18, 17, 16)).astype(np.float32)
     before = image.copy()
-    segment(make_segmenter(make_plan()), Case("A", image, Geometry((18, 17, 16), np.eye(4) * 3)))
+    segment(make_fold(make_plan()), Case("A", image, Geometry((18, 17, 16), np.eye(4) * 3)))
     assert np.array_equal(image, before)
 
 
@@ -226,29 +227,29 @@ def make_ready(shape: Shape) -> PreprocessedCase:
 def test_the_mask_to_correct_is_seen() -> None:
     previous = np.zeros((20, 18, 17), np.uint8)
     previous[4:7, 5:9, 6:8] = 1
-    segmenter = make_segmenter(make_plan(), Copy())
-    found = segmenter.predict(make_ready(previous.shape), (), previous=previous)
+    fold = make_fold(make_plan(), Copy())
+    found = fold.predict(make_ready(previous.shape), (), previous=previous)
     assert np.array_equal(found.probabilities[1] > 0.5, previous == 1)
-    assert not (segmenter.predict(make_ready(previous.shape), ()).probabilities[1] > 0.5).any()
+    assert not (fold.predict(make_ready(previous.shape), ()).probabilities[1] > 0.5).any()
 
 
 def test_the_second_step_refines_near_the_first_ones_mask_only() -> None:
     plan = make_plan().model_copy(update={"configuration": "3d_cascade"})
     previous = np.zeros((60, 18, 17), np.uint8)
     previous[4:7, 5:9, 6:8] = 1
-    found = make_segmenter(plan).predict(make_ready(previous.shape), (), previous=previous).probabilities
+    found = make_fold(plan).predict(make_ready(previous.shape), (), previous=previous).probabilities
     # 20 mm of 3 mm voxels beyond the mask there is uptake everywhere
     assert (found[1, :14, :16, :15] > 0.5).all()
     assert np.array_equal(found[0, 20:], np.ones((40, 18, 17)))
     assert found.sum(0) == pytest.approx(np.ones(previous.shape), abs=1e-5)
-    empty = make_segmenter(plan).predict(make_ready(previous.shape), (), previous=np.zeros_like(previous))
+    empty = make_fold(plan).predict(make_ready(previous.shape), (), previous=np.zeros_like(previous))
     assert np.array_equal(empty.probabilities[0], np.ones(previous.shape))
 
 
 def test_the_second_step_alone_is_refused() -> None:
     plan = make_plan().model_copy(update={"configuration": "3d_cascade"})
     with pytest.raises(PlanError, match="A: 3d_cascade refines the mask of 3d_lowres"):
-        make_segmenter(plan).predict(make_ready((16, 16, 16)), ())
+        make_fold(plan).predict(make_ready((16, 16, 16)), ())
 
 
 class Crowded(Copy):
@@ -269,7 +270,7 @@ def test_a_volume_that_does_not_fit_is_predicted_tile_by_tile() -> None:
     previous = np.zeros((20, 18, 17), np.uint8)
     previous[4:7, 5:9, 6:8] = 1
     found, expected = (
-        make_segmenter(make_plan(), network).predict(make_ready(previous.shape), (), previous=previous).probabilities
+        make_fold(make_plan(), network).predict(make_ready(previous.shape), (), previous=previous).probabilities
         for network in (Crowded(), Copy())
     )
     assert np.array_equal(found, expected)
@@ -294,7 +295,7 @@ def predict_body(
     plan, network = make_plan(spacing_mm=(8.0, 8.0, 8.0)), Counting()
     case = make_body_case(*channels)
     monkeypatch.setattr(network_module, "FEWEST_TILES", FEWEST_TILES if skip else 10**9)
-    return segment(make_segmenter(plan, network), case, clicks), network.n_calls
+    return segment(make_fold(plan, network), case, clicks), network.n_calls
 
 
 def test_air_is_skipped_with_the_same_mask_in_the_body(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,9 +327,9 @@ def test_a_cut_out_with_air_is_predicted_whole(monkeypatch: pytest.MonkeyPatch) 
     part = np.ascontiguousarray(make_whole_body().uptake[:32, 20:60, :24])
     plan, network = make_plan(spacing_mm=(8.0, 8.0, 8.0)), Counting()
     case = make_body_case(part)
-    found = segment(make_segmenter(plan, network), case)
+    found = segment(make_fold(plan, network), case)
     monkeypatch.setattr(network_module, "find_body", lambda case, plan: None)
-    again = segment(make_segmenter(plan, network), case)
+    again = segment(make_fold(plan, network), case)
     assert found.skipped == 0.0
     assert np.array_equal(found.probabilities, again.probabilities)
 
@@ -336,7 +337,7 @@ def test_a_cut_out_with_air_is_predicted_whole(monkeypatch: pytest.MonkeyPatch) 
 def test_mr_is_predicted_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = make_plan(spacing_mm=(8.0, 8.0, 8.0)).model_copy(update={"channels": ("MR",)})
     case = make_body_case(make_whole_body().uptake)
-    found = segment(make_segmenter(plan, tta=False), case)
+    found = segment(make_fold(plan, tta=False), case)
     assert found.skipped == 0.0
 
 
@@ -345,10 +346,10 @@ def test_the_second_step_skips_air_too(monkeypatch: pytest.MonkeyPatch) -> None:
     previous = np.zeros(SHAPE, np.uint8)
     previous[2, 2, 2] = previous[-3, -3, -3] = 1
     ready = make_whole_ready(make_whole_body().uptake / 2)
-    segmenter = make_segmenter(plan)
-    found = segmenter.predict(ready, (), previous=previous)
+    fold = make_fold(plan)
+    found = fold.predict(ready, (), previous=previous)
     monkeypatch.setattr(network_module, "FEWEST_TILES", 10**9)
-    full = segmenter.predict(ready, (), previous=previous)
+    full = fold.predict(ready, (), previous=previous)
     body = make_whole_body().body
     assert found.skipped > 0.3
     assert np.array_equal(found.probabilities.argmax(0)[body], full.probabilities.argmax(0)[body])
@@ -356,7 +357,7 @@ def test_the_second_step_skips_air_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_run_of_every_fold_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     network = Counting()
-    segmenter = make_segmenter(make_plan(spacing_mm=(8.0, 8.0, 8.0)), network)
+    fold = make_fold(make_plan(spacing_mm=(8.0, 8.0, 8.0)), network)
     told: list[int] = []
 
     @contextmanager
@@ -368,7 +369,7 @@ def test_every_run_of_every_fold_is_told(monkeypatch: pytest.MonkeyPatch, caplog
     monkeypatch.setattr(folds_module, "show_progress", show)
     case = make_body_case(make_whole_body().uptake)
     with caplog.at_level("INFO"):
-        found = FoldEnsemble(segmenter.plan, (segmenter, segmenter, segmenter)).segment(case, ())
+        found = predict_with_folds(FoldEnsemble(fold.plan, (fold, fold, fold)), case, ())
     assert len(told) > 100
     assert found.skipped > 0.5
     assert f"A: {100 * found.skipped:.0f} % of the network's runs skipped" in caplog.text
@@ -385,14 +386,14 @@ def test_every_run_of_every_fold_is_told(monkeypatch: pytest.MonkeyPatch, caplog
 def test_cut_outs_are_predicted_whole(
     real_data: Path, folder: str, channels: tuple[str, ...], patch: Shape, spacing_mm: tuple[float, float, float]
 ) -> None:
-    segmenter = make_segmenter(make_plan(patch, spacing_mm).model_copy(update={"channels": channels}))
+    fold = make_fold(make_plan(patch, spacing_mm).model_copy(update={"channels": channels}))
     paths = sorted((real_data / folder / "imagesTr").glob("[!.]*.nii.gz"))
     assert len(paths) >= 36
     for path in paths:
         image, geometry = read_image([path])
         case = Case(path.name, image, geometry)
-        ready = preprocess(case, segmenter.plan, box=BoundingBox((0, 0, 0), geometry.shape))
-        tiles = segmenter.plan_tiles(ready, ())
+        ready = preprocess(case, fold.plan, box=BoundingBox((0, 0, 0), geometry.shape))
+        tiles = fold.plan_tiles(ready, ())
         assert tiles.region is None, path
         assert tiles.find_skipped((0, 1, 2)) == 0, path
 
@@ -400,10 +401,10 @@ def test_cut_outs_are_predicted_whole(
 @pytest.mark.real_data
 def test_most_of_a_whole_body_series_is_air(real_data: Path) -> None:
     case = read_dicom_case(real_data / "dicom" / "STS_001")
-    segmenter = make_segmenter(make_plan((32, 32, 64), (5.46875, 5.46875, 3.27)))
-    ready = preprocess(case, segmenter.plan, box=BoundingBox((0, 0, 0), case.geometry.shape))
+    fold = make_fold(make_plan((32, 32, 64), (5.46875, 5.46875, 3.27)))
+    ready = preprocess(case, fold.plan, box=BoundingBox((0, 0, 0), case.geometry.shape))
 
-    tiles = segmenter.plan_tiles(ready, ())
+    tiles = fold.plan_tiles(ready, ())
 
     assert tiles.find_skipped((0, 1, 2)) > 0.5
     # nothing that is as hot as tissue is left out

@@ -5,8 +5,8 @@ import pytest
 
 from interactivepet.core.geometry import BoundingBox, Geometry, Shape, SpatialTrace
 from interactivepet.core.interaction import Click
-from interactivepet.inference.region import find_scanner_box, find_windows, make_shares, restore_box
-from interactivepet.preprocessing.restore import restore
+from interactivepet.inference.region import find_scanner_box, find_windows, make_shares
+from interactivepet.preprocessing.restore import restore, restore_box
 
 SPACING = (3.0, 3.0, 6.0)
 

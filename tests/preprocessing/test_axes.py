@@ -13,10 +13,10 @@ from interactivepet.core.case import Case
 from interactivepet.core.geometry import BoundingBox, Geometry
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import CropPlan, Plan
-from interactivepet.inference.region import find_scanner_box, restore_box
+from interactivepet.inference.region import find_scanner_box
 from interactivepet.preprocessing.crop import find_crop
 from interactivepet.preprocessing.pipeline import preprocess
-from interactivepet.preprocessing.restore import restore
+from interactivepet.preprocessing.restore import restore, restore_box
 
 MakePlan = Callable[..., Plan]
 MakeGrid = Callable[..., Geometry]

@@ -5,8 +5,15 @@ import pytest
 from scipy import ndimage
 from skimage.transform import resize
 
-from interactivepet.core.geometry import Shape
-from interactivepet.preprocessing.resample import CUBIC, LINEAR, find_target_shape, resample, resample_label
+from interactivepet.core.geometry import BoundingBox, Shape, to_triple
+from interactivepet.preprocessing.resample import (
+    CUBIC,
+    LINEAR,
+    find_target_shape,
+    resample,
+    resample_box,
+    resample_label,
+)
 
 
 def test_a_target_shape_comes_nearest_to_the_spacing() -> None:
@@ -43,6 +50,30 @@ def test_splines_agree_with_scikit_image(shape: Shape, target: Shape, order: int
         assert channel == pytest.approx(expected, rel=1e-3, abs=1e-3)
         assert channel.min() >= values.min()
         assert channel.max() <= values.max()
+
+
+@pytest.mark.parametrize(("shape", "target"), [*SHAPES, ((40, 9, 8), (70, 9, 3)), ((3, 5, 7), (3, 5, 7))])
+def test_a_box_is_resampled_as_a_part_of_the_whole(shape: Shape, target: Shape) -> None:
+    rng = np.random.default_rng(4)
+    volume = rng.random((2, *shape), np.float32)
+    whole = resample(volume, target, order=LINEAR)
+    asked: list[BoundingBox] = []
+
+    def read(box: BoundingBox) -> np.ndarray:
+        asked.append(box)
+        return volume[(slice(None), *box.slices)]
+
+    for n in range(20):
+        start = [0, 0, 0] if n == 0 else [int(rng.integers(0, edge)) for edge in target]
+        stop = [int(rng.integers(a + 1, edge + 1)) for a, edge in zip(start, target, strict=True)]
+        box = BoundingBox(to_triple(start), to_triple(stop))
+        out = np.full((2, *box.shape), -1, np.float32)
+        resample_box(read, shape, new=target, box=box, out=out)
+        assert out == pytest.approx(whole[(slice(None), *box.slices)], abs=1e-6)
+        assert all(0 <= a < b <= n for box in asked for a, b, n in zip(box.start, box.stop, shape, strict=True))
+    asked.clear()
+    resample_box(read, shape, new=target, box=BoundingBox((0, 0, 0), target), out=np.empty_like(whole))
+    assert len(asked) == -(-target[0] // 32), "in slabs, so that no second volume is in memory"
 
 
 @pytest.mark.parametrize("target", [(1, 1, 1), (4, 1, 3)])

@@ -30,12 +30,14 @@ from interactivepet.core.prediction import Prediction
 from interactivepet.ensemble.folds import FoldEnsemble
 from interactivepet.errors import CaseError, InteractionError, SegmenterError
 from interactivepet.inference import network
-from interactivepet.inference.network import NetworkSegmenter
+from interactivepet.inference.network import FoldNetwork
 from interactivepet.inference.segmenter import Segmenter
 from interactivepet.networks import precision
 from interactivepet.session import history as states
 from interactivepet.session import session as session_module
-from interactivepet.session.session import FAST_FOLDS, MOST_STATES, Session
+from interactivepet.session.segmenter import FAST_FOLDS, EnsembleSegmenter
+from interactivepet.session.session import MOST_STATES, Session
+from tests.fold_prediction import predict_with_folds
 from tests.whole_body import SPACING_MM, make_body_case, make_whole_body
 
 CPU = torch.device("cpu")
@@ -112,7 +114,7 @@ def make_plan(
 
 
 def make_ensemble(plan: Plan, *, n_folds: int = 2, tta: bool = False) -> FoldEnsemble:
-    folds = [NetworkSegmenter(f"fold_{n}", "MIT", plan, Network(0.1 * n), CPU, tta) for n in range(n_folds)]
+    folds = [FoldNetwork(f"fold_{n}", "MIT", plan, Network(0.1 * n), CPU, tta) for n in range(n_folds)]
     return FoldEnsemble(plan, tuple(folds))
 
 
@@ -153,9 +155,9 @@ def test_all_clicks_at_once_give_what_the_folds_give(shape: Shape) -> None:
     plan = make_plan() if shape[2] > 1 else make_plan("2d", patch=(16, 16, 1))
     model, case = make_model(plan), make_case(shape)
     clicks = [Click(position_mm=place(case, (5, 30, shape[2] // 2)), label=label) for label in (1, 3)]
-    segmenter: Segmenter = Session(model)
+    segmenter: Segmenter = EnsembleSegmenter(model)
     found = segmenter.segment(case, clicks)
-    expected = model.folds[plan.configuration].segment(case, clicks)
+    expected = predict_with_folds(model.folds[plan.configuration], case, clicks)
     assert found.geometry is case.geometry
     assert (found.case_id, found.labels) == ("A", (1, 3))
     assert found.probabilities == pytest.approx(expected.probabilities, abs=1e-5)
@@ -324,7 +326,7 @@ def test_clicks_are_obeyed_and_contradictions_told() -> None:
             return torch.cat((torch.zeros_like(image), 2 * (image - 1.5), torch.full_like(image, -9.0)), 1)
 
     case, plan = make_case(), make_plan()
-    folds = FoldEnsemble(plan, (NetworkSegmenter("fold_0", "MIT", plan, Deaf(), CPU, False),))
+    folds = FoldEnsemble(plan, (FoldNetwork("fold_0", "MIT", plan, Deaf(), CPU, False),))
     rule = PostprocessingRule(largest_component=True, minimum_volume_ml=5.0, fill_holes=True)
     session = Session(Model({"3d_fullres": folds}, FusionRule(configurations=("3d_fullres",)), rule))
     session.set_image(case)
@@ -362,12 +364,17 @@ def test_several_configurations_and_a_cascade_follow_the_clicks() -> None:
     model = make_model(*plans, fused=("3d_fullres", "3d_cascade"))
     session = Session(model)
     clicks = [Click(position_mm=place(case, (25, 24, 10))), Click(position_mm=place(case, (14, 25, 12)))]
-    found = session.segment(case, clicks)
-    low = model.folds["3d_lowres"].segment(case, clicks)
+    session.set_image(case)
+    session.add_clicks(clicks)
+    found = session.probabilities
+    low = predict_with_folds(model.folds["3d_lowres"], case, clicks)
     parts = [
-        model.folds["3d_fullres"].segment(case, clicks),
-        model.folds["3d_cascade"].segment(case, clicks, coarse=low),
+        predict_with_folds(model.folds["3d_fullres"], case, clicks),
+        predict_with_folds(model.folds["3d_cascade"], case, clicks, coarse=low),
     ]
+    at_once = EnsembleSegmenter(model).segment(case, clicks)
+    assert np.array_equal(at_once.probabilities, found.probabilities)
+    assert at_once.skipped == found.skipped == np.mean([p.skipped for p in parts])
     assert found.probabilities == pytest.approx(np.mean([p.probabilities for p in parts], axis=0), abs=1e-5)
     first = session.segment().mask
     session.add_click(place(case, (58, 10, 10)))
@@ -389,7 +396,7 @@ def test_a_plan_that_crops_to_clicks_follows_them() -> None:
     assert session.probabilities.probabilities[0, 60:].min() == 1.0
     session.add_click(place(case, (60, 10, 10)))
     assert session.segment().mask[60, 10, 10] == 1
-    expected = model.folds["3d_fullres"].segment(case, session.clicks).probabilities
+    expected = predict_with_folds(model.folds["3d_fullres"], case, session.clicks).probabilities
     assert session.probabilities.probabilities == pytest.approx(expected, abs=1e-5)
     session.undo()
     assert np.array_equal(session.segment().mask, first)
@@ -458,7 +465,8 @@ def test_nninteractive_answers_with_its_share_and_not_without_clicks() -> None:
     assert found[1] == pytest.approx(0.75 * folds[1] + 0.25, abs=1e-6)
     assert found[2] == pytest.approx(0.75 * folds[2], abs=1e-6)
     assert other.seen == [1]
-    assert (session.name, session.licence) == ("3d_fullres fold_0 fold_1; everything", "MIT; CC0")
+    segmenter = session.segmenter
+    assert (segmenter.name, segmenter.licence) == ("3d_fullres fold_0 fold_1; everything", "MIT; CC0")
     alone = Session(replace(model, fusion=replace_weight(model.fusion, 1.0)))
     alone.set_image(case)
     alone.add_click(place(case, (20, 25, 10)))
@@ -468,6 +476,61 @@ def test_nninteractive_answers_with_its_share_and_not_without_clicks() -> None:
     forget_tiles(model)
     assert (alone.segment().mask == 1).mean() > 0.99
     assert count_tiles(model) == 0, "folds without a share are not asked"
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.25, 1.0])
+@pytest.mark.parametrize("labels", [(), (1,), (1, 3)])
+@pytest.mark.parametrize("fast", [False, True])
+def test_all_clicks_at_once_and_a_session_take_one_path(weight: float, labels: tuple[int, ...], fast: bool) -> None:
+    model, case = make_model(n_folds=3), make_case((40, 30, 11))
+    model = replace(model, promptable=Everything(), fusion=replace_weight(model.fusion, weight))
+    clicks = [Click(position_mm=place(case, (12, 12, 2 * label)), label=label) for label in labels]
+    forget_tiles(model)
+    session = Session(model, fast=fast)
+    session.set_image(case)
+    session.add_clicks(clicks)
+    expected = session.probabilities
+    n_tiles = count_tiles(model)
+    found = EnsembleSegmenter(model, fast=fast).segment(case, clicks)
+    assert np.array_equal(found.probabilities, expected.probabilities)
+    assert count_tiles(model) == 2 * n_tiles
+    assert (n_tiles == 0) == (weight == 1.0 and labels == (1, 3))
+
+
+@pytest.mark.parametrize(
+    ("n_channels", "click", "error", "message"),
+    [
+        (2, None, CaseError, "2 channels, expected PET"),
+        (1, ((-2, 0, 0), 1), InteractionError, "outside"),
+        (1, ((2, 2, 2), 2), InteractionError, "label"),
+    ],
+)
+def test_what_a_session_refuses_all_clicks_at_once_refuse(
+    n_channels: int,
+    click: tuple[tuple[float, float, float], int] | None,
+    error: type[CaseError | InteractionError],
+    message: str,
+) -> None:
+    model, case = make_model(), make_case((20, 18, 9))
+    case = replace(case, image=np.repeat(case.image, n_channels, axis=0))
+    clicks = [] if click is None else [Click(position_mm=place(case, click[0]), label=click[1])]
+    session = Session(model)
+
+    def click_on() -> None:
+        session.set_image(case)
+        session.add_clicks(clicks)
+
+    for use in (lambda: EnsembleSegmenter(model).segment(case, clicks), click_on):
+        with pytest.raises(error, match=message):
+            use()
+
+
+def test_probabilities_belong_to_whoever_asked_for_them() -> None:
+    session = Session(make_model())
+    session.set_image(make_case((20, 18, 9)))
+    expected = session.probabilities.probabilities.copy()
+    session.probabilities.probabilities[:] = 0
+    assert np.array_equal(session.probabilities.probabilities, expected)
 
 
 def replace_weight(fusion: FusionRule, weight: float) -> FusionRule:
@@ -502,7 +565,7 @@ def test_closing_releases_what_the_model_holds() -> None:
     closed: list[bool] = []
     with Session(make_model(), close=lambda: closed.append(True)) as session:
         assert closed == []
-        assert session.name
+        assert session.segmenter.name
     assert closed == [True]
     Session(make_model()).close()
 
@@ -517,7 +580,7 @@ def test_clicks_are_added_all_or_none() -> None:
         session.add_clicks([good, bad])
     assert session.clicks == (good,)
     with pytest.raises(InteractionError, match="outside"):
-        session.segment(make_case((22, 18, 9)), [bad])
+        EnsembleSegmenter(model).segment(make_case((22, 18, 9)), [bad])
     assert session.case is case
     assert session.clicks == (good,)
 
@@ -572,9 +635,10 @@ def test_the_first_mask_of_a_whole_body_skips_air_and_is_that_of_a_prediction(mo
 
     found = session.probabilities.probabilities
 
-    predicted = model.folds["3d_fullres"].segment(case, ())
+    predicted = predict_with_folds(model.folds["3d_fullres"], case, ())
     assert predicted.skipped > 0
     assert found == pytest.approx(predicted.probabilities, abs=1e-6)
+    assert session.probabilities.skipped == EnsembleSegmenter(model).segment(case, ()).skipped == predicted.skipped
     assert (found[0, :2] == 1.0).all()
     session.add_click(place(case, (1, 20, 30)))
     assert session.segment().mask[1, 20, 30] == 1

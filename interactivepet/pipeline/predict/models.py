@@ -17,7 +17,7 @@ from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Configuration, FoldList, Plan, Plans
 from interactivepet.ensemble.folds import FoldEnsemble, add_first_steps
 from interactivepet.errors import ArtefactError
-from interactivepet.inference.network import NetworkSegmenter, open_network
+from interactivepet.inference.network import FoldNetwork, open_network
 from interactivepet.inference.segmenter import Segmenter
 from interactivepet.networks.precision import choose_device
 from interactivepet.nninteractive.ordered import OrderedSegmenter
@@ -210,9 +210,7 @@ def _read_rule(workspace: Workspace, plans: Plans, split: FoldList) -> EnsembleR
     return read_rule(workspace, plans, split=split)
 
 
-def _open_fold(
-    workspace: Workspace, plan: Plan, card: CheckpointCard, *, options: PredictionOptions
-) -> NetworkSegmenter:
+def _open_fold(workspace: Workspace, plan: Plan, card: CheckpointCard, *, options: PredictionOptions) -> FoldNetwork:
     weights = load_weights(workspace.fold(plan.configuration, card.fold) / "weights.pt", sha256=card.weights_sha256)
     return open_network(
         plan,

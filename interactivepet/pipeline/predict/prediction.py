@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,17 +13,12 @@ from tqdm import tqdm
 
 from interactivepet.core.case import Case
 from interactivepet.core.dataset import CaseEntry
-from interactivepet.core.ensemble import FusionRule
 from interactivepet.core.interaction import Click
-from interactivepet.core.plan import Configuration
-from interactivepet.core.prediction import Prediction
 from interactivepet.core.prediction_log import PredictionLog
 from interactivepet.dataset.files.write import read_artefact, write_artefact, write_image, write_mask
 from interactivepet.dataset.folders.mip import write_projection_mask
 from interactivepet.dataset.interactions import read_clicks
 from interactivepet.ensemble.click_constraints import make_mask
-from interactivepet.ensemble.folds import add_first_steps
-from interactivepet.ensemble.fuse import average, blend, find_silent
 from interactivepet.errors import ArtefactError, CaseError, InteractionError
 from interactivepet.pipeline.lock import PATIENCE_S, lock_folder
 from interactivepet.pipeline.predict.intensities import check_intensities
@@ -33,7 +27,7 @@ from interactivepet.pipeline.predict.requests import FILE_ENDING, PICTURE_ENDING
 from interactivepet.pipeline.stamps import FileStamps, open_stamps
 from interactivepet.pipeline.train.folds import hash_cards
 from interactivepet.pipeline.workspace import Workspace
-from interactivepet.session.prompts import check_clicks
+from interactivepet.session.segmenter import EnsembleSegmenter
 
 __all__ = ["run_prediction", "write_case_mask"]
 
@@ -126,10 +120,8 @@ def _predict_entry(
     clicks: tuple[Click, ...] = ()
     if clicks_path is not None:
         clicks = read_clicks(clicks_path, geometry=case.geometry, point_frame=request.point_frame, labels=models.labels)
-        labels = tuple(models.labels.values())
-        check_clicks(clicks, case_id=case.id, geometry=case.geometry, labels=labels)
+    prediction = EnsembleSegmenter(models).segment(case, clicks)
     fusion, postprocessing = models.choice(clicks)
-    prediction = _fuse(case, clicks, models, fusion=fusion)
     mask, unmet = make_mask(prediction, clicks, fusion=fusion, postprocessing=postprocessing)
     for click in unmet:
         logger.warning("%s: a newer click contradicts %s, which the mask does not meet", case.id, click)
@@ -162,20 +154,6 @@ def write_case_mask(
     source = request.images_root / entry.images[0] if entry.images else None
     like = source if source is not None and source.suffix.lower() != PICTURE_ENDING else None
     write_mask(path, mask, geometry=case.geometry, like=like)
-
-
-def _fuse(case: Case, clicks: Sequence[Click], models: Models, *, fusion: FusionRule) -> Prediction:
-    """Average the configurations that were chosen and blend them with nnInteractive."""
-    weight = fusion.nninteractive_weight
-    promptable = models.promptable.segment(case, clicks) if models.promptable and clicks and weight > 0 else None
-    if promptable is not None and weight >= 1.0 and not find_silent(promptable.labels, clicks):
-        return promptable
-    found: dict[Configuration, Prediction] = {}
-    for name in add_first_steps(fusion.configurations):
-        coarse = found["3d_lowres"] if name == "3d_cascade" else None
-        found[name] = models.folds[name].segment(case, clicks, coarse=coarse)
-    folds = average(found[name] for name in fusion.configurations)
-    return folds if promptable is None else blend(folds, promptable, clicks, weight=weight)
 
 
 def _hash_inputs(request: PredictionRequest, models: Models, stamps: FileStamps, *, options: PredictionOptions) -> str:

@@ -61,7 +61,7 @@ class NetworkJob(FoldJob[CheckpointCard]):
 
     def judge(self, data: FoldData, trained: TrainedFold, *, tracker: Tracker) -> CheckpointCard:
         """Predict out of fold, and show the fold on its page and in the tracker."""
-        segmenter = open_network(
+        network = open_network(
             self.task.plan,
             load_weights(data.weights, sha256=trained.weights_sha256),
             name=f"fold_{self.fold.index}",
@@ -74,7 +74,7 @@ class NetworkJob(FoldJob[CheckpointCard]):
             self.task.plan,
             fold=self.fold.index,
             cases=data.validation,
-            segmenter=segmenter,
+            network=network,
             progress_position=self.options.progress_position,
         )
         card = CheckpointCard(

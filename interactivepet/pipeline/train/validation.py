@@ -20,7 +20,7 @@ from interactivepet.dataset.files.read import read_case
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.ensemble.fuse import to_segmentation
 from interactivepet.evaluation.metrics import mean_case_dice
-from interactivepet.inference.network import NetworkSegmenter, return_to_scanner
+from interactivepet.inference.network import FoldNetwork, return_to_scanner
 from interactivepet.pipeline.prepare.cases import read_preprocessed
 from interactivepet.pipeline.train.folds import read_reference
 from interactivepet.pipeline.workspace import Workspace
@@ -74,7 +74,7 @@ def validate_fold(
     *,
     fold: int,
     cases: Sequence[StoredCase],
-    segmenter: NetworkSegmenter,
+    network: FoldNetwork,
     progress_position: int = 0,
 ) -> Validation:
     """Predict cases with none and with their stored clicks; write the probabilities and draw the worst.
@@ -87,7 +87,7 @@ def validate_fold(
         plan: of the configuration.
         fold: index, for the folder and the progress bar.
         cases: that the network never saw.
-        segmenter: the fold's network.
+        network: the fold's network.
         progress_position: line of the progress bar.
     """
     manifest = read_manifest(workspace.raw)
@@ -104,7 +104,7 @@ def validate_fold(
     for case in bar:
         name = case.record.id
         reference = read_reference(workspace, manifest, record=case.record)
-        for mode, prediction in _predict_case(workspace, manifest, plan=plan, case=case, segmenter=segmenter).items():
+        for mode, prediction in _predict_case(workspace, manifest, plan=plan, case=case, network=network).items():
             folder = workspace.out_of_fold(plan.configuration, fold, mode=mode)
             write_array(folder / f"{name}.b2nd", prediction.probabilities[1:].astype(np.float16))
             mask = to_segmentation(prediction, threshold=OUT_OF_FOLD_THRESHOLD).mask
@@ -117,22 +117,22 @@ def validate_fold(
 
 
 def _predict_case(
-    workspace: Workspace, manifest: DatasetManifest, *, plan: Plan, case: StoredCase, segmenter: NetworkSegmenter
+    workspace: Workspace, manifest: DatasetManifest, *, plan: Plan, case: StoredCase, network: FoldNetwork
 ) -> dict[ClickMode, Prediction]:
     """Predict a case in every click mode, on the scanner's grid; without clicks both modes are one."""
     if plan.crop.region == "clicks":
-        return _predict_clicked(workspace, manifest, plan=plan, case=case, segmenter=segmenter)
+        return _predict_clicked(workspace, manifest, plan=plan, case=case, network=network)
     ready = read_preprocessed(workspace, plan, record=case.record)
-    none = return_to_scanner(segmenter.predict(ready, (), previous=case.load_coarse("none")), ready.trace)
+    none = return_to_scanner(network.predict(ready, (), previous=case.load_coarse("none")), ready.trace)
     clicks = case.record.clicks
     if not clicks:
         return {"none": none, "extreme": none}
-    found = segmenter.predict(ready, clicks, previous=case.load_coarse("extreme"))
+    found = network.predict(ready, clicks, previous=case.load_coarse("extreme"))
     return {"none": none, "extreme": return_to_scanner(found, ready.trace)}
 
 
 def _predict_clicked(
-    workspace: Workspace, manifest: DatasetManifest, *, plan: Plan, case: StoredCase, segmenter: NetworkSegmenter
+    workspace: Workspace, manifest: DatasetManifest, *, plan: Plan, case: StoredCase, network: FoldNetwork
 ) -> dict[ClickMode, Prediction]:
     """Predict a case that is cropped to its clicks; the stored one is cropped to its label as well."""
     record = case.record
@@ -141,7 +141,7 @@ def _predict_clicked(
         return {}
     raw = read_case(workspace.raw, manifest.entry(record.id), with_label=False)
     ready = preprocess(raw, plan, box=find_crop(raw, plan, clicks=record.clicks))
-    return {"extreme": return_to_scanner(segmenter.predict(ready, record.clicks), ready.trace)}
+    return {"extreme": return_to_scanner(network.predict(ready, record.clicks), ready.trace)}
 
 
 def _draw(workspace: Workspace, manifest: DatasetManifest, *, shown: _Shown, plan: Plan) -> bytes:

@@ -51,8 +51,8 @@ def test_a_session_opens_on_a_tasks_results(finished: tuple[Path, object]) -> No
     session.set_image(case)
     mask = session.segment().mask
     assert mask.shape == case.geometry.shape
-    assert session.name == "3d_fullres fold_0 fold_1 fold_2"
-    assert open_session(workspace, OPTIONS, fast=True).name == "3d_fullres fold_0 fold_1"
+    assert session.segmenter.name == "3d_fullres fold_0 fold_1 fold_2"
+    assert open_session(workspace, OPTIONS, fast=True).segmenter.name == "3d_fullres fold_0 fold_1"
 
 
 def test_every_line_leads_to_the_mask_on_disk(finished: tuple[Path, object], image: Path) -> None:

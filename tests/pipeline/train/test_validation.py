@@ -15,7 +15,7 @@ from interactivepet.dataset.files.arrays import read_array
 from interactivepet.dataset.files.read import read_case, read_mask
 from interactivepet.dataset.interactions import write_clicks
 from interactivepet.dataset.manifest import read_manifest
-from interactivepet.inference.network import NetworkSegmenter
+from interactivepet.inference.network import FoldNetwork
 from interactivepet.pipeline.executor import InlineExecutor
 from interactivepet.pipeline.prepare.cases import read_records, run_preprocessing
 from interactivepet.pipeline.prepare.steps import run_fingerprint, run_generate_dataset_json, run_plan
@@ -52,9 +52,9 @@ def validate(workspace: Workspace, region: str) -> Validation:
     plan = plan.model_copy(update={"crop": CropPlan(region=region, margin_mm=4.0)})
     run_preprocessing(workspace, InlineExecutor(), plan=plan, snapshots=False)
     records = read_records(workspace, plan, cases=["TINY_000", "TINY_001"])
-    segmenter = NetworkSegmenter("fold_0", "MIT", plan, Bright(), torch.device("cpu"), tta=False)
+    network = FoldNetwork("fold_0", "MIT", plan, Bright(), torch.device("cpu"), tta=False)
     cases = load_cases(workspace.cases(plan.configuration), records)
-    return validate_fold(workspace, plan, fold=0, cases=cases, segmenter=segmenter)
+    return validate_fold(workspace, plan, fold=0, cases=cases, network=network)
 
 
 @pytest.mark.slow
