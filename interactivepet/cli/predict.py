@@ -137,7 +137,8 @@ def _predict_images(arguments: argparse.Namespace) -> int:
     for case, cause in log.failed.items():
         print(f"error: {case}: {cause.removeprefix(f'{case}: ')}", file=sys.stderr)
     if log.failed:
-        print(f"{len(log.failed)} of {len(request.entries)} images have no mask, see above", file=sys.stderr)
+        n_images = len(request.entries) + len(request.unreadable)
+        print(f"{len(log.failed)} of {n_images} images have no mask, see above", file=sys.stderr)
     return 1 if log.failed else 0
 
 

@@ -29,6 +29,7 @@ class FolderOptions:
         time_frame: which frame of a dynamic image to take; None refuses one.
         mask_suffix: what the name of a mask has behind the case; empty for `_mask`, `_seg` and `_label`.
         spacing_mm: along (i, j, k), for headers that are wrong; None takes the headers'.
+        skip_bad: leave out cases whose files contradict each other; else these are an error.
     """
 
     channels: tuple[str, ...] = ()
@@ -40,3 +41,4 @@ class FolderOptions:
     time_frame: TimeFrame | None = None
     mask_suffix: str = ""
     spacing_mm: Spacing | None = None
+    skip_bad: bool = False

@@ -35,9 +35,9 @@ from interactivepet.pipeline.stamps import FileStamps, open_stamps
 from interactivepet.pipeline.train.promptable_folder import find_own_folds, open_unseen, stamp_unseen
 from interactivepet.pipeline.train.tracking import TrackerConfig, find_parent_run
 from interactivepet.pipeline.workspace import Workspace
-from interactivepet.training.stop import leave_on_sigterm
 from interactivepet.reporting.curve_page import render_simulation
 from interactivepet.reporting.curve_pictures import draw_curves
+from interactivepet.training.stop import leave_on_sigterm
 
 __all__ = ["SimulationOptions", "run_simulation"]
 

@@ -86,7 +86,8 @@ def run_prediction(workspace: Workspace, request: PredictionRequest, *, options:
                 log = outcome.note(_open_log(workspace, request, models, made_from=made_from))
                 write_artefact(request.out / "predictions.json", log)
     names = {entry.id for entry in request.entries}
-    return log.model_copy(update={"failed": {name: cause for name, cause in log.failed.items() if name in names}})
+    failed = {name: cause for name, cause in log.failed.items() if name in names}
+    return log.model_copy(update={"failed": {**request.unreadable, **failed}})
 
 
 @dataclass(frozen=True, slots=True)

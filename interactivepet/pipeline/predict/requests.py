@@ -82,6 +82,7 @@ class PredictionRequest:
         series: the cases that are DICOM series, by name.
         mask: path of the mask of the only case, in place of one named after the case.
         time_frame: what stands for a dynamic or gated image; None refuses one.
+        unreadable: case, or file of no case, that is left out as it cannot be read -> why.
     """
 
     entries: tuple[CaseEntry, ...]
@@ -94,6 +95,7 @@ class PredictionRequest:
     point_frame: PointFrame = "lps"
     mask: Path | None = None
     time_frame: TimeFrame | None = None
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
     def path(self, entry: CaseEntry) -> Path:
         """Give the path of a case's mask."""
@@ -199,6 +201,9 @@ def make_folder_request(
     mask = out if ending else None
     request = _find_images(workspace, images, out=out.parent if mask else out, reading=reading or DicomReading())
     named = mask or (clicks_folder if clicks_folder is not None and clicks_folder.is_file() else None)
+    if len(request.entries) == 0 or (named is not None and request.unreadable):
+        reasons = "\n".join(f"{name}: {reason}" for name, reason in request.unreadable.items())
+        raise CaseError(f"{images}: not all images can be read:\n{reasons}")
     if named is not None and len(request.entries) != 1:
         found = ", ".join(entry.id for entry in request.entries[:_SHOWN])
         raise ManifestError(
@@ -329,7 +334,9 @@ def _make_dicom_request(
     from interactivepet.dataset.dicom.images import find_dicom_images, find_suv_variant
 
     variant = find_suv_variant(raw, manifest.training)
-    jobs = find_dicom_images(folder, channels=manifest.channels, variant=variant, reading=reading)
+    jobs, unreadable = find_dicom_images(folder, channels=manifest.channels, variant=variant, reading=reading)
     series = {job.id: job for job in jobs}
     entries = tuple(CaseEntry(id=name, images=()) for name in series)
-    return PredictionRequest(entries, folder, {}, out, series=series, time_frame=reading.time_frame)
+    return PredictionRequest(
+        entries, folder, {}, out, series=series, time_frame=reading.time_frame, unreadable=unreadable
+    )
