@@ -17,12 +17,13 @@ import SimpleITK
 from interactivepet.cli import import_task, verify
 from interactivepet.core.imported import ImportSource
 from interactivepet.dataset.dicom import source as dicom
+from interactivepet.dataset.dicom.reference import read_source
 from interactivepet.dataset.dicom.seg import write_seg
 from interactivepet.dataset.dicom.source import DicomOptions
 from interactivepet.dataset.files.read import read_geometry
 from interactivepet.dataset.interactions import read_clicks
 from interactivepet.dataset.manifest import read_manifest
-from tests.dicom_series import draw_masks, write_grid, write_series
+from tests.dicom_series import write_series
 from tests.files import write_png
 from tests.tiny import make_volume
 
@@ -291,14 +292,17 @@ def write_slice_without_header(folder: Path) -> list[str]:
 
 def write_damaged_segmentation(folder: Path) -> list[str]:
     for number in ("1", "2"):
-        series, geometry = write_grid(folder / number / "PT", patient_id=f"P{number}")
-        mask = draw_masks(geometry.shape)["blob"]
+        pet = write_series(folder / number / "PT", PatientID=f"P{number}", SeriesInstanceUID=f"1.2.3.{number}.4")
+        series = sorted(pet.iterdir())
+        geometry = read_source(series).geometry
+        mask = np.zeros(geometry.shape, np.uint8)
+        mask[1:3, 1:3, 2:4] = 1
         path = folder / number / "seg.dcm"
         write_seg(path, mask, geometry=geometry, labels={"tumour": 1}, series=series)
     damaged = pydicom.dcmread(path)
     del damaged.SegmentSequence[0].SegmentNumber
     damaged.save_as(path)
-    return ["dicom", str(folder), "--no-verify"]
+    return ["dicom", str(folder)]
 
 
 @pytest.mark.parametrize(
