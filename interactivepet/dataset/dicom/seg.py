@@ -21,6 +21,7 @@ from interactivepet.dataset.dicom.reference import SourceSeries, draw_on_series,
 from interactivepet.dataset.dicom.seg_frames import SegFrames, find_segments, is_label_map, read_frames
 from interactivepet.dataset.dicom.seg_spacing import find_slice_spacing_mm
 from interactivepet.dataset.dicom.selection import MaskSummary, join_labels, select_regions
+from interactivepet.dataset.dicom.stand_ins import restore_references, stand_in
 from interactivepet.dataset.dicom.structure_set import COLOURS, MANUFACTURER, SERIES_NUMBER
 from interactivepet.dataset.files.volume import naming_file
 from interactivepet.dataset.files.write import atomic_path
@@ -170,7 +171,9 @@ def write_seg(
         numbers[[value for _, value in drawn.regions]] = np.arange(1, len(drawn.regions) + 1)
         frames = numbers[drawn.mask].transpose(2, 1, 0)
         names = [name for name, _ in drawn.regions]
-        dataset = _build(frames, names, series=drawn.source)
+        stand_ins = stand_in(drawn.source)
+        dataset = _build(frames, names, series=stand_ins)
+        restore_references(dataset, stand_ins, drawn.source)
         copy_identity(dataset, drawn.source.headers[0], texts=names)
         # The library leaves it out where slices without a marked pixel have no frame.
         measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]

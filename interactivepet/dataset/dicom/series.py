@@ -24,7 +24,6 @@ __all__ = [
     "arrange_slices",
     "find_missing_slice_tags",
     "read_dataset",
-    "read_headers",
 ]
 
 ORIENTATION_TOLERANCE = 1e-4
@@ -60,22 +59,6 @@ class SliceOrder:
 
     indices: tuple[int, ...]
     geometry: Geometry
-
-
-def read_headers(paths: Sequence[Path]) -> tuple[Dataset, ...]:
-    """Read every slice's header.
-
-    Raises:
-        CaseError: a file cannot be read, or holds several frames.
-    """
-    headers = tuple(read_dataset(path, stop_before_pixels=True) for path in paths)
-    for path, header in zip(paths, headers, strict=True):
-        if "PerFrameFunctionalGroupsSequence" in header or int(header.get("NumberOfFrames") or 1) > 1:
-            raise CaseError(
-                f"{path}: a multi-frame (enhanced) image, expected one file a slice; convert it to the classic form, "
-                "with dcm4che's emf2sf for example"
-            )
-    return headers
 
 
 def find_missing_slice_tags(headers: Sequence[Dataset]) -> tuple[str, ...]:

@@ -115,7 +115,7 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     with pytest.raises(CaseError, match="no such folder"):
         run_export(ask(tmp_path), executor=InlineExecutor())
     (tmp_path / "dicom").mkdir()
-    with pytest.raises(CaseError, match="no series of images was found"):
+    with pytest.raises(CaseError, match="the folder is empty"):
         run_export(ask(tmp_path), executor=InlineExecutor())
     without = ExportRequest(tmp_path / "masks", None, tmp_path / "out", ("nrrd", "rtstruct"), LABELS)
     with pytest.raises(CaseError, match="rtstruct refer to a series"):
