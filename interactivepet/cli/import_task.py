@@ -183,6 +183,7 @@ def _add_folder(parser: argparse.ArgumentParser) -> None:
         metavar=("I", "J", "K"),
         help="spacing along the axes of the files, where their headers are wrong (default: the headers')",
     )
+    add_frame(parser, default="lps", of="click files of interactionsTr that do not say it")
     parser.add_argument(
         "--allow-mask-as-volume", action="store_true", help="take a mask for a volume, to debug the pipeline with"
     )
@@ -250,6 +251,7 @@ def _find_source(arguments: argparse.Namespace) -> ImportSource:
         time_frame=arguments.time_frame,
         mask_suffix=arguments.mask_suffix,
         spacing_mm=tuple(arguments.spacing_mm) if arguments.spacing_mm else None,
+        point_frame=arguments.frame,
         skip_bad=arguments.skip_bad,
     )
     return find_folder_source(arguments.source, options=options)

@@ -104,6 +104,24 @@ def test_every_case_becomes_a_test_case(source: Path, raw: Path, capsys: pytest.
     assert "without a mask, so test cases: a, b, c" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("frame", ["voxel", "ras", "lps"])
+def test_clicks_beside_images_are_in_the_frame_that_is_named(tmp_path: Path, raw: Path, frame: str) -> None:
+    image, label, geometry = make_volume(0)
+    for folder, name, array in (("imagesTr", "a_0000", image[0]), ("labelsTr", "a", label)):
+        (tmp_path / "export" / folder).mkdir(parents=True)
+        nibabel.save(nibabel.Nifti1Image(array, geometry.affine), tmp_path / "export" / folder / f"{name}.nii.gz")
+    inside = np.argwhere(label == 1)[0]
+    x, y, z = geometry.to_mm(inside)
+    i, j, k = inside.tolist()
+    numbers = {"voxel": (i, j, k), "ras": (x, y, z), "lps": (-x, -y, z)}[frame]
+    (tmp_path / "export" / "interactionsTr").mkdir()
+    (tmp_path / "export" / "interactionsTr" / "a.csv").write_text(f"x,y,z\n{','.join(map(str, numbers))}\n")
+    arguments = ["folder", str(tmp_path / "export"), "-t", TASK, "-m", "PET", "-l", "tumour", "--frame", frame]
+    assert import_task.main(arguments) == 0
+    (click,) = read_clicks(raw / TASK / "interactionsTr" / "a.mrk.json", geometry=geometry)
+    assert click.position_mm == pytest.approx((x, y, z))
+
+
 def test_clicks_of_another_tool(source: Path, raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert import_task.main(["folder", str(source), "-t", TASK, "-m", "PET"]) == 0
     clicks = source.parent / "clicks"

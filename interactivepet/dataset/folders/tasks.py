@@ -89,6 +89,7 @@ def find_task(folder: Path, *, options: FolderOptions) -> ImportSource:
                 n_volumes=1 if is_split else len(manifest.channels),
                 time_frame=options.time_frame,
                 spacing_mm=options.spacing_mm,
+                point_frame=options.point_frame,
             )
         )
     return ImportSource(

@@ -15,6 +15,7 @@ from interactivepet.core.geometry import Geometry, Spacing
 from interactivepet.core.imported import ImportedCase
 from interactivepet.core.time_frame import TimeFrame
 from interactivepet.dataset.checks import is_pet
+from interactivepet.dataset.click_tables import PointFrame
 from interactivepet.dataset.files.frames import PICTURE_ENDINGS, pick_frames
 from interactivepet.dataset.files.read import read_header, read_image
 from interactivepet.dataset.folders.mask_files import MaskFile, read_masks
@@ -61,6 +62,7 @@ class VolumeJob:
         allow_mask_as_volume: whether an image may be a mask, for debugging.
         time_frame: which frame of a dynamic image to take; None refuses one.
         spacing_mm: along (i, j, k) of the case, in place of what the headers say.
+        point_frame: what the numbers are in a click file that does not say it; indices are those of the first image.
         flaw: why the case cannot be loaded, where that is known before; else empty.
     """
 
@@ -78,6 +80,7 @@ class VolumeJob:
     allow_mask_as_volume: bool = False
     time_frame: TimeFrame | None = None
     spacing_mm: Spacing | None = None
+    point_frame: PointFrame = "lps"
     flaw: str = ""
 
     def load(self) -> ImportedCase:
@@ -103,7 +106,9 @@ class VolumeJob:
         clicks = None
         if self.clicks is not None:
             values = {name: value for value, name in enumerate(self.labels, start=1)}
-            clicks = read_clicks(self.clicks, geometry=channels[0].geometry, labels=values)
+            clicks = read_clicks(
+                self.clicks, geometry=channels[0].geometry, point_frame=self.point_frame, labels=values
+            )
         case = Case(self.id, image, _respace(reference.geometry, self.spacing_mm), label)
         return ImportedCase(case, notes.as_files(), clicks, tuple(dict.fromkeys(remarks)))
 
