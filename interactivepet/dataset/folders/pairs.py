@@ -41,6 +41,8 @@ DEFAULT_CHANNEL = "image"
 _MASK_WORD = re.compile(r"[_-](?:mask|seg|label)(?=$|[_-])", re.IGNORECASE)
 _SEGMENTATION = re.compile(r"[_ .-]*segmentation$", re.IGNORECASE)
 """What Slicer adds to the name of a volume when it names a segmentation of it."""
+_CLICK_ENDINGS = (".mrk.json", ".fcsv")
+"""Endings of click files that nothing else has."""
 _CHANNEL = re.compile(r"(?P<case>.+?)_+(?P<channel>[A-Z][^_]*)_image", re.IGNORECASE)
 _IMAGE = re.compile(r"(?P<case>.+)_image", re.IGNORECASE)
 _NO_CHANNEL = ""
@@ -124,6 +126,8 @@ def find_pairs(folder: Path, files: Sequence[Path], *, options: FolderOptions) -
 def _explain(path: Path, orphans: Collection[Path], *, is_incomplete: bool) -> str:
     if path in orphans:
         return "a mask without its volume"
+    if path.name.lower().endswith(_CLICK_ENDINGS):
+        return "clicks, which interactivepet_import clicks adds to a task that is there"
     if not split_ending(path.name)[0]:
         return "no volume"
     return "of a case that is left out" if is_incomplete else "a channel that -m does not name"

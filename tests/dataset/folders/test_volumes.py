@@ -244,6 +244,14 @@ class TestFrames:
             load(tmp_path, channels=("PET", "CT"))
 
 
+@pytest.mark.parametrize("name", ["A.mrk.json", "A.MRK.JSON", "A_clicks.fcsv"])
+def test_clicks_beside_volumes_are_named_as_such(tmp_path: Path, name: str) -> None:
+    save(tmp_path / "A.nii.gz", make_image())
+    save(tmp_path / "A_mask.nii.gz", make_mask(1))
+    (tmp_path / name).write_text("{}")
+    assert "interactivepet_import clicks adds" in find(tmp_path).passed_over[name]
+
+
 class TestHeaders:
     """Transforms that contradict each other, and spacings that are wrong."""
 
