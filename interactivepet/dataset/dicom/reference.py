@@ -14,7 +14,7 @@ from pydicom import Dataset
 from interactivepet.core.geometry import Geometry
 from interactivepet.dataset.dicom.files import read_file
 from interactivepet.dataset.dicom.selection import order_labels
-from interactivepet.dataset.dicom.series import RAS_FROM_LPS, arrange_slices
+from interactivepet.dataset.dicom.series import RAS_FROM_LPS, arrange_slices, has_numbers
 from interactivepet.dataset.dicom.slices import read_slices
 from interactivepet.dataset.dicom.time_frames import split_by_time
 from interactivepet.dataset.files.volume import describe_mismatch
@@ -37,10 +37,8 @@ SERIES_TOLERANCE_MM = 0.1
 logger = logging.getLogger(__name__)
 
 IntArray = npt.NDArray[np.int64]
-_NEEDED = (
-    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "FrameOfReferenceUID"),
-    *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"),
-)
+_GEOMETRIC = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
+_NEEDED = ("FrameOfReferenceUID", "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,7 +163,8 @@ def read_source(paths: Sequence[Path]) -> SourceSeries:
         raise CaseError("no DICOM file was given, expected the slices of a series")
     slices = read_slices(paths)
     for one in slices:
-        if missing := [keyword for keyword in _NEEDED if not one.header.get(keyword)]:
+        geometric = [keyword for keyword in _GEOMETRIC if not has_numbers(one.header, keyword)]
+        if missing := [*geometric, *(keyword for keyword in _NEEDED if not one.header.get(keyword))]:
             raise CaseError(f"{one.path}: lacks {', '.join(missing)}, expected a slice that can be referred to")
     if len(uids := {str(one.header.SeriesInstanceUID) for one in slices}) > 1:
         raise CaseError(f"{paths[0].parent}: slices of {len(uids)} series, expected one; give the files of one series")
