@@ -183,6 +183,7 @@ def _add_folder(parser: argparse.ArgumentParser) -> None:
         metavar=("I", "J", "K"),
         help="spacing along the axes of the files, where their headers are wrong (default: the headers')",
     )
+    add_frame(parser, default="lps", of="click files of interactionsTr that do not say it")
     parser.add_argument(
         "--allow-mask-as-volume", action="store_true", help="take a mask for a volume, to debug the pipeline with"
     )
@@ -227,13 +228,15 @@ def _find_source(arguments: argparse.Namespace) -> ImportSource:
             series=arguments.series,
             time_frame=arguments.time_frame,
             long_uptake=arguments.long_uptake,
+            skip_bad=arguments.skip_bad,
         )
         return find_dicom_source(arguments.source, options=regions)
     if arguments.kind == "mip":
         from interactivepet.dataset.folders.mip import MipOptions, find_mip_source
 
         return find_mip_source(
-            arguments.source, options=MipOptions(arguments.modality, arguments.labels, arguments.mask_above)
+            arguments.source,
+            options=MipOptions(arguments.modality, arguments.labels, arguments.mask_above, arguments.skip_bad),
         )
     from interactivepet.dataset.folders.options import FolderOptions
     from interactivepet.dataset.folders.source import find_folder_source
@@ -248,6 +251,8 @@ def _find_source(arguments: argparse.Namespace) -> ImportSource:
         time_frame=arguments.time_frame,
         mask_suffix=arguments.mask_suffix,
         spacing_mm=tuple(arguments.spacing_mm) if arguments.spacing_mm else None,
+        point_frame=arguments.frame,
+        skip_bad=arguments.skip_bad,
     )
     return find_folder_source(arguments.source, options=options)
 

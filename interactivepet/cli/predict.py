@@ -66,7 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="folder of images, named as in imagesTr, or of DICOM; or the file of one image",
     )
     parser.add_argument(
-        "-in", "--interactions", type=Path, help="folder of click files: CASE.mrk.json, .json, .fcsv, .csv or .nii.gz"
+        "-in",
+        "--interactions",
+        type=Path,
+        help="folder of click files: CASE.mrk.json, .json, .fcsv, .csv or .nii.gz; for one image also its click file",
     )
     parser.add_argument(
         "--frame",
@@ -131,10 +134,11 @@ def _predict_images(arguments: argparse.Namespace) -> int:
     print(f"{len(log.cases)} masks {where}, {n_clicked} of them with clicks, made by {log.models}")
     if skipped := [share for share in log.skipped.values() if share > 0]:
         print(f"air was skipped in {len(skipped)} of them: {100 * fmean(skipped):.0f} % of the networks' runs")
-    for cause in log.failed.values():
-        print(f"error: {cause}", file=sys.stderr)
+    for case, cause in log.failed.items():
+        print(f"error: {case}: {cause.removeprefix(f'{case}: ')}", file=sys.stderr)
     if log.failed:
-        print(f"{len(log.failed)} of {len(request.entries)} images have no mask, see above", file=sys.stderr)
+        n_images = len(request.entries) + len(request.unreadable)
+        print(f"{len(log.failed)} of {n_images} images have no mask, see above", file=sys.stderr)
     return 1 if log.failed else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from interactivepet.core.dataset import IssueList
 
 __all__ = ["main", "print_issues"]
+
+SHOWN = 3
+"""Cases of one note that are named; of more only the number is told."""
 
 
 @report_errors
@@ -35,16 +39,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def print_issues(result: IssueList) -> None:
-    """Show what verification found."""
+    """Show what verification found; notes that say the same of several cases share a row."""
     if not result.issues:
         print(f"{result.task}: {result.n_cases} cases, no problem found")
         return
     n_errors = len(result.errors)
+    notes: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for i in result.issues:
+        if i.severity == "note":
+            notes[f"{i.kind} (note)", i.found, i.expected, i.remedy].append(i.case)
     print_table(
         f"{result.task}: {n_errors} problems and {len(result.issues) - n_errors} notes in {result.n_cases} cases",
         ["case", "kind", "found", "expected", "remedy"],
         [
-            (i.case, i.kind if i.severity == "error" else f"{i.kind} (note)", i.found, i.expected, i.remedy)
-            for i in sorted(result.issues, key=lambda issue: issue.severity)
+            *((i.case, i.kind, i.found, i.expected, i.remedy) for i in result.errors),
+            *((_join(cases), *texts) for texts, cases in notes.items()),
         ],
     )
+
+
+def _join(cases: Sequence[str]) -> str:
+    more = f" and {len(cases) - SHOWN} more" if len(cases) > SHOWN else ""
+    return f"{', '.join(cases[:SHOWN])}{more}"

@@ -71,6 +71,7 @@ class ImportSource:
         passed_over: files that are no part of any case, with the reason.
         layout: what the importer took the folder for, in words.
         remarks: what the user should know of how the folder was read, one sentence each.
+        left_out: case, or file that belongs to no case -> why it cannot be used; only where bad cases are skipped.
     """
 
     channels: tuple[str, ...]
@@ -80,6 +81,7 @@ class ImportSource:
     passed_over: Mapping[str, str] = field(default_factory=dict)
     layout: str = ""
     remarks: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 class ImportRecord(Artefact):

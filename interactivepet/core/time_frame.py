@@ -55,7 +55,11 @@ def pick_time_frame(
         return np.asarray(np.average(frames, axis=0, weights=durations), np.float32)
     number = len(frames) if time_frame == "last" else time_frame
     if number > len(frames):
-        raise CaseError(
-            f"{name}: {len(frames)} frames, but --time-frame {number}; choose 1 to {len(frames)}, mean or last"
-        )
+        raise CaseError(f"{name}: {_describe_choice(len(frames), number)}")
     return np.asarray(frames[number - 1])
+
+
+def _describe_choice(n_frames: int, number: int) -> str:
+    if n_frames == 1:
+        return f"one frame, but --time-frame {number}; leave --time-frame out"
+    return f"{n_frames} frames, but --time-frame {number}; choose 1 to {n_frames}, mean or last"

@@ -210,7 +210,7 @@ def _check_channels(findings: Findings, file: str, *, n_found: int, n_expected: 
     if n_found != n_expected:
         remedy = (
             "split or merge the file, or declare its channels; of a dynamic image, take one frame with "
-            "interactivepet_import folder --time-frame"
+            "--time-frame, of interactivepet_import folder or interactivepet_predict"
         )
         findings.add("channels", f"{n_found} in {file}", expected=str(n_expected), remedy=remedy)
 

@@ -151,17 +151,21 @@ def read_clicks(
         geometry: the grid of the case's image.
         point_frame: what the numbers of Grand Challenge, autoPET and CSV files are. Grand Challenge defines LPS
             mm; autoPET's own files hold voxel indices. Slicer's files say it themselves.
-        labels: name -> value of the task's labels, for points that are named after one.
+        labels: name -> value of the task's labels, for points that are named after one; None accepts any value.
 
     Returns:
         In the order of the file, RAS+ mm.
 
     Raises:
         InteractionError: the file is missing or malformed, has another unit, type or grid, holds more than
-            `MOST_CLICKS`, or a point's name does not tell which of several labels it means.
+            `MOST_CLICKS`, a point has a label that is not declared, or its name does not tell which of several.
     """
     try:
-        return _bound(_read(path, geometry, frame=point_frame, labels=labels))
+        clicks = _bound(_read(path, geometry, frame=point_frame, labels=labels))
+        if labels and (strange := sorted({click.label for click in clicks} - set(labels.values()))):
+            known = ", ".join(f"{value} ({name})" for name, value in labels.items())
+            raise InteractionError(f"clicks of the label {strange[0]}, expected {known}; correct the label")
+        return clicks
     except InteractionError as error:
         raise InteractionError(f"{path}: {error}") from error
     except CaseError as error:

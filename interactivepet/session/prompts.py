@@ -98,7 +98,7 @@ def check_clicks(clicks: Sequence[Click], *, case_id: str, geometry: Geometry, l
             raise InteractionError(
                 f"{case_id}: {where} mm (RAS) lies outside of the image of {geometry.shape} voxels; check "
                 "that it was placed on this image, and say with --frame (of interactivepet_predict -in, or of "
-                "interactivepet_import clicks) what the coordinate system of the clicks is: lps, ras or voxel"
+                "interactivepet_import folder or clicks) what the coordinate system of the clicks is: lps, ras or voxel"
             )
         if click.label not in labels:
             raise InteractionError(

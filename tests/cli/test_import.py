@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK
 
 from interactivepet.cli import import_task, verify
 from interactivepet.core.imported import ImportSource
 from interactivepet.dataset.dicom import source as dicom
+from interactivepet.dataset.dicom.reference import read_source
+from interactivepet.dataset.dicom.seg import write_seg
 from interactivepet.dataset.dicom.source import DicomOptions
 from interactivepet.dataset.files.read import read_geometry
 from interactivepet.dataset.interactions import read_clicks
@@ -98,6 +102,24 @@ def test_every_case_becomes_a_test_case(source: Path, raw: Path, capsys: pytest.
     assert "import volumes that have no masks with --test" in capsys.readouterr().err
     assert import_task.main([*bare, "--test"]) == 0
     assert "without a mask, so test cases: a, b, c" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("frame", ["voxel", "ras", "lps"])
+def test_clicks_beside_images_are_in_the_frame_that_is_named(tmp_path: Path, raw: Path, frame: str) -> None:
+    image, label, geometry = make_volume(0)
+    for folder, name, array in (("imagesTr", "a_0000", image[0]), ("labelsTr", "a", label)):
+        (tmp_path / "export" / folder).mkdir(parents=True)
+        nibabel.save(nibabel.Nifti1Image(array, geometry.affine), tmp_path / "export" / folder / f"{name}.nii.gz")
+    inside = np.argwhere(label == 1)[0]
+    x, y, z = geometry.to_mm(inside)
+    i, j, k = inside.tolist()
+    numbers = {"voxel": (i, j, k), "ras": (x, y, z), "lps": (-x, -y, z)}[frame]
+    (tmp_path / "export" / "interactionsTr").mkdir()
+    (tmp_path / "export" / "interactionsTr" / "a.csv").write_text(f"x,y,z\n{','.join(map(str, numbers))}\n")
+    arguments = ["folder", str(tmp_path / "export"), "-t", TASK, "-m", "PET", "-l", "tumour", "--frame", frame]
+    assert import_task.main(arguments) == 0
+    (click,) = read_clicks(raw / TASK / "interactionsTr" / "a.mrk.json", geometry=geometry)
+    assert click.position_mm == pytest.approx((x, y, z))
 
 
 def test_clicks_of_another_tool(source: Path, raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -228,12 +250,94 @@ def write_dicom(folder: Path) -> list[str]:
     return ["dicom", str(folder), "--test"]
 
 
+def write_volumes(folder: Path, *names: str) -> list[str]:
+    """Write two cases with masks, and more files of these names."""
+    folder.mkdir()
+    for number, name in enumerate(("a", "b")):
+        image, label, geometry = make_volume(number)
+        nibabel.save(nibabel.Nifti1Image(image[0], geometry.affine), folder / f"{name}.nii.gz")
+        nibabel.save(nibabel.Nifti1Image(label, geometry.affine), folder / f"{name}_mask.nii.gz")
+    for name in names:
+        model = "b_mask" if "_" in name else "b"
+        shutil.copy(folder / f"{model}.nii.gz", folder / name)
+    return ["folder", str(folder), "-m", "PET", "-l", "tumour"]
+
+
+def write_two_masks(folder: Path) -> list[str]:
+    return write_volumes(folder, "b_seg.nii.gz")
+
+
+def write_both_kinds(folder: Path) -> list[str]:
+    return write_volumes(folder, "b_mask_tumour.nii.gz")
+
+
+def write_one_name(folder: Path) -> list[str]:
+    return write_volumes(folder, "b.nii")
+
+
+def write_names_that_become_one(folder: Path) -> list[str]:
+    return write_volumes(folder, "B.nii.gz")
+
+
+def write_broken_image(folder: Path) -> list[str]:
+    arguments = write_volumes(folder)
+    (folder / "b.nii.gz").unlink()
+    (folder / "b.nii.gz").symlink_to("nowhere")
+    return arguments
+
+
+def write_broken_mask(folder: Path) -> list[str]:
+    arguments = write_volumes(folder)
+    (folder / "b_mask.nii.gz").unlink()
+    (folder / "b_mask.nii.gz").symlink_to("nowhere")
+    return arguments
+
+
+def write_two_pictures_of_one_number(folder: Path) -> list[str]:
+    arguments = write_pictures(folder)
+    labels = folder / "patients" / "labels"
+    shutil.copy(labels / "segmentation_1.png", labels / "mask_2.png")
+    return arguments
+
+
+def write_slice_without_header(folder: Path) -> list[str]:
+    for number in ("1", "2"):
+        write_series(folder / number, PatientID=f"P{number}", SeriesInstanceUID=f"1.2.3.{number}.4")
+    path = sorted((folder / "2").iterdir())[0]
+    path.write_bytes(path.read_bytes()[:200])
+    return ["dicom", str(folder), "--test"]
+
+
+def write_damaged_segmentation(folder: Path) -> list[str]:
+    for number in ("1", "2"):
+        pet = write_series(folder / number / "PT", PatientID=f"P{number}", SeriesInstanceUID=f"1.2.3.{number}.4")
+        series = sorted(pet.iterdir())
+        geometry = read_source(series).geometry
+        mask = np.zeros(geometry.shape, np.uint8)
+        mask[1:3, 1:3, 2:4] = 1
+        path = folder / number / "seg.dcm"
+        write_seg(path, mask, geometry=geometry, labels={"tumour": 1}, series=series)
+    damaged = pydicom.dcmread(path)
+    del damaged.SegmentSequence[0].SegmentNumber
+    damaged.save_as(path)
+    return ["dicom", str(folder)]
+
+
 @pytest.mark.parametrize(
     ("write", "good", "bad", "reason"),
     [
         (write_folder, "a", "b", "the file is empty"),
         (write_pictures, "patient_1", "patient_2", "--mask-above N"),
         (write_dicom, "P1", "P2", "PatientWeight"),
+        (write_two_masks, "a", "b", "are both the mask of b; expected one a label"),
+        (write_both_kinds, "a", "b", "expected one mask, or one a label; remove either"),
+        (write_one_name, "a", "b", "have one name, expected one file; remove either"),
+        (write_names_that_become_one, "a", "b", "both become the case b; rename one of them"),
+        (write_broken_image, "a", "b", "is a link that leads nowhere; restore its target or remove it"),
+        (write_broken_mask, "a", "b", "is a link that leads nowhere; restore its target or remove it"),
+        (write_two_pictures_of_one_number, "patient_1", "patient_2", "both are number 2, expected one; rename either"),
+        (write_slice_without_header, "P1", "P2", "DICOM that ends before SeriesInstanceUID (0020,000E), or has none"),
+        (write_damaged_segmentation, "P1", "P2", "cannot be read"),
     ],
 )
 def test_bad_cases_are_left_out_on_demand(
@@ -285,3 +389,26 @@ def test_options_of_no_meaning_are_refused(options: list[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         import_task.main(["folder", "x", "-t", TASK, *options])
     assert stopped.value.code == 2
+
+
+def test_a_file_that_no_case_can_own_is_named_too(
+    tmp_path: Path, raw: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_series(tmp_path / "export" / "1", PatientID="P1")
+    (tmp_path / "export" / "2").mkdir()
+    whole = sorted((tmp_path / "export" / "1").iterdir())[0].read_bytes()
+    (tmp_path / "export" / "2" / "slice").write_bytes(whole[:200])
+    assert import_task.main(["dicom", str(tmp_path / "export"), "--test", "-t", TASK, "--skip-bad"]) == 1
+    assert "left out: 2/slice: cannot be read" in capsys.readouterr().out
+    assert [entry.id for entry in read_manifest(raw / TASK).test] == ["P1"]
+
+
+def test_nothing_is_left_of_a_flat_folder_with_an_unreadable_file(
+    tmp_path: Path, raw: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_series(tmp_path / "export", PatientID="P1")
+    path = sorted(folder.iterdir())[0]
+    path.write_bytes(path.read_bytes()[:200])
+    assert import_task.main(["dicom", str(folder), "--test", "-t", TASK, "--skip-bad"]) == 1
+    assert "no case was found to import\nP1: " in capsys.readouterr().err
+    assert not (raw / TASK).exists()

@@ -53,7 +53,8 @@ def test_clicks_come_back_exactly(tmp_path: Path, clicks: list[Click]) -> None:
 
     write_clicks(path, clicks)
 
-    assert read_clicks(path, geometry=GEOMETRY, labels=TWO_LABELS) == tuple(clicks)
+    labels = {f"name {value}": value for value in range(1, 256)}
+    assert read_clicks(path, geometry=GEOMETRY, labels=labels) == tuple(clicks)
 
 
 def test_slicer_finds_lps_millimetres_in_one_list(tmp_path: Path) -> None:

@@ -186,7 +186,9 @@ def _sum_frames(
 def _refuse_missing(missing: Sequence[str]) -> None:
     if missing:
         lines = "".join(f"\n  {tag}" for tag in missing)
-        raise CaseError(f"{len(missing)} tags are missing, empty or zero; add them from the scan's record:{lines}")
+        raise CaseError(
+            f"{len(missing)} tags are missing, empty, zero or invalid; add them from the scan's record:{lines}"
+        )
 
 
 def _describe(series: FoundSeries) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def find_dicom_images(
     channels: Sequence[str],
     variant: SuvVariant = "bw",
     reading: DicomReading | None = None,
-) -> tuple[DicomJob, ...]:
+) -> tuple[tuple[DicomJob, ...], Mapping[str, str]]:
     """Find every PET series in a tree of mixed files; no pixel is read, and masks are passed over.
 
     Args:
@@ -53,10 +53,11 @@ def find_dicom_images(
         reading: which series to take, and how; every series by default.
 
     Returns:
-        One per series, named as `interactivepet_import dicom` names cases: by PatientID.
+        One per series, named as `interactivepet_import dicom` names cases: by PatientID; and case or file that cannot
+        be read -> why.
 
     Raises:
-        CaseError: files cannot be read, there is no PET series, or the model wants other channels.
+        CaseError: there is no PET series, or the model wants other channels.
     """
     _find_order(channels)
     reading = reading or DicomReading()
@@ -67,9 +68,10 @@ def find_dicom_images(
         series=reading.series or ALL_SERIES,
         time_frame=reading.time_frame,
         long_uptake=reading.long_uptake,
+        skip_bad=True,
     )
     source = find_dicom_source(folder, options=options)
-    return tuple(job for job in source.test if isinstance(job, DicomJob))
+    return tuple(job for job in source.test if isinstance(job, DicomJob)), source.left_out
 
 
 def find_suv_variant(raw: Path, cases: Sequence[CaseEntry]) -> SuvVariant:
@@ -125,7 +127,9 @@ def read_dicom_case(folder: Path, *, channels: Sequence[str] = ("PET",), variant
     Raises:
         CaseError: as `find_dicom_images` and `read_dicom_image`, or there are several PET series.
     """
-    jobs = find_dicom_images(folder, channels=channels, variant=variant)
+    jobs, left_out = find_dicom_images(folder, channels=channels, variant=variant)
+    if left_out:
+        raise CaseError("\n".join(f"{name}: {reason}" for name, reason in left_out.items()))
     if len(jobs) > 1:
         named = ", ".join(f"{job.id} ({job.pet.description or job.pet.uid})" for job in jobs[:5])
         raise CaseError(f"{folder}: {len(jobs)} PET series ({named}), expected one; name the folder of one of them")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from interactivepet.dataset.dicom.selection import MaskSummary, find_regions
 from interactivepet.dataset.dicom.tree import FoundSeries
+from interactivepet.errors import CaseError
 
 __all__ = [
     "MASK_MODALITIES",
@@ -64,15 +65,29 @@ class MaskFile:
         return any(name in drawn for name in names)
 
 
-def read_mask_files(series: Sequence[FoundSeries]) -> tuple[MaskFile, ...]:
+def read_mask_files(
+    series: Sequence[FoundSeries], *, damaged: dict[FoundSeries, str] | None = None
+) -> tuple[MaskFile, ...]:
     """Read the names of the regions of every RTSTRUCT and SEG among all series of a tree.
+
+    Args:
+        series: of the tree.
+        damaged: takes the series of files that cannot be read, with the reason; without it the first one is an error.
 
     Raises:
         CaseError: a file is damaged.
     """
     by_uid = {one.uid: one for one in series}
-    found = [(path, one) for one in series if one.modality in MASK_MODALITIES for path in one.paths]
-    return tuple(_read_mask_file(path, one, by_uid=by_uid) for path, one in found)
+    read: list[MaskFile] = []
+    for one in series:
+        for path in one.paths if one.modality in MASK_MODALITIES else ():
+            try:
+                read.append(_read_mask_file(path, one, by_uid=by_uid))
+            except CaseError as error:
+                if damaged is None:
+                    raise
+                damaged[one] = str(error)
+    return tuple(read)
 
 
 def _read_mask_file(path: Path, series: FoundSeries, *, by_uid: Mapping[str, FoundSeries]) -> MaskFile:

@@ -236,7 +236,7 @@ def _text(header: Dataset, keyword: str) -> str | None:
 
 def _texts(header: Dataset, keyword: str) -> tuple[str, ...]:
     value = header.get(keyword) or ()
-    return (value,) if isinstance(value, str) else tuple(str(part) for part in value)
+    return (str(value),) if isinstance(value, str | int | float) else tuple(str(part) for part in value)
 
 
 def _read_positive(headers: Sequence[Dataset], keyword: str) -> tuple[float | None, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,9 @@ from pydicom import Dataset
 from interactivepet.core.geometry import Geometry
 from interactivepet.dataset.dicom.files import read_file
 from interactivepet.dataset.dicom.selection import order_labels
-from interactivepet.dataset.dicom.series import RAS_FROM_LPS, arrange_slices, read_headers
+from interactivepet.dataset.dicom.series import RAS_FROM_LPS, arrange_slices, has_numbers
+from interactivepet.dataset.dicom.slices import read_slices
+from interactivepet.dataset.dicom.time_frames import split_by_time
 from interactivepet.dataset.files.volume import describe_mismatch
 from interactivepet.errors import CaseError
 
@@ -31,11 +34,11 @@ __all__ = [
 SERIES_TOLERANCE_MM = 0.1
 """A mask's grid may be this far from its series': slice positions are stored with few digits."""
 
+logger = logging.getLogger(__name__)
+
 IntArray = npt.NDArray[np.int64]
-_NEEDED = (
-    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "FrameOfReferenceUID"),
-    *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"),
-)
+_GEOMETRIC = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
+_NEEDED = ("FrameOfReferenceUID", "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,17 +46,38 @@ class SourceSeries:
     """Slices of one series.
 
     Attributes:
-        headers: one a slice, without pixels, in the order of k.
+        headers: one per slice, without pixels, in the order of k; of a multi-frame file, as a classic slice has it.
         geometry: axes (column, row, slice).
+        frames: number from 1 of each slice in its multi-frame file; None for a file of one slice.
     """
 
     headers: tuple[Dataset, ...]
     geometry: Geometry
+    frames: tuple[int | None, ...]
 
     @property
     def uid(self) -> str:
         """SeriesInstanceUID."""
         return str(self.headers[0].SeriesInstanceUID)
+
+    def refer(self, k: int) -> Dataset:
+        """Make an item that refers to slice k."""
+        item = Dataset()
+        item.ReferencedSOPClassUID = self.headers[k].SOPClassUID
+        item.ReferencedSOPInstanceUID = self.headers[k].SOPInstanceUID
+        frame = self.frames[k]
+        if frame is not None:
+            item.ReferencedFrameNumber = frame
+        return item
+
+    def refer_to_files(self) -> list[Dataset]:
+        """Make an item for each file of the series."""
+        items: dict[str, Dataset] = {}
+        for k in range(len(self.headers)):
+            item = self.refer(k)
+            item.pop("ReferencedFrameNumber", None)
+            items.setdefault(str(item.ReferencedSOPInstanceUID), item)
+        return list(items.values())
 
     def to_lps(self, k: int, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Convert (column, row) on slice k, shape (N, 2), to DICOM's LPS mm, shape (N, 3).
@@ -129,7 +153,7 @@ def read_dicom(path: Path, *, classes: Sequence[str], kind: str) -> Dataset:
 
 
 def read_source(paths: Sequence[Path]) -> SourceSeries:
-    """Read the headers of a series and put its slices in order.
+    """Read the headers of a series and put its slices in order; of a dynamic series, those of its first frame.
 
     Raises:
         CaseError: there is no file, one cannot be read or lacks a tag, or they are not the slices of one series on
@@ -137,17 +161,27 @@ def read_source(paths: Sequence[Path]) -> SourceSeries:
     """
     if not paths:
         raise CaseError("no DICOM file was given, expected the slices of a series")
-    headers = read_headers(paths)
-    for path, header in zip(paths, headers, strict=True):
-        if missing := [keyword for keyword in _NEEDED if not header.get(keyword)]:
-            raise CaseError(f"{path}: lacks {', '.join(missing)}, expected a slice that can be referred to")
-    if len(uids := {str(header.SeriesInstanceUID) for header in headers}) > 1:
+    slices = read_slices(paths)
+    for one in slices:
+        geometric = [keyword for keyword in _GEOMETRIC if not has_numbers(one.header, keyword)]
+        if missing := [*geometric, *(keyword for keyword in _NEEDED if not one.header.get(keyword))]:
+            raise CaseError(f"{one.path}: lacks {', '.join(missing)}, expected a slice that can be referred to")
+    if len(uids := {str(one.header.SeriesInstanceUID) for one in slices}) > 1:
         raise CaseError(f"{paths[0].parent}: slices of {len(uids)} series, expected one; give the files of one series")
+    times = split_by_time(slices)
+    if len(times) > 1:
+        logger.info("%s: %d frames in time; masks refer to the slices of the first", paths[0].parent, len(times))
+    first = [slices[index] for index in times[0]]
     try:
-        order = arrange_slices(headers, paths)
+        order = arrange_slices([one.header for one in first], [one.path for one in first])
     except CaseError as error:
         raise CaseError(f"{paths[0].parent}: {error}") from error
-    return SourceSeries(tuple(headers[index] for index in order.indices), order.geometry)
+    ordered = [first[index] for index in order.indices]
+    return SourceSeries(
+        tuple(one.header for one in ordered),
+        order.geometry,
+        tuple(None if one.frame is None else one.frame + 1 for one in ordered),
+    )
 
 
 def is_part_of(geometry: Geometry, whole: Geometry) -> bool:

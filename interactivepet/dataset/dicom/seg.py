@@ -21,6 +21,7 @@ from interactivepet.dataset.dicom.reference import SourceSeries, draw_on_series,
 from interactivepet.dataset.dicom.seg_frames import SegFrames, find_segments, is_label_map, read_frames
 from interactivepet.dataset.dicom.seg_spacing import find_slice_spacing_mm
 from interactivepet.dataset.dicom.selection import MaskSummary, join_labels, select_regions
+from interactivepet.dataset.dicom.stand_ins import restore_references, stand_in
 from interactivepet.dataset.dicom.structure_set import COLOURS, MANUFACTURER, SERIES_NUMBER
 from interactivepet.dataset.files.volume import naming_file
 from interactivepet.dataset.files.write import atomic_path
@@ -76,7 +77,7 @@ def read_seg(
             pixels that cannot be decoded.
     """
     dataset = _read(path)
-    listed = _list_segments(dataset)
+    listed = _list_segments(dataset, path)
     groups = select_regions([name for _, name in listed], segments, union=union, source=f"{path}: segment")
     frames = _read_frames(dataset, path)
     spacing_mm = find_slice_spacing_mm(frames, geometry, slices=slices, source=str(path))
@@ -101,7 +102,7 @@ def list_segments(path: Path) -> tuple[str, ...]:
     Raises:
         CaseError: the file is no segmentation.
     """
-    return tuple(name for _, name in _list_segments(_read(path)))
+    return tuple(name for _, name in _list_segments(_read(path), path))
 
 
 def summarise_seg(path: Path) -> MaskSummary:
@@ -111,7 +112,7 @@ def summarise_seg(path: Path) -> MaskSummary:
         CaseError: the file is no segmentation.
     """
     dataset = _read(path)
-    listed = _list_segments(dataset)
+    listed = _list_segments(dataset, path)
     with naming_file(path, AttributeError, IndexError, KeyError, TypeError, ValueError):
         numbers = {number for number, _ in listed} if is_label_map(dataset) else set(find_segments(dataset).tolist())
         series = [str(item.SeriesInstanceUID) for item in dataset.get("ReferencedSeriesSequence") or ()]
@@ -131,7 +132,7 @@ def has_marked_pixel(path: Path, segments: Collection[str]) -> bool:
         CaseError: the file is no segmentation, or cannot be decoded.
     """
     dataset = _read(path)
-    numbers = [number for number, name in _list_segments(dataset) if name.strip() in segments]
+    numbers = [number for number, name in _list_segments(dataset, path) if name.strip() in segments]
     return _read_frames(dataset, path).stack(numbers, spacing_mm=1.0) is not None
 
 
@@ -170,7 +171,9 @@ def write_seg(
         numbers[[value for _, value in drawn.regions]] = np.arange(1, len(drawn.regions) + 1)
         frames = numbers[drawn.mask].transpose(2, 1, 0)
         names = [name for name, _ in drawn.regions]
-        dataset = _build(frames, names, series=drawn.source)
+        stand_ins = stand_in(drawn.source)
+        dataset = _build(frames, names, series=stand_ins)
+        restore_references(dataset, stand_ins, drawn.source)
         copy_identity(dataset, drawn.source.headers[0], texts=names)
         # The library leaves it out where slices without a marked pixel have no frame.
         measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
@@ -188,10 +191,12 @@ def _read_frames(dataset: Dataset, path: Path) -> SegFrames:
         return read_frames(dataset, source=str(path))
 
 
-def _list_segments(dataset: Dataset) -> list[tuple[int, str]]:
+def _list_segments(dataset: Dataset, path: Path) -> list[tuple[int, str]]:
     """Give number and label; 0 is the background of a label map."""
     items = dataset.get("SegmentSequence") or ()
-    return [(int(item.SegmentNumber), str(item.get("SegmentLabel") or "")) for item in items if item.SegmentNumber > 0]
+    with naming_file(path, AttributeError, TypeError, ValueError):
+        numbers = [int(item.SegmentNumber) for item in items]
+    return [(n, str(item.get("SegmentLabel") or "")) for n, item in zip(numbers, items, strict=True) if n > 0]
 
 
 def _build(frames: npt.NDArray[np.uint8], names: Sequence[str], *, series: SourceSeries) -> Dataset:

@@ -23,8 +23,8 @@ __all__ = [
     "SliceOrder",
     "arrange_slices",
     "find_missing_slice_tags",
+    "has_numbers",
     "read_dataset",
-    "read_headers",
 ]
 
 ORIENTATION_TOLERANCE = 1e-4
@@ -46,6 +46,10 @@ SLICE_TAGS = {
 }
 """What every slice needs -> the tag and its purpose, for the error message."""
 
+_COUNTS = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
+"""How many numbers a tag has that has more than one."""
+_SIZES = ("PixelSpacing", "Rows", "Columns")
+
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -62,30 +66,25 @@ class SliceOrder:
     geometry: Geometry
 
 
-def read_headers(paths: Sequence[Path]) -> tuple[Dataset, ...]:
-    """Read every slice's header.
-
-    Raises:
-        CaseError: a file cannot be read, or holds several frames.
-    """
-    headers = tuple(read_dataset(path, stop_before_pixels=True) for path in paths)
-    for path, header in zip(paths, headers, strict=True):
-        if "PerFrameFunctionalGroupsSequence" in header or int(header.get("NumberOfFrames") or 1) > 1:
-            raise CaseError(
-                f"{path}: a multi-frame (enhanced) image, expected one file a slice; convert it to the classic form, "
-                "with dcm4che's emf2sf for example"
-            )
-    return headers
-
-
 def find_missing_slice_tags(headers: Sequence[Dataset]) -> tuple[str, ...]:
-    """List every tag that a volume needs and that no slice, or not every slice, has."""
+    """List every tag that a volume needs and that no slice, or not every slice, has with numbers that can be used."""
     found: list[str] = []
     for keyword, purpose in SLICE_TAGS.items():
-        n_missing = sum(header.get(keyword) is None for header in headers)
+        n_missing = sum(not has_numbers(header, keyword) for header in headers)
         if n_missing:
             found.append(purpose + (f" (in {n_missing} of {len(headers)} slices)" if n_missing < len(headers) else ""))
     return tuple(found)
+
+
+def has_numbers(header: Dataset, keyword: str) -> bool:
+    """Whether a tag of `SLICE_TAGS` has as many finite numbers as it needs, and sizes above 0."""
+    try:
+        value = header.get(keyword)
+        numbers = np.asarray(value if value is not None else [], dtype=np.float64).ravel()
+    except (TypeError, ValueError):
+        return False
+    is_usable = numbers.size == _COUNTS.get(keyword, 1) and bool(np.isfinite(numbers).all())
+    return is_usable and (keyword not in _SIZES or bool((numbers > 0).all()))
 
 
 def arrange_slices(headers: Sequence[Dataset], paths: Sequence[Path]) -> SliceOrder:

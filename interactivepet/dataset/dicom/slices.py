@@ -100,7 +100,7 @@ def read_voxels(
         (I, J, K) float32, a view whose last axis changes slowest in memory.
 
     Raises:
-        CaseError: a file is truncated, or its compression has no decoder here.
+        CaseError: a file is truncated or holds colours, or its compression has no decoder here.
     """
     pixels = pixels or PixelReader()
     columns, rows, n_slices = order.geometry.shape
@@ -108,6 +108,11 @@ def read_voxels(
     places = {index: k for k, index in enumerate(order.indices)}
     for index in sorted(places, key=lambda index: (slices[index].path, slices[index].frame or 0)):
         stored, header = pixels.read(slices[index]), slices[index].header
+        if stored.shape != (rows, columns):
+            found = "x".join(str(n) for n in stored.shape)
+            raise CaseError(
+                f"{slices[index].path}: pixels of {found}, expected {rows}x{columns} in shades of grey; export it again"
+            )
         factor = factors[index] if len(factors) > 1 else factors[0]
         slope, intercept = float(header.RescaleSlope), float(header.get("RescaleIntercept") or 0.0)
         volume[places[index]] = factor * (stored * slope + intercept)

@@ -12,6 +12,7 @@ from interactivepet.core.imported import ImportSource
 from interactivepet.core.suv import SuvVariant
 from interactivepet.core.time_frame import TimeFrame
 from interactivepet.dataset.dicom.case import DicomJob
+from interactivepet.dataset.dicom.flaws import find_flaws, list_unclaimed
 from interactivepet.dataset.dicom.labels import LabelRule
 from interactivepet.dataset.dicom.masks import (
     MASK_MODALITIES,
@@ -21,7 +22,7 @@ from interactivepet.dataset.dicom.masks import (
     read_mask_files,
 )
 from interactivepet.dataset.dicom.reconstructions import choose_series
-from interactivepet.dataset.dicom.tree import FoundSeries, find_series, summarise_passed_over
+from interactivepet.dataset.dicom.tree import FoundSeries, find_series, scan_tree, summarise_passed_over
 from interactivepet.dataset.files.read import LARGEST_LABEL
 from interactivepet.errors import CaseError, ManifestError
 
@@ -55,6 +56,7 @@ class DicomOptions:
             study (`choose_series`).
         time_frame: what stands for a dynamic or gated series.
         long_uptake: accept an injection up to a day before the scan, or an hour after its start.
+        skip_bad: leave out the cases that files which cannot be read may belong to; else these files are an error.
     """
 
     variant: SuvVariant = "bw"
@@ -67,6 +69,7 @@ class DicomOptions:
     series: str | None = None
     time_frame: TimeFrame | None = None
     long_uptake: bool = False
+    skip_bad: bool = False
 
 
 def find_dicom_source(folder: Path, *, options: DicomOptions) -> ImportSource:
@@ -82,9 +85,15 @@ def find_dicom_source(folder: Path, *, options: DicomOptions) -> ImportSource:
         CaseError: files cannot be read, or there is no PET series.
         ManifestError: names of labels do not fit their number.
     """
-    series, files_over = find_series(folder)
+    unreadable: dict[Path, str] = {}
+    damaged: dict[FoundSeries, str] | None = None
+    if options.skip_bad:
+        tree = scan_tree(folder)
+        series, files_over, unreadable, damaged = tree.series, tree.passed_over, tree.unreadable, {}
+    else:
+        series, files_over = find_series(folder)
     possible, doubtful = _choose_pets(series)
-    found_masks = read_mask_files(series) if options.read_masks else ()
+    found_masks = read_mask_files(series, damaged=damaged) if options.read_masks else ()
     drawn_on = {uid for mask in found_masks for uid in mask.summary.references}
     pets, other_pets = choose_series(possible, options.series, drawn_on=drawn_on)
     doubtful |= other_pets
@@ -97,6 +106,8 @@ def find_dicom_source(folder: Path, *, options: DicomOptions) -> ImportSource:
     if not pets:
         reasons = "".join(f"\n  {name}: {reason}" for name, reason in list(passed_over.items())[:10])
         raise CaseError(f"{folder}: no PET series to import, expected attenuation-corrected PET; passed over:{reasons}")
+    flaws = find_flaws(pets, unreadable=unreadable, damaged=damaged or {})
+    masks = {uid: found for uid, found in masks.items() if uid not in flaws}
     entries = list_entries((mask for found in masks.values() for mask in found), options.rois)
     rule = LabelRule(
         entries,
@@ -119,12 +130,15 @@ def find_dicom_source(folder: Path, *, options: DicomOptions) -> ImportSource:
         )
         for pet, patient, case_id in _name_cases(pets)
     ]
+    flawed = {job.id: flaws[job.pet.uid] for job in jobs if job.pet.uid in flaws}
+    jobs = [job for job in jobs if job.id not in flawed]
     return ImportSource(
         channels=("PET", "CT") if options.with_ct else ("PET",),
         labels=_name_labels(entries, options),
         training=tuple(job for job in jobs if job.masks),
         test=tuple(job for job in jobs if not job.masks),
         passed_over=passed_over,
+        left_out=flawed | list_unclaimed(pets, unreadable=unreadable, root=folder),
     )
 
 

@@ -111,10 +111,10 @@ def _start(series: SourceSeries, names: Sequence[str]) -> Dataset:
 
 
 def _refer(series: SourceSeries) -> Dataset:
-    """Name every slice of the series."""
+    """Name every file of the series."""
     referenced = Dataset()
     referenced.SeriesInstanceUID = series.uid
-    referenced.ContourImageSequence = [_refer_to_slice(header) for header in series.headers]
+    referenced.ContourImageSequence = series.refer_to_files()
     study = Dataset()
     study.ReferencedSOPClassUID = _STUDY_MANAGEMENT
     study.ReferencedSOPInstanceUID = series.headers[0].StudyInstanceUID
@@ -125,13 +125,6 @@ def _refer(series: SourceSeries) -> Dataset:
     return frame
 
 
-def _refer_to_slice(header: Dataset) -> Dataset:
-    image = Dataset()
-    image.ReferencedSOPClassUID = header.SOPClassUID
-    image.ReferencedSOPInstanceUID = header.SOPInstanceUID
-    return image
-
-
 def _draw(mask: npt.NDArray[np.bool_], series: SourceSeries) -> list[Dataset]:
     """Trace one label on every slice; holes hang on their outline by a keyhole."""
     drawn: list[Dataset] = []
@@ -139,7 +132,7 @@ def _draw(mask: npt.NDArray[np.bool_], series: SourceSeries) -> list[Dataset]:
         for polygon in trace_mask(mask[:, :, index]):
             contour = Dataset()
             contour.ContourNumber = len(drawn) + 1
-            contour.ContourImageSequence = [_refer_to_slice(series.headers[index])]
+            contour.ContourImageSequence = [series.refer(int(index))]
             contour.ContourGeometricType = "CLOSED_PLANAR"
             contour.NumberOfContourPoints = len(polygon)
             points = series.to_lps(int(index), polygon)

@@ -17,7 +17,7 @@ from interactivepet.errors import CaseError
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["FoundSeries", "find_series", "has_identity", "summarise_passed_over"]
+__all__ = ["FoundSeries", "Tree", "find_series", "has_identity", "scan_tree", "summarise_passed_over"]
 
 LAST_TAG = 0x00200052
 """FrameOfReferenceUID: nothing behind it is needed to know which series a file belongs to."""
@@ -88,6 +88,21 @@ def has_identity(patient: str) -> bool:
     return re.sub(r"[\W_]+", "", patient).casefold() not in NOBODY
 
 
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """What is in a tree of mixed files.
+
+    Attributes:
+        series: sorted by patient, time and UID.
+        passed_over: files that are no DICOM -> why.
+        unreadable: files and folders that cannot be read -> why; they may hold slices of any series.
+    """
+
+    series: tuple[FoundSeries, ...]
+    passed_over: dict[Path, str]
+    unreadable: dict[Path, str]
+
+
 def find_series(folder: Path) -> tuple[tuple[FoundSeries, ...], dict[Path, str]]:
     """Find every series below a folder; pixels are not read.
 
@@ -99,6 +114,23 @@ def find_series(folder: Path) -> tuple[tuple[FoundSeries, ...], dict[Path, str]]
     Raises:
         CaseError: the folder is empty, or it, or files and folders in it, cannot be read. They may hold slices, so
             they are not passed over.
+    """
+    tree = scan_tree(folder)
+    if tree.unreadable:
+        named = [f"{path}: {reason}" for path, reason in sorted(tree.unreadable.items())]
+        more = f"\nand {len(named) - 5} more" if len(named) > 5 else ""
+        raise CaseError(
+            f"{len(named)} files or folders cannot be read; mend their permission or links, copy them again, or remove "
+            "them:\n" + "\n".join(named[:5]) + more
+        )
+    return tree.series, tree.passed_over
+
+
+def scan_tree(folder: Path) -> Tree:
+    """Find every series below a folder, and what cannot be read.
+
+    Raises:
+        CaseError: there is no such folder, or it is empty.
     """
     if not folder.is_dir():
         raise CaseError(f"{folder}: there is no such folder; give the folder of a DICOM export")
@@ -117,15 +149,9 @@ def find_series(folder: Path) -> tuple[tuple[FoundSeries, ...], dict[Path, str]]
                 members[key].append(path)
     if not (members or passed_over or unreadable):
         raise CaseError(f"{folder}: the folder is empty; name the folder that holds the images")
-    if unreadable:
-        named = [f"{path}: {reason}" for path, reason in sorted(unreadable.items())]
-        more = f"\nand {len(named) - 5} more" if len(named) > 5 else ""
-        raise CaseError(
-            f"{len(named)} files or folders cannot be read; mend their permission or links, copy them again, or remove "
-            "them:\n" + "\n".join(named[:5]) + more
-        )
     series = [_describe(first[key], tuple(sorted(paths))) for key, paths in members.items()]
-    return tuple(sorted(series, key=lambda s: (s.patient, s.started, s.uid, s.sop_class))), passed_over
+    ordered = sorted(series, key=lambda s: (s.patient, s.started, s.uid, s.sop_class))
+    return Tree(tuple(ordered), passed_over, unreadable)
 
 
 def summarise_passed_over(files: Mapping[Path, str], *, root: Path) -> dict[str, str]:

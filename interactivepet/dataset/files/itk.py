@@ -25,6 +25,16 @@ _COLOUR_TYPE = 25
 """Byte of a PNG that says its colour type."""
 _PICTURE_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 """Grid of a picture as ITK gives it: voxels of 1 mm in LPS, here in RAS."""
+_FORMATS = {
+    ".nrrd": "NrrdImageIO",
+    ".nhdr": "NrrdImageIO",
+    ".mha": "MetaImageIO",
+    ".mhd": "MetaImageIO",
+    ".tif": "TIFFImageIO",
+    ".tiff": "TIFFImageIO",
+    ".png": "PNGImageIO",
+}
+"""Ending of a file -> ITK's name of its format."""
 _NRRD_SPACE = (b"space:", b"space dimension:", b"space directions:", b"space origin:")
 
 
@@ -66,7 +76,7 @@ def read_volume(path: Path) -> Volume:
         information = _information(path)
         header = _interpret(information)
         _refuse_size(path, information)
-        image = SimpleITK.ReadImage(str(path))
+        image = information.Execute()
         array = SimpleITK.GetArrayFromImage(image)
         if array.dtype.kind not in "iuf":
             raise ValueError(f"its voxels are {image.GetPixelIDTypeAsString()}, expected real numbers")
@@ -96,18 +106,37 @@ def write_volume(path: Path, values: npt.NDArray[Any], *, geometry: Geometry, li
         image.SetOrigin((_LPS_TO_RAS @ geometry.affine[:3, 3]).tolist())
         image.SetSpacing(spacing.tolist())
         image.SetDirection((_LPS_TO_RAS @ geometry.affine[:3, :3] / spacing).ravel().tolist())
-        SimpleITK.WriteImage(image, str(path), useCompression=True)
+        _write(image, path)
         return
     image.SetOrigin(information.GetOrigin())
     image.SetSpacing(information.GetSpacing())
     image.SetDirection(information.GetDirection())
-    SimpleITK.WriteImage(image, str(path), useCompression=True)
+    _write(image, path)
     if path.suffix.lower() == ".nrrd" and like.suffix.lower() in (".nrrd", ".nhdr"):
         _copy_nrrd_space(path, like)
 
 
+def _is_lower(path: Path) -> bool:
+    """Whether ITK finds out the format of a file by itself, which it does by an ending in small letters."""
+    return path.suffix == path.suffix.lower()
+
+
+def _write(image: SimpleITK.Image, path: Path) -> None:
+    """Write a compressed file at once: with an ending in capitals, ITK would make a header with voxels beside it."""
+    written = path.with_suffix(path.suffix.lower())
+    try:
+        SimpleITK.WriteImage(image, str(written), useCompression=True)
+        written.replace(path)
+    except BaseException:
+        if written != path:
+            written.unlink(missing_ok=True)
+        raise
+
+
 def _information(path: Path) -> SimpleITK.ImageFileReader:
     reader = SimpleITK.ImageFileReader()
+    if not _is_lower(path):
+        reader.SetImageIO(_FORMATS[path.suffix.lower()])
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
     return reader

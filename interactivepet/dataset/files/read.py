@@ -187,6 +187,8 @@ def _is_nifti(path: Path) -> bool:
     if not ending:
         known = " ".join((*NIFTI_ENDINGS, *ITK_ENDINGS))
         raise CaseError(f"{path}: unknown ending, expected one of {known}; convert the file")
+    if path.is_symlink() and not path.exists():
+        raise CaseError(f"{path}: is a link that leads nowhere; restore its target or remove it")
     if not path.is_file():
         raise CaseError(f"{path}: there is no such file; restore it or run interactivepet_generate_dataset_json")
     return ending in NIFTI_ENDINGS

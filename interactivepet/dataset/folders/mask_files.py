@@ -73,7 +73,8 @@ def read_masks(files: Sequence[MaskFile], *, labels: Sequence[str], grids: Seque
         grids: of the case's images; the first on which all masks fit is taken.
 
     Raises:
-        CaseError: a file cannot be used, a value has no name, two labels claim one voxel, or no grid fits.
+        CaseError: a file cannot be used, a value has no name, two labels claim one voxel, no grid fits, or the only
+            label and the background seem to be exchanged.
     """
     remarks: list[str] = []
     parts = [part for file in files for part in _read_parts(file, labels=labels, remarks=remarks)]
@@ -82,9 +83,22 @@ def read_masks(files: Sequence[MaskFile], *, labels: Sequence[str], grids: Seque
         if words:
             remarks.append(f"the mask was placed on the voxels of the image without loss: {words}")
     label = _merge(parts, placements, labels=labels)
+    if len(labels) == 1 and _is_inverted(label):
+        percent = 100 * np.count_nonzero(label) / label.size
+        raise CaseError(
+            f"{files[0].path}: the mask labels {percent:.0f} % of the voxels and all of the border, so "
+            "label and background seem to be exchanged; save it with 0 as background"
+        )
     if not label.any():
         remarks.append("the mask holds no labelled voxel")
     return ReadMask(label, grid, tuple(dict.fromkeys(remarks)))
+
+
+def _is_inverted(label: npt.NDArray[np.uint8]) -> bool:
+    """Whether a mask (I, J, K) of one label fills its border and more than half of the voxels."""
+    axes = [axis for axis, n in enumerate(label.shape) if n > 1]
+    is_most = 2 * int(np.count_nonzero(label)) > label.size
+    return is_most and all(bool(label.take([0, -1], axis).all()) for axis in axes)
 
 
 def _choose_grid(parts: Sequence[_Part], grids: Sequence[Geometry]) -> tuple[int, list[Placement]]:

@@ -47,11 +47,13 @@ class MipOptions:
         channel: name of the only channel.
         label: name of the only label.
         mask_above: luminance above which a pixel of a mask is lesion; None expects masks of two values.
+        skip_bad: leave out projections whose files contradict each other; else these are an error.
     """
 
     channel: str = "PET"
     label: str = DEFAULT_LABEL
     mask_above: int | None = None
+    skip_bad: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,24 +147,30 @@ def find_mip_source(folder: Path, *, options: MipOptions) -> ImportSource:
     Raises:
         ManifestError: there are no projections, or none has a mask.
     """
-    files = list_tree(folder)
+    files = list_tree(folder, with_broken=options.skip_bad)
+    flaws: dict[str, str] = {}
     root = folder / "patients" if (folder / "patients").is_dir() else folder
     patients = _list_png(files, root / "imgs")
     controls = _list_png(files, folder / "controls" / "imgs")
-    masks = _by_number(_list_png(files, root / "labels"))
-    pairs = {path: masks.get(number) for number, path in _by_number(patients).items()}
+    masks = _by_number(_list_png(files, root / "labels"), flaws=flaws)
+    pairs = {path: masks.get(number) for number, path in _by_number(patients, flaws=flaws).items()}
+    if flaws and not options.skip_bad:
+        raise ManifestError(next(iter(flaws.values())))
+    left_out = {path.stem: flaws[_read_number(path)] for path in patients if _read_number(path) in flaws}
+    patients = [path for path in patients if path.stem not in left_out]
     if not any(pairs.values()):
         raise ManifestError(
             f"{folder}: {len(patients)} projections and {len(masks)} masks, expected patients/imgs/patient_001.png and "
             "patients/labels/segmentation_001.png; rename folders or files"
         )
-    ids = make_ids(path.stem for path in (*patients, *controls))
+    ids = make_ids((path.stem for path in (*patients, *controls)), flaws=left_out if options.skip_bad else None)
     jobs = [
         ProjectionJob(
             ids[path.stem], path, pairs.get(path), path not in pairs, ids[path.stem], subtype, options.mask_above
         )
         for paths, subtype in ((patients, "patient"), (controls, "control"))
         for path in paths
+        if path.stem in ids
     ]
     used = {path for job in jobs for path in (job.image, job.mask)}
     return ImportSource(
@@ -172,6 +180,7 @@ def find_mip_source(folder: Path, *, options: MipOptions) -> ImportSource:
         test=tuple(job for job in jobs if not job.mask and not job.is_control),
         passed_over={str(path.relative_to(folder)): _explain(path) for path in files if path not in used},
         layout=f"projections of {len(patients)} patients and {len(controls)} controls",
+        left_out=left_out,
     )
 
 
@@ -179,15 +188,20 @@ def _list_png(files: Sequence[Path], folder: Path) -> list[Path]:
     return [path for path in files if path.parent == folder and path.suffix.lower() == _PNG]
 
 
-def _by_number(paths: Sequence[Path]) -> dict[str, Path]:
-    """Name pictures by what a projection and its mask have in common: `002` of `patient_002`, `segmentation_002`."""
+def _by_number(paths: Sequence[Path], *, flaws: dict[str, str]) -> dict[str, Path]:
+    """Name pictures by their number; `flaws` takes the numbers that occur twice, with the reason."""
     named: dict[str, Path] = {}
     for path in paths:
-        number = path.stem.rpartition("_")[2]
+        number = _read_number(path)
         if number in named:
-            raise ManifestError(f"{named[number]} and {path} both are number {number}, expected one; rename either")
-        named[number] = path
+            flaws[number] = f"{named[number]} and {path} both are number {number}, expected one; rename either"
+        named.setdefault(number, path)
     return named
+
+
+def _read_number(path: Path) -> str:
+    """Read what a projection and its mask have in common: `002` of `patient_002`, `segmentation_002`."""
+    return path.stem.rpartition("_")[2]
 
 
 def _explain(path: Path) -> str:

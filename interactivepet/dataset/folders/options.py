@@ -7,6 +7,7 @@ from typing import Literal
 
 from interactivepet.core.geometry import Spacing
 from interactivepet.core.time_frame import TimeFrame
+from interactivepet.dataset.click_tables import PointFrame
 from interactivepet.dataset.folders.volume_job import GridChoice
 
 __all__ = ["FolderLayout", "FolderOptions"]
@@ -29,6 +30,8 @@ class FolderOptions:
         time_frame: which frame of a dynamic image to take; None refuses one.
         mask_suffix: what the name of a mask has behind the case; empty for `_mask`, `_seg` and `_label`.
         spacing_mm: along (i, j, k), for headers that are wrong; None takes the headers'.
+        point_frame: what the numbers are in click files that do not say it.
+        skip_bad: leave out cases whose files contradict each other; else these are an error.
     """
 
     channels: tuple[str, ...] = ()
@@ -40,3 +43,5 @@ class FolderOptions:
     time_frame: TimeFrame | None = None
     mask_suffix: str = ""
     spacing_mm: Spacing | None = None
+    point_frame: PointFrame = "lps"
+    skip_bad: bool = False

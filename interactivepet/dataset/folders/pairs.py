@@ -41,6 +41,8 @@ DEFAULT_CHANNEL = "image"
 _MASK_WORD = re.compile(r"[_-](?:mask|seg|label)(?=$|[_-])", re.IGNORECASE)
 _SEGMENTATION = re.compile(r"[_ .-]*segmentation$", re.IGNORECASE)
 """What Slicer adds to the name of a volume when it names a segmentation of it."""
+_CLICK_ENDINGS = (".mrk.json", ".fcsv")
+"""Endings of click files that nothing else has."""
 _CHANNEL = re.compile(r"(?P<case>.+?)_+(?P<channel>[A-Z][^_]*)_image", re.IGNORECASE)
 _IMAGE = re.compile(r"(?P<case>.+)_image", re.IGNORECASE)
 _NO_CHANNEL = ""
@@ -75,7 +77,16 @@ def find_pairs(folder: Path, files: Sequence[Path], *, options: FolderOptions) -
         raise ManifestError(
             f"{folder}: no file is named BASE{options.mask_suffix}, as --mask-suffix says masks are; correct it"
         )
-    cases, orphans = _group(_name_files(folder, files, suffix=options.mask_suffix), options)
+    found: dict[str, str] = {}
+    named, doubled = _name_files(folder, files, suffix=options.mask_suffix)
+    cases, orphans = _group(named, options, flaws=found)
+    _find_contradictions(cases, doubled, flaws=found)
+    if found and not options.skip_bad:
+        raise ManifestError(next(iter(found.values())))
+    ids = make_ids(cases, flaws=found if options.skip_bad else None)
+    cases = {name: case for name, case in cases.items() if name not in found}
+    if not cases:
+        raise ManifestError("no case can be used:\n" + "\n".join(found.values()))
     channels = _choose_channels(cases, options.channels)
     labels, values = _choose_labels(cases, options.labels)
     table = find_table(files)
@@ -83,7 +94,6 @@ def find_pairs(folder: Path, files: Sequence[Path], *, options: FolderOptions) -
     flaws = {name: _find_flaw(name, case, channels=channels) for name, case in cases.items()}
     if all(flaws.values()):
         raise ManifestError(next(iter(flaws.values())))
-    ids = make_ids(cases)
     jobs = [
         VolumeJob(
             id=ids[name],
@@ -102,20 +112,25 @@ def find_pairs(folder: Path, files: Sequence[Path], *, options: FolderOptions) -
         for name, case in sorted(cases.items())
     ]
     used = {path for job in jobs for path in (*job.images, *(mask.path for mask in job.masks))} | {table}
-    rest = {path: _explain(path, orphans) for path in files if path not in used}
+    rest = {path: _explain(path, orphans, is_incomplete=bool(found)) for path in files if path not in used}
     return ImportSource(
         channels=channels,
         labels=labels,
         training=tuple(job for job in jobs if job.masks),
         test=tuple(job for job in jobs if not job.masks),
         passed_over=strange_rows | {str(path.relative_to(folder)): reason for path, reason in rest.items()},
+        left_out=found,
     )
 
 
-def _explain(path: Path, orphans: Collection[Path]) -> str:
+def _explain(path: Path, orphans: Collection[Path], *, is_incomplete: bool) -> str:
     if path in orphans:
         return "a mask without its volume"
-    return "a channel that -m does not name" if split_ending(path.name)[0] else "no volume"
+    if path.name.lower().endswith(_CLICK_ENDINGS):
+        return "clicks, which interactivepet_import clicks adds to a task that is there"
+    if not split_ending(path.name)[0]:
+        return "no volume"
+    return "of a case that is left out" if is_incomplete else "a channel that -m does not name"
 
 
 def _make_mask_word(suffix: str) -> re.Pattern[str]:
@@ -131,22 +146,31 @@ def _find_stem(path: Path, word: re.Pattern[str], *, suffix: str) -> str:
     return _SEGMENTATION.sub("", stem) + (suffix or "_seg")
 
 
-def _name_files(folder: Path, files: Sequence[Path], *, suffix: str) -> dict[str, Path]:
-    """Name volumes and masks by their stem, and by their folders too where stems occur twice."""
+def _name_files(folder: Path, files: Sequence[Path], *, suffix: str) -> tuple[dict[str, Path], dict[Path, str]]:
+    """Name volumes and masks by their stem, and by their folders too where stems occur twice.
+
+    Returns:
+        Name -> file, the first of a name; and those of them that are not the only one -> which others there are.
+    """
     word = _make_mask_word(suffix)
     stems = {path: stem for path in files if (stem := _find_stem(path, word, suffix=suffix))}
     if len(set(stems.values())) < len(stems):
         stems = {path: "_".join((*path.relative_to(folder).parts[:-1], stem)) for path, stem in stems.items()}
     named: dict[str, Path] = {}
+    doubled: dict[Path, str] = {}
     for path, name in stems.items():
-        if name in named:
-            raise ManifestError(f"{named[name]} and {path} have one name, expected one file; remove either")
-        named[name] = path
-    return named
+        first = named.setdefault(name, path)
+        if first != path:
+            doubled[first] = f"{first} and {path} have one name, expected one file; remove either"
+    return named, doubled
 
 
-def _group(named: Mapping[str, Path], options: FolderOptions) -> tuple[dict[str, _CaseFiles], set[Path]]:
+def _group(
+    named: Mapping[str, Path], options: FolderOptions, *, flaws: dict[str, str]
+) -> tuple[dict[str, _CaseFiles], set[Path]]:
     """Sort files into cases; give the masks that have no volume too.
+
+    `flaws` takes the cases with two masks of one label, with the reason.
 
     Raises:
         ManifestError: there is no volume with a mask.
@@ -163,7 +187,7 @@ def _group(named: Mapping[str, Path], options: FolderOptions) -> tuple[dict[str,
         if owner is not None:
             masks = cases[owner[0]].masks
             if owner[1] in masks:
-                raise ManifestError(
+                flaws[owner[0]] = (
                     f"{masks[owner[1]]} and {path} are both the mask of {owner[0]}; expected one a label, named such "
                     "as BASE_mask_LABEL: rename or remove either"
                 )
@@ -268,18 +292,30 @@ def _find_flaw(name: str, case: _CaseFiles, *, channels: Sequence[str]) -> str:
     )
 
 
+def _find_contradictions(
+    cases: Mapping[str, _CaseFiles], doubled: Mapping[Path, str], *, flaws: dict[str, str]
+) -> None:
+    """Find the cases with two files of one name, or with both a mask of every label and masks of one label.
+
+    `flaws` takes them, with the reason.
+    """
+    for name, case in cases.items():
+        for path in (*case.images.values(), *case.masks.values()):
+            if path in doubled:
+                flaws.setdefault(name, doubled[path])
+        if None in case.masks and len(case.masks) > 1:
+            files = ", ".join(path.name for path in case.masks.values())
+            flaws.setdefault(name, f"{name}: {files}: expected one mask, or one a label; remove either")
+
+
 def _choose_labels(
     cases: Mapping[str, _CaseFiles], names: Sequence[str]
 ) -> tuple[tuple[str, ...], dict[str | None, int | None]]:
     """Give the labels' names, and which value the masks of each label of a file's name get.
 
     Raises:
-        ManifestError: a case has masks of both kinds, or the names differ from the user's.
+        ManifestError: some cases have one mask and others one per label, or the names differ from the user's.
     """
-    for name, case in cases.items():
-        if None in case.masks and len(case.masks) > 1:
-            files = ", ".join(path.name for path in case.masks.values())
-            raise ManifestError(f"{name}: {files}: expected one mask, or one a label; remove either")
     found = sorted({label for case in cases.values() for label in case.masks if label is not None})
     whole = [MaskFile(case.masks[None]) for case in cases.values() if None in case.masks]
     if not found:

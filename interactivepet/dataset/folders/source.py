@@ -38,7 +38,7 @@ def find_folder_source(folder: Path, *, options: FolderOptions) -> ImportSource:
         ManifestError: the folder or a part of it cannot be read, no layout fits, or the files contradict each
             other; the message names them.
     """
-    files = list_tree(folder)
+    files = list_tree(folder, with_broken=options.skip_bad)
     if not files:
         raise ManifestError(f"{folder}: the folder is empty; name the folder that holds the volumes")
     if not any(split_ending(path.name)[0] for path in files):

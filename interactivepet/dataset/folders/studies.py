@@ -43,10 +43,12 @@ def find_studies(folder: Path, files: Sequence[Path], *, options: FolderOptions)
     flaws = {place: _find_flaw(place, found, channels=channels) for place, found in wanted.items()}
     if wanted and all(flaws.values()):
         raise ManifestError(next(iter(flaws.values())))
-    ids = make_ids("_".join(place.relative_to(folder).parts) or folder.name for place in wanted)
+    left_out: dict[str, str] = {}
+    names = {place: "_".join(place.relative_to(folder).parts) or folder.name for place in wanted}
+    ids = make_ids(names.values(), flaws=left_out if options.skip_bad else None)
     jobs = [
         VolumeJob(
-            id=case,
+            id=ids[names[place]],
             images=tuple(image for channel in channels if (image := _pick(found, channel))),
             channels=channels,
             labels=labels,
@@ -57,7 +59,8 @@ def find_studies(folder: Path, files: Sequence[Path], *, options: FolderOptions)
             spacing_mm=options.spacing_mm,
             flaw=flaws[place],
         )
-        for case, (place, found) in zip(ids.values(), wanted.items(), strict=True)
+        for place, found in wanted.items()
+        if names[place] in ids
     ]
     strange = {path: "no study of PET" for path in files if path.parent not in wanted}
     return ImportSource(
@@ -66,6 +69,7 @@ def find_studies(folder: Path, files: Sequence[Path], *, options: FolderOptions)
         training=tuple(job for job in jobs if job.masks),
         test=tuple(job for job in jobs if not job.masks),
         passed_over={str(path.relative_to(folder)): reason for path, reason in strange.items()},
+        left_out=left_out,
     )
 
 

@@ -62,16 +62,19 @@ def find_task(folder: Path, *, options: FolderOptions) -> ImportSource:
     channels = tuple(options.channels) or manifest.channels
     labels = tuple(options.labels) or tuple(manifest.labels)
     entries = (*manifest.training, *manifest.test)
-    ids = make_ids(entry.id for entry in entries)
-    jobs = []
+    left_out: dict[str, str] = {}
+    ids = make_ids((entry.id for entry in entries), flaws=left_out if options.skip_bad else None)
+    jobs: dict[bool, list[VolumeJob]] = {True: [], False: []}
     n_training = len(manifest.training)
     training, unused = _find_clicks(folder, CLICKS_TRAINING, manifest.training)
     test, unused_test = _find_clicks(folder, CLICKS_TEST, manifest.test)
     for number, entry in enumerate(entries):
+        if entry.id not in ids:
+            continue
         group = groups.get(entry.id) or _read_name(entry)
         is_split = len(entry.images) > 1
         images = [entry.images[pick] for pick in picks] if is_split else entry.images
-        jobs.append(
+        jobs[number < n_training].append(
             VolumeJob(
                 id=ids[entry.id],
                 images=tuple(folder / name for name in images),
@@ -86,15 +89,17 @@ def find_task(folder: Path, *, options: FolderOptions) -> ImportSource:
                 n_volumes=1 if is_split else len(manifest.channels),
                 time_frame=options.time_frame,
                 spacing_mm=options.spacing_mm,
+                point_frame=options.point_frame,
             )
         )
     return ImportSource(
         channels,
         labels,
-        tuple(jobs[:n_training]),
-        tuple(jobs[n_training:]),
+        tuple(jobs[True]),
+        tuple(jobs[False]),
         passed_over={**unused, **unused_test},
         remarks=(remark,) if remark else (),
+        left_out=left_out,
     )
 
 

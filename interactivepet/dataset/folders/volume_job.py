@@ -13,8 +13,10 @@ import numpy.typing as npt
 from interactivepet.core.case import Case
 from interactivepet.core.geometry import Geometry, Spacing
 from interactivepet.core.imported import ImportedCase
-from interactivepet.core.time_frame import TimeFrame, pick_time_frame
+from interactivepet.core.time_frame import TimeFrame
 from interactivepet.dataset.checks import is_pet
+from interactivepet.dataset.click_tables import PointFrame
+from interactivepet.dataset.files.frames import PICTURE_ENDINGS, pick_frames
 from interactivepet.dataset.files.read import read_header, read_image
 from interactivepet.dataset.folders.mask_files import MaskFile, read_masks
 from interactivepet.dataset.interactions import read_clicks
@@ -60,6 +62,7 @@ class VolumeJob:
         allow_mask_as_volume: whether an image may be a mask, for debugging.
         time_frame: which frame of a dynamic image to take; None refuses one.
         spacing_mm: along (i, j, k) of the case, in place of what the headers say.
+        point_frame: what the numbers are in a click file that does not say it; indices are those of the first image.
         flaw: why the case cannot be loaded, where that is known before; else empty.
     """
 
@@ -77,6 +80,7 @@ class VolumeJob:
     allow_mask_as_volume: bool = False
     time_frame: TimeFrame | None = None
     spacing_mm: Spacing | None = None
+    point_frame: PointFrame = "lps"
     flaw: str = ""
 
     def load(self) -> ImportedCase:
@@ -102,41 +106,50 @@ class VolumeJob:
         clicks = None
         if self.clicks is not None:
             values = {name: value for value, name in enumerate(self.labels, start=1)}
-            clicks = read_clicks(self.clicks, geometry=channels[0].geometry, labels=values)
+            clicks = read_clicks(
+                self.clicks, geometry=channels[0].geometry, point_frame=self.point_frame, labels=values
+            )
         case = Case(self.id, image, _respace(reference.geometry, self.spacing_mm), label)
         return ImportedCase(case, notes.as_files(), clicks, tuple(dict.fromkeys(remarks)))
 
     def _read_channels(self, remarks: list[str]) -> list[_Channel]:
         n_volumes = self.n_volumes or (1 if len(self.images) > 1 else len(self.channels))
-        pairs: list[tuple[npt.NDArray[np.float32], Geometry]] = []
+        images: list[npt.NDArray[np.float32]] = []
+        grids: list[Geometry] = []
         for path in self.images:
             if remark := read_header(path).remark:
                 remarks.append(f"image: {remark}")
             image, geometry = read_image([path])
             if len(image) != n_volumes:
-                image = self._pick_frame(path, image, n_volumes=n_volumes, remarks=remarks)
-            pairs.extend((image[number : number + 1], geometry) for number in range(len(image)))
+                self._refuse_volumes(path, len(image), n_volumes=n_volumes)
+            images.append(image)
+            grids.append(geometry)
+        if self.time_frame is not None and n_volumes == 1:
+            images, remark = pick_frames(images, self.time_frame, names=self.images)
+            remarks.extend([remark] if remark else [])
+        pairs = [(volume[None], grid) for image, grid in zip(images, grids, strict=True) for volume in image]
         if len(self.images) == 1 and self.picks is not None:
             pairs = [pairs[number] for number in self.picks]
         return [_Channel(name, *pair) for name, pair in zip(self.channels, pairs, strict=True)]
 
-    def _pick_frame(
-        self, path: Path, image: npt.NDArray[np.float32], *, n_volumes: int, remarks: list[str]
-    ) -> npt.NDArray[np.float32]:
-        """Take one frame of a dynamic image (T, I, J, K) -> (1, I, J, K)."""
+    def _refuse_volumes(self, path: Path, n_found: int, *, n_volumes: int) -> None:
+        """Refuse a file with another number of volumes, unless they are frames of which one was asked for."""
         if n_volumes > 1:
             raise CaseError(
-                f"{path}: {len(image)} volumes, expected one per channel, {n_volumes} ({', '.join(self.channels)}); "
+                f"{path}: {n_found} volumes, expected one per channel, {n_volumes} ({', '.join(self.channels)}); "
                 "name every channel with -m, in the order of the file"
+            )
+        if path.suffix.lower() in PICTURE_ENDINGS:
+            raise CaseError(
+                f"{path}: a picture of {n_found} colours, expected shades of grey; save it so, or import projections "
+                "with interactivepet_import mip"
             )
         if self.time_frame is None:
             raise CaseError(
-                f"{path}: {len(image)} volumes in one file, expected 1; if they are the frames of a dynamic or gated "
+                f"{path}: {n_found} volumes in one file, expected 1; if they are the frames of a dynamic or gated "
                 "image, choose with --time-frame N, mean or last; if they are channels of a single file, name every "
                 "one with -m, in their order"
             )
-        remarks.append(f"a dynamic image of {len(image)} frames, of which --time-frame {self.time_frame} was taken")
-        return pick_time_frame(image, self.time_frame, name=str(path))[None]
 
     def _read_label(
         self, channels: list[_Channel], notes: _Notes, *, remarks: list[str]

@@ -37,6 +37,7 @@ from interactivepet.pipeline.train.tracking import TrackerConfig, find_parent_ru
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.reporting.curve_page import render_simulation
 from interactivepet.reporting.curve_pictures import draw_curves
+from interactivepet.training.stop import leave_on_sigterm
 
 __all__ = ["SimulationOptions", "run_simulation"]
 
@@ -122,7 +123,7 @@ def _simulate_cases(
     jobs = _list_jobs(workspace, manifest, options, own=own)
     waiting = [job for job in jobs if _read_finished(folder, job) is None]
     logger.info("%s: %d of %d cases are finished", options.name, len(jobs) - len(waiting), len(jobs))
-    with open_executor(n_proc) as executor:
+    with leave_on_sigterm(), open_executor(n_proc) as executor:
         map_cases(
             executor,
             partial(_simulate, workspace=workspace, options=options, own=own, folder=folder),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -30,6 +29,7 @@ from interactivepet.inference.segmenter import Segmenter
 from interactivepet.networks.precision import choose_device
 from interactivepet.nninteractive.ordered import OrderedSegmenter
 from interactivepet.pipeline.decisions import read_plans
+from interactivepet.pipeline.judge.program import run_program
 from interactivepet.pipeline.predict.intensities import check_intensities
 from interactivepet.pipeline.predict.models import Models, PredictionOptions, open_models
 from interactivepet.pipeline.workspace import Workspace
@@ -190,7 +190,7 @@ class _OurSession:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Command:
-    """Another program, started anew for every answer."""
+    """Another program, started for every answer."""
 
     command: str
     images: tuple[Path, ...]
@@ -209,9 +209,7 @@ class _Command:
                 "clicks": [str(click_file)],
                 "mask": [str(mask_file)],
             }
-            done = subprocess.run(
-                _fill(self.command, files), capture_output=True, encoding="utf-8", errors="replace", check=False
-            )
+            done = run_program(_fill(self.command, files))
             if done.returncode != 0 or not mask_file.is_file():
                 told = (done.stderr or done.stdout).strip()[-500:] or "nothing"
                 raise SegmenterError(

@@ -22,7 +22,12 @@ from interactivepet.pipeline.decisions import read_plans
 from interactivepet.pipeline.predict.intensities import check_intensities
 from interactivepet.pipeline.predict.models import PredictionOptions, open_models, warn_of_size
 from interactivepet.pipeline.predict.prediction import write_case_mask
-from interactivepet.pipeline.predict.requests import MASK_ENDINGS, PredictionRequest, make_folder_request
+from interactivepet.pipeline.predict.requests import (
+    MASK_ENDINGS,
+    PredictionRequest,
+    make_folder_request,
+    refuse_pictures_of_volumes,
+)
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.session.session import Session
 
@@ -191,10 +196,12 @@ def open_dialogue(
     if not out.name.lower().endswith(MASK_ENDINGS):
         raise CaseError(f"{out}: unknown ending; expected one of {', '.join(MASK_ENDINGS)}")
     request = make_folder_request(workspace, image, clicks_folder=None, out=out, reading=reading)
+    plans = read_plans(workspace)
+    refuse_pictures_of_volumes(request, plans)
     entry = request.entries[0]
     case = request.read(entry, channels=read_manifest(workspace.raw).channels)
     session = open_session(workspace, options, fast=fast)
-    warn_of_size(case, read_plans(workspace))
+    warn_of_size(case, plans)
     session.set_image(case)
     return Dialogue(session, case, entry, request, out, frame)
 

@@ -23,7 +23,12 @@ from interactivepet.errors import ArtefactError, CaseError, InteractionError
 from interactivepet.pipeline.lock import PATIENCE_S, lock_folder
 from interactivepet.pipeline.predict.intensities import check_intensities
 from interactivepet.pipeline.predict.models import Models, PredictionOptions, open_models, warn_of_size
-from interactivepet.pipeline.predict.requests import FILE_ENDING, PICTURE_ENDING, PredictionRequest
+from interactivepet.pipeline.predict.requests import (
+    FILE_ENDING,
+    PICTURE_ENDING,
+    PredictionRequest,
+    refuse_pictures_of_volumes,
+)
 from interactivepet.pipeline.stamps import FileStamps, open_stamps
 from interactivepet.pipeline.train.folds import hash_cards
 from interactivepet.pipeline.workspace import Workspace
@@ -53,8 +58,7 @@ def run_prediction(workspace: Workspace, request: PredictionRequest, *, options:
 
     torch.set_num_threads(options.n_threads)
     with open_models(workspace, options) as models, open_stamps(workspace) as stamps:
-        if request.file_ending == PICTURE_ENDING and not models.plans.is_flat:
-            raise CaseError(f"{workspace.task} has volumes, which are no pictures: choose --format .nii.gz")
+        refuse_pictures_of_volumes(request, models.plans)
         logger.info("predicting with %s", models.description)
         made_from = _hash_inputs(request, models, stamps, options=options)
         log = _open_log(workspace, request, models, made_from=made_from)
@@ -76,7 +80,8 @@ def run_prediction(workspace: Workspace, request: PredictionRequest, *, options:
                 log = outcome.note(_open_log(workspace, request, models, made_from=made_from))
                 write_artefact(request.out / "predictions.json", log)
     names = {entry.id for entry in request.entries}
-    return log.model_copy(update={"failed": {name: cause for name, cause in log.failed.items() if name in names}})
+    failed = {name: cause for name, cause in log.failed.items() if name in names}
+    return log.model_copy(update={"failed": {**request.unreadable, **failed}})
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +172,7 @@ def _hash_inputs(request: PredictionRequest, models: Models, stamps: FileStamps,
         str((options.tta, options.save_probabilities, request.file_ending)),
         # masks from before plans had an order of axes stay valid
         *([models.plans.axis_order] if models.plans.axis_order else []),
-        *sorted({f"frame {job.time_frame}" for job in request.series.values() if job.time_frame is not None}),
+        *([f"frame {request.time_frame}"] if request.time_frame is not None else []),
         # as before there was a choice
         *([request.point_frame] if request.point_frame != "lps" else []),
     ]

@@ -9,11 +9,20 @@ from pathlib import Path
 
 from interactivepet.core.case import Case
 from interactivepet.core.dataset import CaseEntry, DatasetManifest
+from interactivepet.core.plan import Plans
+from interactivepet.core.time_frame import TimeFrame
 from interactivepet.dataset.checks import check_image
-from interactivepet.dataset.click_files import find_own_clicks, list_visible, match_click_files, warn_of_unused
+from interactivepet.dataset.click_files import (
+    CLICK_FILE_ENDINGS,
+    find_own_clicks,
+    list_visible,
+    match_click_files,
+    warn_of_unused,
+)
 from interactivepet.dataset.click_tables import PointFrame
 from interactivepet.dataset.dicom.case import DicomJob
 from interactivepet.dataset.dicom.images import DicomReading
+from interactivepet.dataset.files.frames import read_frame
 from interactivepet.dataset.files.read import read_case
 from interactivepet.dataset.files.scan import scan_folder
 from interactivepet.dataset.files.write import WRITABLE_ENDINGS
@@ -22,6 +31,7 @@ from interactivepet.dataset.interactions import has_points
 from interactivepet.dataset.layout import (
     ITK_ENDINGS,
     NIFTI_ENDINGS,
+    SEGMENTATION_ENDING,
     channel_path,
     list_files,
     split_channel,
@@ -39,6 +49,7 @@ __all__ = [
     "is_by_channel",
     "make_folder_request",
     "make_test_request",
+    "refuse_pictures_of_volumes",
 ]
 
 logger = logging.getLogger(__name__)
@@ -49,6 +60,11 @@ _SHOWN = 5
 """Cases that a message names."""
 MASK_ENDINGS = (*WRITABLE_ENDINGS, PICTURE_ENDING)
 """What a mask's file may end with."""
+FOREIGN_ENDINGS = (
+    *(ending for ending in ITK_ENDINGS if ending not in MASK_ENDINGS),
+    *(".dcm", ".img", ".hdr", ".mgz", ".jpg", ".jpeg", ".bmp", ".gz", ".zip", ".npy", ".npz"),
+)
+"""Of files that somebody may want a mask in, and of no folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +81,8 @@ class PredictionRequest:
         is_projected: PNG images are projections on which dark is hot, as `interactivepet_import mip` reads them.
         series: the cases that are DICOM series, by name.
         mask: path of the mask of the only case, in place of one named after the case.
+        time_frame: what stands for a dynamic or gated image; None refuses one.
+        unreadable: case, or file of no case, that is left out as it cannot be read -> why.
     """
 
     entries: tuple[CaseEntry, ...]
@@ -76,6 +94,8 @@ class PredictionRequest:
     series: Mapping[str, DicomJob] = field(default_factory=dict)
     point_frame: PointFrame = "lps"
     mask: Path | None = None
+    time_frame: TimeFrame | None = None
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
     def path(self, entry: CaseEntry) -> Path:
         """Give the path of a case's mask."""
@@ -89,9 +109,10 @@ class PredictionRequest:
         """
         case = self._read(entry, channels)
         issues = check_image(case, channels)
-        for issue in issues:
-            logger.warning("%s: %s; expected %s; %s", entry.id, issue.found, issue.expected, issue.remedy)
         errors = [issue for issue in issues if issue.severity == "error"]
+        for issue in issues:
+            if issue not in errors[:1]:
+                logger.warning("%s: %s; expected %s; %s", entry.id, issue.found, issue.expected, issue.remedy)
         if errors:
             raise CaseError(f"{entry.id}: {errors[0].found}; expected {errors[0].expected}; {errors[0].remedy}")
         return case
@@ -108,7 +129,12 @@ class PredictionRequest:
                 f"{entry.id}: {missing[0]} is not there; expected {len(paths)} files, for {', '.join(channels)}; add it"
             )
         if self.is_projected and is_projection(paths):
+            if self.time_frame is not None:
+                raise CaseError(f"{paths[0]}: a picture has no frames; leave --time-frame out")
             image, geometry = read_projection(paths[0])
+            return Case(entry.id, image, geometry)
+        if self.time_frame is not None:
+            image, geometry = read_frame(paths, self.time_frame, n_channels=len(channels))
             return Case(entry.id, image, geometry)
         return read_case(self.images_root, entry, with_label=False)
 
@@ -155,35 +181,69 @@ def make_folder_request(
     Args:
         workspace: of the task.
         images: folder, or the file of one image; of several channels `CASE_0000.nii.gz`, the others beside it.
-        clicks_folder: of click files; None predicts without clicks.
+        clicks_folder: of click files, or the click file of one image; None predicts without clicks.
         out: folder of the masks; for one image, a name with the ending of a mask is the mask itself.
         file_ending: of the masks in a folder.
-        reading: of DICOM: which series, and how.
+        reading: which frame of dynamic images to take; of DICOM also which series, and how.
         point_frame: what the numbers of click files are that do not say it.
 
     Raises:
-        ManifestError: the folders cannot be used so, or one mask is named for several images.
+        ManifestError: the folders cannot be used so, one mask or click file is named for several images, or masks are
+            not written in the format of `out`.
         CaseError: there is neither an image nor a PET series, or the task's cases are in different SUV.
-        InteractionError: the folder of click files has no click for any of the cases.
+        InteractionError: there is no click for any of the cases.
     """
-    if clicks_folder is not None and not clicks_folder.is_dir():
-        raise ManifestError(f"{clicks_folder} is not there; name the folder of the click files, or leave -in out")
-    ending = next((known for known in MASK_ENDINGS if out.name.lower().endswith(known)), "")
-    mask = out if ending and not out.is_dir() else None
-    request = _find_images(workspace, images, out=out.parent if mask else out, reading=reading)
-    if mask is not None and len(request.entries) != 1:
-        found = ", ".join(entry.id for entry in request.entries[:5])
+    if clicks_folder is not None and not clicks_folder.exists():
         raise ManifestError(
-            f"{images} holds {len(request.entries)} cases ({found}), but {mask} is one mask; name the file of one "
-            "image with -i, or a folder with -o"
+            f"{clicks_folder} is not there; name the click file or the folder of them, or leave -in out"
+        )
+    ending = _find_mask_ending(out)
+    mask = out if ending else None
+    request = _find_images(workspace, images, out=out.parent if mask else out, reading=reading or DicomReading())
+    named = mask or (clicks_folder if clicks_folder is not None and clicks_folder.is_file() else None)
+    if len(request.entries) == 0 or (named is not None and request.unreadable):
+        reasons = "\n".join(f"{name}: {reason}" for name, reason in request.unreadable.items())
+        raise CaseError(f"{images}: not all images can be read:\n{reasons}")
+    if named is not None and len(request.entries) != 1:
+        found = ", ".join(entry.id for entry in request.entries[:_SHOWN])
+        raise ManifestError(
+            f"{images} holds {len(request.entries)} cases ({found}), but {named} is one {'mask' if mask else 'file'}; "
+            f"name the file of one image with -i, or a folder with {'-o' if mask else '-in'}"
         )
     request = replace(request, file_ending=ending if mask else file_ending, mask=mask)
     _refuse_replacing(request)
     if clicks_folder is None:
         return request
-    clicks = _find_clicks(clicks_folder, request.entries)
-    _refuse_no_clicks(clicks, clicks_folder, request.entries)
-    return replace(request, clicks=clicks, point_frame=point_frame)
+    return replace(request, clicks=_find_clicks(clicks_folder, request.entries), point_frame=point_frame)
+
+
+def refuse_pictures_of_volumes(request: PredictionRequest, plans: Plans) -> None:
+    """Refuse to write the masks of volumes as pictures.
+
+    Raises:
+        CaseError: the masks are to be PNG, but the plan is one of volumes.
+    """
+    if request.file_ending == PICTURE_ENDING and not plans.is_flat:
+        remedy = f"name it {request.mask.stem}{FILE_ENDING}" if request.mask else f"choose --format {FILE_ENDING}"
+        raise CaseError(f"{plans.task}: its cases are volumes, and {PICTURE_ENDING} holds pictures; {remedy}")
+
+
+def _find_mask_ending(out: Path) -> str:
+    """Give the ending of a path that names one mask; empty for a folder.
+
+    Raises:
+        ManifestError: it names a file in a format that masks are not written in.
+    """
+    name = out.name.lower()
+    if out.is_dir():
+        return ""
+    ending = next((known for known in MASK_ENDINGS if name.endswith(known)), "")
+    if name.endswith(SEGMENTATION_ENDING) or (not ending and name.endswith(FOREIGN_ENDINGS)):
+        raise ManifestError(
+            f"{out}: masks are written as {' '.join(MASK_ENDINGS)}; name it so, give a folder, or write DICOM with "
+            "interactivepet_export afterwards"
+        )
+    return ending
 
 
 def _refuse_replacing(request: PredictionRequest) -> None:
@@ -194,7 +254,7 @@ def _refuse_replacing(request: PredictionRequest) -> None:
             raise ManifestError(f"{path} is the image, which the mask would replace; choose another -o")
 
 
-def _find_images(workspace: Workspace, images: Path, *, out: Path, reading: DicomReading | None) -> PredictionRequest:
+def _find_images(workspace: Workspace, images: Path, *, out: Path, reading: DicomReading) -> PredictionRequest:
     manifest = read_manifest(workspace.raw)
     if not images.is_dir() and not images.is_file():
         raise CaseError(f"{images} is not there; name an image, or a folder of images")
@@ -202,12 +262,14 @@ def _find_images(workspace: Workspace, images: Path, *, out: Path, reading: Dico
         raise ManifestError(f"{out} holds the images, which masks of the same names would replace; choose another -o")
     if images.is_dir() and not list_files(images, "."):
         return _make_dicom_request(images, manifest, raw=workspace.raw, out=out, reading=reading)
-    if reading is not None and reading != DicomReading():
-        raise ManifestError(f"{images} holds no DICOM, so --series, --time-frame and --long-uptake have no effect")
+    if reading.series is not None or reading.long_uptake:
+        raise ManifestError(f"{images} holds no DICOM, so --series and --long-uptake have no effect; leave them out")
     if images.is_file():
-        return _find_file(images, manifest, out=out)
-    entries = scan_folder(images, n_channels=len(manifest.channels), by_channel=is_by_channel(manifest))
-    return PredictionRequest(entries, images, {}, out, is_projected=manifest.file_ending != PICTURE_ENDING)
+        request = _find_file(images, manifest, out=out)
+    else:
+        entries = scan_folder(images, n_channels=len(manifest.channels), by_channel=is_by_channel(manifest))
+        request = PredictionRequest(entries, images, {}, out, is_projected=manifest.file_ending != PICTURE_ENDING)
+    return replace(request, time_frame=reading.time_frame)
 
 
 def _find_file(image: Path, manifest: DatasetManifest, *, out: Path) -> PredictionRequest:
@@ -232,21 +294,28 @@ def _find_file(image: Path, manifest: DatasetManifest, *, out: Path) -> Predicti
     return PredictionRequest((entry,), image.parent, {}, out, is_projected=is_projected)
 
 
-def _find_clicks(folder: Path, entries: Sequence[CaseEntry]) -> dict[str, Path]:
-    """Give case -> its click file, and name the files that are not used."""
-    clicks, unused = match_click_files(list_visible(folder), {entry.id for entry in entries}).take_first()
-    warn_of_unused(unused)
+def _find_clicks(source: Path, entries: Sequence[CaseEntry]) -> dict[str, Path]:
+    """Give case -> its click file, and name the files of a folder that are not used."""
+    if source.is_file():
+        clicks = {entries[0].id: source}
+        if not source.name.lower().endswith(CLICK_FILE_ENDINGS):
+            known = ", ".join(CLICK_FILE_ENDINGS)
+            raise InteractionError(f"{source}: no click file, expected one of {known}; convert it, or leave -in out")
+    else:
+        clicks, unused = match_click_files(list_visible(source), {entry.id for entry in entries}).take_first()
+        warn_of_unused(unused)
+    _refuse_no_clicks(clicks, source, entries)
     return clicks
 
 
-def _refuse_no_clicks(clicks: Mapping[str, Path], folder: Path, entries: Sequence[CaseEntry]) -> None:
-    """Refuse a folder without a click for any case, and name the files that hold none."""
+def _refuse_no_clicks(clicks: Mapping[str, Path], source: Path, entries: Sequence[CaseEntry]) -> None:
+    """Refuse click files without a click for any case, and name those that hold none."""
     empty = {case for case, path in clicks.items() if not has_points(path)}
     if len(empty) == len(clicks):
         names = ", ".join(entry.id for entry in entries[:_SHOWN])
         held = f"{len(empty)} files without a point" if empty else "no click file"
         raise InteractionError(
-            f"{folder}: {held} for the {len(entries)} images, expected CASE.mrk.json, .json, .fcsv, .csv or .nii.gz "
+            f"{source}: {held} for the {len(entries)} images, expected CASE.mrk.json, .json, .fcsv, .csv or .nii.gz "
             f"for {names}{' ...' if len(entries) > _SHOWN else ''}; rename the files after the images, or leave -in out"
         )
     for case in sorted(empty):
@@ -260,12 +329,14 @@ def is_by_channel(manifest: DatasetManifest) -> bool:
 
 
 def _make_dicom_request(
-    folder: Path, manifest: DatasetManifest, *, raw: Path, out: Path, reading: DicomReading | None
+    folder: Path, manifest: DatasetManifest, *, raw: Path, out: Path, reading: DicomReading
 ) -> PredictionRequest:
     from interactivepet.dataset.dicom.images import find_dicom_images, find_suv_variant
 
     variant = find_suv_variant(raw, manifest.training)
-    jobs = find_dicom_images(folder, channels=manifest.channels, variant=variant, reading=reading)
+    jobs, unreadable = find_dicom_images(folder, channels=manifest.channels, variant=variant, reading=reading)
     series = {job.id: job for job in jobs}
     entries = tuple(CaseEntry(id=name, images=()) for name in series)
-    return PredictionRequest(entries, folder, {}, out, series=series)
+    return PredictionRequest(
+        entries, folder, {}, out, series=series, time_frame=reading.time_frame, unreadable=unreadable
+    )

@@ -144,7 +144,8 @@ def run_verified_import(
 def _divide(source: ImportSource, *, test_only: bool) -> ImportSource:
     """Divide the cases into training and test cases."""
     if not source.training and not source.test:
-        raise ManifestError("no case was found to import")
+        reasons = "".join(f"\n{name}: {reason}" for name, reason in source.left_out.items())
+        raise ManifestError(f"no case was found to import{reasons}")
     if test_only:
         return replace(source, training=(), test=(*source.training, *source.test))
     if not source.training:

@@ -65,8 +65,8 @@ def write_task(
         ManifestError: the files do not make a task.
     """
     written = _write_cases(folder, source, executor, skip_bad=skip_bad)
-    left_out = {case: one.failure for case, one in written.items() if one.failure}
-    found: Mapping[str, str] = left_out
+    found: Mapping[str, str] = {case: one.failure for case, one in written.items() if one.failure}
+    left_out = {**source.left_out, **found}
     while True:
         for case in found:
             for path in written[case].files:

@@ -70,7 +70,8 @@ def run_click_import(
 
     Raises:
         ManifestError: the folder cannot be read.
-        InteractionError: no file or several belong to a case, it has clicks already, or a click lies outside.
+        InteractionError: no file or several belong to a case, it has clicks already, a click lies outside, or no file
+            holds a point.
     """
     manifest = read_manifest(workspace.raw)
     found, passed_over = _find_files(folder, [entry.id for entry in (*manifest.training, *manifest.test)])
@@ -92,8 +93,14 @@ def run_click_import(
         names=[job.case for job in jobs],
         description="clicks",
     )
+    empty = [job for job, placed in zip(jobs, clicks, strict=True) if not placed]
+    if len(empty) == len(jobs):
+        raise InteractionError(f"{empty[0].source}: no point, as in all {len(jobs)} files; export the points again")
+    passed_over |= {job.source.relative_to(folder).as_posix(): "holds no point" for job in empty}
     for job, placed in zip(jobs, clicks, strict=True):
-        write_clicks(job.target, placed)
+        if placed:
+            write_clicks(job.target, placed)
+    jobs = [job for job in jobs if job not in empty]
     test = workspace.clicks_folder(test=True)
     return ImportedClicks(
         training=tuple(job.target for job in jobs if job.target.parent != test),

@@ -13,9 +13,11 @@ import pydicom
 import pytest
 
 from interactivepet.core.geometry import Geometry
+from interactivepet.dataset.dicom.reference import read_source
 from interactivepet.dataset.dicom.rtstruct import list_rois, read_rtstruct, write_rtstruct
 from interactivepet.dataset.dicom.seg import list_segments, read_seg, write_seg
 from tests.dicom_series import OBLIQUE, draw_masks, write_grid
+from tests.enhanced_pet import write_enhanced
 
 LABELS = {"tumour": 1, "node": 2, "core": 3}
 WRITERS = {"seg": (write_seg, read_seg, list_segments), "rtstruct": (write_rtstruct, read_rtstruct, list_rois)}
@@ -151,3 +153,47 @@ def test_masks_on_every_few_slices_survive(tmp_path: Path, step: int, kind: str)
     mask[5:9, 6:9, 1::step] = 1
     to_file(tmp_path / "a.dcm", mask, geometry=geometry, labels={"a": 1}, series=series)
     assert np.array_equal(from_file(tmp_path / "a.dcm", geometry=geometry), mask)
+
+
+TIMES = {
+    "static": [{"FrameAcquisitionDateTime": "20200102100000"}],
+    "dynamic": [
+        {"FrameAcquisitionDateTime": "20200102100000"},
+        {"FrameAcquisitionDateTime": "20200102101000"},
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("is_legacy", [False, True], ids=["enhanced", "legacy"])
+@pytest.mark.parametrize("times", TIMES.values(), ids=TIMES)
+def test_masks_over_multi_frame_files_refer_to_their_frames(
+    tmp_path: Path, times: list[dict[str, str]], is_legacy: bool, kind: str
+) -> None:
+    order = (4, 0, 5, 2, 1, 3)
+    path = write_enhanced(tmp_path / "pet.dcm", order=order, times=times, is_legacy=is_legacy)
+    geometry = read_source([path]).geometry
+    mask = np.zeros(geometry.shape, np.uint8)
+    mask[1:4, 1:3, 2:4] = 1
+    to_file, from_file, _ = WRITERS[kind]
+    to_file(tmp_path / "mask.dcm", mask, geometry=geometry, labels={"tumour": 1}, series=[path])
+    assert np.array_equal(from_file(tmp_path / "mask.dcm", geometry=geometry), mask)
+    written, source = pydicom.dcmread(tmp_path / "mask.dcm"), pydicom.dcmread(path)
+    frames, files = list_references(written, kind)
+    assert {str(item.ReferencedSOPInstanceUID) for item in (*frames, *files)} == {source.SOPInstanceUID}
+    assert {str(item.ReferencedSOPClassUID) for item in (*frames, *files)} == {source.SOPClassUID}
+    assert len(files) == 1
+    assert "ReferencedFrameNumber" not in files[0]
+    assert {item.ReferencedFrameNumber for item in frames} == {order.index(k) * len(times) + 1 for k in (2, 3)}
+
+
+def list_references(written: pydicom.Dataset, kind: str) -> tuple[list[pydicom.Dataset], list[pydicom.Dataset]]:
+    """List the items that refer to single slices, and those that refer to the files of the series."""
+    if kind == "seg":
+        groups = [group.DerivationImageSequence[0] for group in written.PerFrameFunctionalGroupsSequence]
+        items = [item for group in groups for item in group.SourceImageSequence]
+        return items, list(written.ReferencedSeriesSequence[0].ReferencedInstanceSequence)
+    study = written.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0]
+    contours = written.ROIContourSequence[0].ContourSequence
+    items = [item for contour in contours for item in contour.ContourImageSequence]
+    return items, list(study.RTReferencedSeriesSequence[0].ContourImageSequence)

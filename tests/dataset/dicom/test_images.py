@@ -36,7 +36,7 @@ def test_channels_come_in_the_order_of_the_model(tmp_path: Path) -> None:
 def test_every_series_is_a_case(tmp_path: Path) -> None:
     for patient in ("A", "B"):
         write_series(tmp_path / patient, PatientID=patient, SeriesInstanceUID=f"1.{ord(patient)}")
-    jobs = find_dicom_images(tmp_path, channels=["PET"])
+    jobs, _ = find_dicom_images(tmp_path, channels=["PET"])
     assert [job.id for job in jobs] == ["A", "B"]
     assert read_dicom_image(jobs[1], channels=["PET"]).id == "B"
     with pytest.raises(CaseError, match=r"2 PET series \(A \(PET AC\), B \(PET AC\)\), expected one"):

@@ -113,8 +113,8 @@ def test_what_nothing_decides_is_asked(tmp_path: Path, series: list[Series], pat
 
 def test_every_series_is_an_image_to_predict(tmp_path: Path) -> None:
     write(tmp_path, [(*A, "PET AC"), (*A, "PET TOF")])
-    assert [job.id for job in find_dicom_images(tmp_path, channels=["PET"])] == ["A_1", "A_2"]
-    (only,) = find_dicom_images(tmp_path, channels=["PET"], reading=DicomReading(series="*TOF"))
+    assert [job.id for job in find_dicom_images(tmp_path, channels=["PET"])[0]] == ["A_1", "A_2"]
+    (only,), _ = find_dicom_images(tmp_path, channels=["PET"], reading=DicomReading(series="*TOF"))
     assert only.pet.description == "PET TOF"
 
 

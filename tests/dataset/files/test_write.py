@@ -345,3 +345,28 @@ def test_an_error_of_another_kind_stays_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="a bug"):
         write()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", [".MHA", ".Mha", ".NRRD", ".Nrrd", ".NII", ".NII.GZ"])
+@pytest.mark.parametrize("like_ending", [None, ".mha", ".NRRD", ".nii"])
+def test_endings_in_capitals_are_the_same_formats(tmp_path: Path, ending: str, like_ending: str | None) -> None:
+    like = None
+    if like_ending is not None:
+        like = tmp_path / f"image{like_ending}"
+        write_image(like, np.ones((1, *SHAPE), np.float32), geometry=GEOMETRY)
+    path = tmp_path / "masks" / f"mask{ending}"
+    write_mask(path, MASK, geometry=GEOMETRY, like=like)
+    mask, geometry = read_mask(path)
+    np.testing.assert_array_equal(mask, MASK)
+    assert geometry.matches(GEOMETRY)
+    assert names_in(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize("ending", [".mhd", ".nhdr", ".tif", ".png", ".mha", ".nrrd"])
+def test_files_with_endings_in_capitals_are_read(tmp_path: Path, ending: str) -> None:
+    values = np.arange(20, dtype=np.uint8).reshape(1, 4, 5)
+    path = tmp_path / f"image{ending}"
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(values if ending != ".png" else values[0]), str(path))
+    expected, _ = read_image([path])
+    capitals = path.rename(tmp_path / f"IMAGE{ending.upper()}")
+    np.testing.assert_array_equal(read_image([capitals])[0], expected)

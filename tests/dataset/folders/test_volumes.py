@@ -9,6 +9,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 
 from interactivepet.core.imported import ImportedCase, ImportSource
 from interactivepet.dataset.folders.options import FolderOptions
@@ -140,6 +141,25 @@ class TestValues:
         save(tmp_path / "A_mask.nii.gz", np.stack([make_mask(255), make_mask(0, 3)], axis=-1))
         np.testing.assert_array_equal(load(tmp_path).case.label, make_mask(1, 2))
 
+    @pytest.mark.parametrize("shape", [(9, 8, 7), (9, 8, 1), (9, 1, 7)])
+    @pytest.mark.parametrize("value", [1, 255])
+    def test_exchanged_label_and_background_are_refused(
+        self, tmp_path: Path, shape: tuple[int, int, int], value: int
+    ) -> None:
+        mask = np.full(shape, value, np.uint8)
+        mask[3:5, shape[1] // 2, shape[2] // 2] = 0
+        save(tmp_path / "A.nii.gz", np.random.default_rng(0).uniform(0.5, 4, size=shape).astype(np.float32))
+        save(tmp_path / "A_mask.nii.gz", mask)
+        with pytest.raises(CaseError, match="label and background seem to be exchanged; save it with 0 as background"):
+            load(tmp_path, labels=("tumour",))
+
+    def test_a_large_label_and_one_at_a_border_are_none_of_these(self, tmp_path: Path) -> None:
+        mask = np.ones(SHAPE, np.uint8)
+        mask[0, 0, 0] = 0
+        save(tmp_path / "A.nii.gz", make_image())
+        save(tmp_path / "A_mask.nii.gz", mask)
+        np.testing.assert_array_equal(load(tmp_path).case.label, mask)
+
     def test_a_mask_without_lesion_is_told(self, tmp_path: Path) -> None:
         save(tmp_path / "A.nii.gz", make_image())
         save(tmp_path / "A_mask.nii.gz", make_mask())
@@ -196,12 +216,40 @@ class TestFrames:
         with pytest.raises(CaseError, match="3 frames, but --time-frame 4; choose 1 to 3, mean or last"):
             load(tmp_path, time_frame=4)
 
+    @pytest.mark.parametrize("frame", [1, "last", "mean"])
+    def test_a_static_image_is_its_only_frame(self, tmp_path: Path, frame: Any) -> None:
+        save(tmp_path / "A.nii.gz", make_image())
+        save(tmp_path / "A_mask.nii.gz", make_mask(1))
+        case = load(tmp_path, time_frame=frame)
+        np.testing.assert_array_equal(case.case.image[0], make_image())
+        assert case.remarks == ()
+        with pytest.raises(CaseError, match="one frame, but --time-frame 2; leave --time-frame out"):
+            load(tmp_path, time_frame=2)
+
+    @pytest.mark.parametrize("frame", [None, 1, "mean"])
+    def test_colours_are_no_frames(self, tmp_path: Path, frame: Any) -> None:
+        colours = SimpleITK.GetImageFromArray(np.zeros((5, 4, 3), np.uint8), isVector=True)
+        for ending in ("png", "tif"):
+            SimpleITK.WriteImage(colours, str(tmp_path / f"{ending}.{ending}"))
+            SimpleITK.WriteImage(SimpleITK.Image(4, 5, SimpleITK.sitkUInt8), str(tmp_path / f"{ending}_mask.{ending}"))
+        for job in find(tmp_path, time_frame=frame).training:
+            with pytest.raises(CaseError, match="a picture of 3 colours, expected shades of grey"):
+                job.load()
+
     def test_named_channels_are_no_frames(self, tmp_path: Path) -> None:
         self.write(tmp_path, "pairs")
         case = load(tmp_path, channels=("PET", "CT", "MR"), time_frame=2)
         assert case.case.image.shape == (3, *SHAPE)
         with pytest.raises(CaseError, match=r"3 volumes, expected one per channel, 2 \(PET, CT\)"):
             load(tmp_path, channels=("PET", "CT"))
+
+
+@pytest.mark.parametrize("name", ["A.mrk.json", "A.MRK.JSON", "A_clicks.fcsv"])
+def test_clicks_beside_volumes_are_named_as_such(tmp_path: Path, name: str) -> None:
+    save(tmp_path / "A.nii.gz", make_image())
+    save(tmp_path / "A_mask.nii.gz", make_mask(1))
+    (tmp_path / name).write_text("{}")
+    assert "interactivepet_import clicks adds" in find(tmp_path).passed_over[name]
 
 
 class TestHeaders:

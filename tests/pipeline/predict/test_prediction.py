@@ -48,6 +48,9 @@ def write(path: Path, seed: int = 70) -> Path:
         ("new_0000.nii.gz", "deep/er/mask.nii", "deep/er/mask.nii", None),
         ("new.nrrd", "mask.nrrd", "mask.nrrd", None),
         ("new.mha", "mask.mha", "mask.mha", None),
+        ("new.mha", "MASK.MHA", "MASK.MHA", None),
+        ("new.NRRD", "Mask.Nrrd", "Mask.Nrrd", None),
+        ("new.nii", "mask.NII.GZ", "mask.NII.GZ", None),
         ("new.nii", "masks", "masks/new.nii.gz", "masks/predictions.json"),
         ("new_0000.nii.gz", "masks", "masks/new.nii.gz", "masks/predictions.json"),
         ("some name.v2.nii.gz", "masks", "masks/some name.v2.nii.gz", "masks/predictions.json"),
@@ -63,6 +66,28 @@ def test_one_image_is_predicted_by_its_file(user: Path, image: str, out: str, ma
     assert found.any()
     assert sorted(p.name for p in user.rglob("*.json")) == ([Path(log).name] if log else [])
     assert not list(user.rglob(".partial-*"))
+
+
+def test_the_mask_of_a_volume_is_no_picture(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(user / "new.nii.gz")
+    assert predict.main(["-i", str(path), "-o", "mask.png", *FAST]) == 1
+    assert "name it mask.nii.gz" in capsys.readouterr().err
+    assert predict.main(["-i", str(path), "-o", "mask.png", "--interactive", *FAST]) == 1
+    assert "name it mask.nii.gz" in capsys.readouterr().err
+    assert predict.main(["-i", str(path), "-o", "out", "--format", ".png", *FAST]) == 1
+    assert "choose --format .nii.gz" in capsys.readouterr().err
+
+
+def test_the_frame_of_a_dynamic_image_is_part_of_what_masks_were_made_from(user: Path) -> None:
+    image, _, geometry = make_volume(70)
+    write_image(user / "in" / "new_0000.nii.gz", np.concatenate((image, 0.5 * image)), geometry=geometry)
+    write(user / "static" / "new_0000.nii.gz")
+    assert predict.main(["-i", "in", "-o", "out", *FAST]) == 1
+    assert predict.main(["-i", "static", "-o", "expected", *FAST]) == 0
+    expected = read_mask(user / "expected" / "new.nii.gz")[0]
+    for number, is_same in ((1, True), (2, False), (1, True)):
+        assert predict.main(["-i", "in", "-o", "out", "--time-frame", str(number), *FAST]) == 0
+        assert np.array_equal(read_mask(user / "out" / "new.nii.gz")[0], expected) == is_same
 
 
 def test_a_folder_named_like_a_mask_is_a_folder(user: Path) -> None:
@@ -151,7 +176,8 @@ def test_a_bad_image_is_named_and_the_rest_are_predicted(
     assert predict.main(line) == 1
     told = capsys.readouterr()
     assert told.out.startswith("2 masks in out")
-    assert "error: " in told.err
+    assert "error: b: " in told.err
+    assert cause not in told.err.partition("error: ")[0]
     assert cause in told.err.partition("error: ")[2]
     assert "b" in told.err.partition("error: ")[2]
     assert "1 of 3 images have no mask" in told.err

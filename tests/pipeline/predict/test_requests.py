@@ -11,7 +11,9 @@ from interactivepet.core.dataset import CaseEntry, DatasetManifest
 from interactivepet.core.geometry import Geometry
 from interactivepet.core.interaction import Click
 from interactivepet.core.suv import DicomSource, SuvRecord, SuvRule
+from interactivepet.core.time_frame import TimeFrame
 from interactivepet.dataset.dicom.images import DicomReading, read_dicom_case
+from interactivepet.dataset.files.frames import read_frame
 from interactivepet.dataset.files.write import write_artefact, write_image
 from interactivepet.dataset.interactions import read_clicks
 from interactivepet.dataset.manifest import write_manifest
@@ -66,16 +68,75 @@ def test_a_series_a_frame_and_a_long_uptake_are_chosen(workspace: Workspace, tmp
         both.read(both.entries[1], channels=("PET",))
 
 
-def test_options_of_dicom_without_dicom_are_refused(workspace: Workspace, tmp_path: Path) -> None:
+@pytest.mark.parametrize("reading", [DicomReading(series="ac"), DicomReading(long_uptake=True)])
+def test_options_of_dicom_without_dicom_are_refused(
+    reading: DicomReading, workspace: Workspace, tmp_path: Path
+) -> None:
     write_image(tmp_path / "in" / "A_0000.nii.gz", np.zeros((1, *GRID.shape), np.float32), geometry=GRID)
-    with pytest.raises(ManifestError, match="holds no DICOM, so --series"):
-        make_folder_request(
-            workspace,
-            tmp_path / "in",
-            clicks_folder=None,
-            out=tmp_path / "out",
-            reading=DicomReading(time_frame=2),
-        )
+    with pytest.raises(ManifestError, match="holds no DICOM, so --series and --long-uptake"):
+        make_folder_request(workspace, tmp_path / "in", clicks_folder=None, out=tmp_path / "out", reading=reading)
+
+
+FRAMES: dict[str, tuple[int, TimeFrame, float | str]] = {
+    "third-of-three": (3, 3, 3.0),
+    "mean": (3, "mean", 2.0),
+    "last": (3, "last", 3.0),
+    "static-first": (1, 1, 1.0),
+    "static-mean": (1, "mean", 1.0),
+    "static-last": (1, "last", 1.0),
+    "too-many": (3, 4, "3 frames, but --time-frame 4; choose 1 to 3, mean or last"),
+    "static-second": (1, 2, "one frame, but --time-frame 2; leave --time-frame out"),
+}
+"""Volumes in the file, what is asked for, and how many times the first volume it is, or the error."""
+
+
+@pytest.mark.parametrize(("n_frames", "time_frame", "expected"), FRAMES.values(), ids=FRAMES)
+@pytest.mark.parametrize("ending", [".nii.gz", ".nrrd"])
+def test_a_frame_of_a_dynamic_image(
+    n_frames: int, time_frame: TimeFrame, expected: float | str, ending: str, workspace: Workspace, tmp_path: Path
+) -> None:
+    first = np.random.default_rng(0).gamma(2.0, size=(1, *GRID.shape)).astype(np.float32)
+    frames = np.concatenate([number * first for number in range(1, n_frames + 1)])
+    write_image(tmp_path / "in" / f"A_0000{ending}", frames, geometry=GRID)
+    request = make_folder_request(
+        workspace,
+        tmp_path / "in",
+        clicks_folder=None,
+        out=tmp_path / "out",
+        reading=DicomReading(time_frame=time_frame),
+    )
+    if isinstance(expected, str):
+        with pytest.raises(CaseError, match=expected):
+            request.read(request.entries[0], channels=("PET",))
+        return
+    case = request.read(request.entries[0], channels=("PET",))
+    np.testing.assert_allclose(case.image, expected * first, rtol=1e-5)
+
+
+def test_a_static_channel_beside_a_dynamic_one_stays(tmp_path: Path) -> None:
+    pet = np.random.default_rng(0).gamma(2.0, size=(3, *GRID.shape)).astype(np.float32)
+    ct = np.random.default_rng(1).gamma(2.0, size=(1, *GRID.shape)).astype(np.float32)
+    paths = [tmp_path / "A_0000.nii.gz", tmp_path / "A_0001.nii.gz"]
+    for path, image in zip(paths, (pet, ct), strict=True):
+        write_image(path, image, geometry=GRID)
+    image, geometry = read_frame(paths, 2, n_channels=2)
+    np.testing.assert_array_equal(image, np.stack([pet[1], ct[0]]))
+    assert geometry.matches(GRID)
+    with pytest.raises(CaseError, match="needs one file per channel"):
+        read_frame(paths[:1], 2, n_channels=2)
+
+
+def test_colours_are_no_frames(workspace: Workspace, tmp_path: Path) -> None:
+    import SimpleITK
+
+    (tmp_path / "in").mkdir()
+    colours = SimpleITK.GetImageFromArray(np.zeros((5, 4, 3), np.uint8), isVector=True)
+    SimpleITK.WriteImage(colours, str(tmp_path / "in" / "A.tif"))
+    request = make_folder_request(
+        workspace, tmp_path / "in", clicks_folder=None, out=tmp_path, reading=DicomReading(time_frame=1)
+    )
+    with pytest.raises(CaseError, match="3 colours, which are no frames"):
+        request.read(request.entries[0], channels=("PET",))
 
 
 def note_variant(workspace: Workspace, **variants: str) -> None:
@@ -124,7 +185,7 @@ def test_a_dynamic_image_is_refused_with_the_way_to_one_frame(workspace: Workspa
     write_image(tmp_path / "in" / "DYNAMIC_0000.nii.gz", frames, geometry=GRID)
     request = make_folder_request(workspace, tmp_path / "in", clicks_folder=None, out=tmp_path / "out")
     with pytest.raises(
-        CaseError, match=r"DYNAMIC: 3 in the image; expected 1;.*interactivepet_import folder --time-frame"
+        CaseError, match=r"DYNAMIC: 3 in the image; expected 1;.*--time-frame, of interactivepet_import folder"
     ):
         request.read(request.entries[0], channels=("PET",))
 
@@ -211,3 +272,47 @@ def test_one_of_two_empty_click_files_is_named(
     request = make_folder_request(workspace, images, clicks_folder=tmp_path / "clicks", out=tmp_path / "out")
     assert set(request.clicks) == {"new", "more"}
     assert "more.csv holds no point, so the case is predicted without clicks" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["any name.csv", "points.fcsv", "clicks.JSON"])
+def test_one_image_may_have_its_click_file_named(name: str, workspace: Workspace, tmp_path: Path) -> None:
+    image = np.random.default_rng(0).gamma(2.0, size=(1, *GRID.shape)).astype(np.float32)
+    write_image(tmp_path / "in" / "new_0000.nii.gz", image, geometry=GRID)
+    text = {
+        ".csv": POINT,
+        ".fcsv": "# columns = id,x,y,z\n1,-8,-8,10\n",
+        ".json": '{"points": [{"point": [-8, -8, 10], "name": "lesion"}]}',
+    }
+    path = tmp_path / name
+    path.write_text(text[path.suffix.lower()])
+    request = make_folder_request(workspace, tmp_path / "in", clicks_folder=path, out=tmp_path / "out")
+    assert request.clicks == {"new": path}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "n_images", "message"),
+    [
+        ("a.csv", POINT, 2, "holds 2 cases .* is one file; name the file of one image with -i, or a folder with -in"),
+        ("a.csv", NO_POINT, 1, "1 files without a point"),
+        ("a.txt", POINT, 1, "no click file, expected one of .mrk.json"),
+    ],
+)
+def test_click_files_that_cannot_be_those_of_one_image(
+    name: str, text: str, n_images: int, message: str, workspace: Workspace, tmp_path: Path
+) -> None:
+    image = np.random.default_rng(0).gamma(2.0, size=(1, *GRID.shape)).astype(np.float32)
+    for number in range(n_images):
+        write_image(tmp_path / "in" / f"n{number}_0000.nii.gz", image, geometry=GRID)
+    (tmp_path / name).write_text(text)
+    with pytest.raises((ManifestError, InteractionError), match=message):
+        make_folder_request(workspace, tmp_path / "in", clicks_folder=tmp_path / name, out=tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "name", ["m.dcm", "m.mhd", "m.nhdr", "m.tif", "m.seg.nrrd", "M.SEG.NRRD", "m.mgz", "m.gz", "m.jpg", "m.npy"]
+)
+def test_a_mask_in_a_format_that_is_not_written_is_refused_before_anything_is_predicted(
+    name: str, workspace: Workspace, tmp_path: Path
+) -> None:
+    with pytest.raises(ManifestError, match=r"masks are written as \.nii\.gz .*interactivepet_export"):
+        make_folder_request(workspace, tmp_path, clicks_folder=None, out=tmp_path / "out" / name)

@@ -135,3 +135,23 @@ def test_clicks_of_autopet_lie_in_their_lesions(real_data: Path, workspace: Work
     is_inside = [bool(mask[tuple(np.rint(geometry.to_voxel(c.position_mm)).astype(int))]) for c in clicks]
     assert len(clicks) == 22
     assert is_inside == [click.is_positive for click in clicks]
+
+
+@pytest.mark.parametrize("text", ["", "x,y,z\n", "# a comment\n"])
+def test_files_without_a_point_are_passed_over(workspace: Workspace, folder: Path, text: str) -> None:
+    (folder / "P1.csv").write_text(text)
+    with pytest.raises(InteractionError, match="no point, as in all 1 files"):
+        run(workspace, folder)
+    write_points(folder / "P1_2.json", [1, 2, 3])
+    imported = run(workspace, folder, "voxel")
+    assert [path.name for path in imported.training] == ["P1_2.mrk.json"]
+    assert imported.passed_over == {"P1.csv": "holds no point"}
+    assert not (workspace.raw / "interactionsTr" / "P1.mrk.json").exists()
+
+
+def test_clicks_of_a_label_that_is_not_declared_are_refused(workspace: Workspace, folder: Path) -> None:
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[1, 2, 3] = 9
+    write_mask(folder / "P1.nii.gz", mask, geometry=GEOMETRY)
+    with pytest.raises(InteractionError, match=r"clicks of the label 9, expected 1 \(lesion\); correct the label"):
+        run(workspace, folder)
