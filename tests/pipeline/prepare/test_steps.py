@@ -250,7 +250,7 @@ def test_a_dynamic_image_among_others_stops_verification_and_plan(tmp_path: Path
     run_generate_dataset_json(tiny, channels=["PET"], labels=["tumour"])
     (issue,) = run_verification(tiny, InlineExecutor()).errors
     assert (issue.case, issue.kind) == ("TINY_001", "channels")
-    assert "interactivepet_import folder --time-frame" in issue.remedy
+    assert "--time-frame, of interactivepet_import folder" in issue.remedy
     with pytest.raises(CaseError, match=r"imagesTr/TINY_001_0000.nii.gz: 2 channels, expected 1 \(PET\)"):
         run_fingerprint(tiny, InlineExecutor())
 
