@@ -10,14 +10,16 @@ import pytest
 from interactivepet.cli import generate_dataset_json
 from interactivepet.cli.simulate import main
 from interactivepet.core.classical import CLASSICAL_METHODS
+from interactivepet.pipeline.judge import simulate as simulate_module
 from tests.tiny import TASK, write_tiny_task
 
 SOME = ["--clicks", "2", "--cases", "TINY_000", "TINY_001"]
 
 
 @pytest.fixture
-def results(raw: Path) -> Path:
-    """The folder of simulations of a task with images, labels and `dataset.json` alone."""
+def results(raw: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of simulations of a task with images, labels and `dataset.json` alone; nothing is tracked."""
+    monkeypatch.setattr(simulate_module, "_track", lambda *arguments, **options: None)
     write_tiny_task(raw, n_training=2)
     assert generate_dataset_json.main(["-m", "PET", "-l", "lesion"]) == 0
     return raw.parent / "results" / TASK / "simulation"
