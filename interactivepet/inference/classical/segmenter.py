@@ -30,7 +30,7 @@ __all__ = ["ClassicalSegmenter"]
 SHARES = {"threshold41": 0.41, "threshold50": 0.5}
 FIXED_SUV = {"suv2.5": 2.5, "suv4": 4.0}
 """2.5 separates malignant from benign uptake since the first years of SUV (Paulino and Johnstone 2004, Int J Radiat
-Oncol Biol Phys 59:4); 4.0 is the benchmark of lymphoma (Boellaard et al. 2025, J Nucl Med 66:1099)."""
+Oncol Biol Phys 59:4); 4.0 bounds the metabolic volume of lymphoma (Mikhaeel et al. 2022, J Clin Oncol 40:2352)."""
 
 TAKE_MM = 10.0
 """How far around a negative click voxels leave the mask, as far as a click bends a network's threshold."""

@@ -117,7 +117,8 @@ def find_watershed_region(image: FloatArray, shown: ClickedObject, seeds: Seeds,
 def find_walker_region(image: FloatArray, shown: ClickedObject, seeds: Seeds, *, geometry: Geometry) -> BoolArray:
     """Give each voxel to the seeds that a random walker reaches first, more likely than not.
 
-    Grady 2006 (IEEE Trans Pattern Anal Mach Intell 28:1768); for PET Bagci et al. 2011 (MICCAI, LNCS 6893:131).
+    Grady 2006 (IEEE Trans Pattern Anal Mach Intell 28:1768); for PET Bagci et al. 2011 (Conf Proc IEEE Eng Med Biol
+    Soc 2011:8479).
 
     Args:
         image: (I, J, K) float32 in any unit.
