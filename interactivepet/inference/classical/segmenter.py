@@ -92,6 +92,13 @@ class ClassicalSegmenter:
         Raises:
             CaseError: the method needs SUV, and the image holds something else.
         """
+        mask = self.find_mask(case, clicks)
+        values = np.asarray((0, *self.labels), np.uint8)
+        probabilities = (mask[None] == values[:, None, None, None]).astype(np.float32)
+        return Prediction(case.id, probabilities, case.geometry, self.labels)
+
+    def find_mask(self, case: Case, clicks: Sequence[Click]) -> npt.NDArray[np.uint8]:
+        """Give the same as one mask (I, J, K) uint8 of label values."""
         if self.method in FIXED_SUV:
             self._refuse_other_units(case)
         mask = np.zeros(case.geometry.shape, np.uint8)
@@ -99,9 +106,7 @@ class ClassicalSegmenter:
             own = self._segment_label(case, clicks, label)
             mask[own] = label
         _obey(mask, clicks, geometry=case.geometry, labels=self.labels)
-        values = np.asarray((0, *self.labels), np.uint8)
-        probabilities = (mask[None] == values[:, None, None, None]).astype(np.float32)
-        return Prediction(case.id, probabilities, case.geometry, self.labels)
+        return mask
 
     def _segment_label(self, case: Case, clicks: Sequence[Click], label: int) -> BoolArray:
         geometry = case.geometry
