@@ -20,6 +20,7 @@ from interactivepet.cli.common import (
 )
 from interactivepet.cli.dialogue import add_dialogue, check_dialogue, run_dialogue
 from interactivepet.cli.postprocessing import add_promptable
+from interactivepet.core.classical import CLASSICAL_METHODS
 
 if TYPE_CHECKING:
     from interactivepet.pipeline.predict.models import PredictionOptions
@@ -81,10 +82,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--format", default=".nii.gz", choices=(".nii.gz", ".nii", ".nrrd", ".mha", ".png"), help="of the masks"
     )
+    parser.add_argument(
+        "--segmenter",
+        choices=CLASSICAL_METHODS,
+        metavar="NAME",
+        help=f"a method without training in place of the folds; needs clicks: {', '.join(CLASSICAL_METHODS)}",
+    )
     add_dicom_reading(parser)
     add_prediction(parser)
     add_dialogue(parser)
     arguments = parser.parse_args(argv)
+    if arguments.segmenter is not None:
+        _check_segmenter(parser, arguments)
     if arguments.interactive:
         check_dialogue(parser, arguments)
         return _answer_lines(arguments)
@@ -101,6 +110,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _predict_images(arguments)
 
 
+def _check_segmenter(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Refuse arguments that have no effect on a method without training."""
+    given = {
+        "--interactive": arguments.interactive,
+        "--folds": arguments.folds,
+        "--save-probabilities": arguments.save_probabilities,
+        "--any-intensity": arguments.any_intensity,
+        "--nninteractive": arguments.nninteractive not in (None, "off"),
+    }
+    if names := [name for name, is_given in given.items() if is_given]:
+        parser.error(f"{' and '.join(names)} has no effect on --segmenter {arguments.segmenter}; leave one of them out")
+    if arguments.images is not None and arguments.interactions is None:
+        parser.error(f"--segmenter {arguments.segmenter} needs clicks; name the folder of click files with -in")
+
+
 def _answer_lines(arguments: argparse.Namespace) -> int:
     from interactivepet.settings import load_settings
 
@@ -110,6 +134,7 @@ def _answer_lines(arguments: argparse.Namespace) -> int:
 
 def _predict_images(arguments: argparse.Namespace) -> int:
     from interactivepet.dataset.dicom.images import DicomReading
+    from interactivepet.pipeline.predict.classical import run_classical_prediction
     from interactivepet.pipeline.predict.prediction import run_prediction
     from interactivepet.pipeline.predict.requests import make_folder_request, make_test_request
     from interactivepet.settings import load_settings
@@ -128,7 +153,10 @@ def _predict_images(arguments: argparse.Namespace) -> int:
             reading=DicomReading(arguments.series, arguments.time_frame, arguments.long_uptake),
             point_frame=arguments.frame or "lps",
         )
-    log = run_prediction(workspace, request, options=make_prediction_options(arguments, settings))
+    if arguments.segmenter is not None:
+        log = run_classical_prediction(workspace, request, method=arguments.segmenter)
+    else:
+        log = run_prediction(workspace, request, options=make_prediction_options(arguments, settings))
     n_clicked = sum(n > 0 for n in log.n_clicks.values())
     where = f"in {request.out}" if request.mask is None else f"as {request.mask}"
     print(f"{len(log.cases)} masks {where}, {n_clicked} of them with clicks, made by {log.models}")

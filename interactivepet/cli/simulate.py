@@ -22,8 +22,10 @@ from interactivepet.cli.common import (
 from interactivepet.cli.postprocessing import add_promptable
 from interactivepet.cli.predict import add_any_intensity
 from interactivepet.cli.tables import print_table
+from interactivepet.core.classical import CLASSICAL_METHODS
 
 if TYPE_CHECKING:
+    from interactivepet.core.classical import ClassicalMethod
     from interactivepet.core.simulation import Simulation, UserName
     from interactivepet.pipeline.judge.simulate import SimulationOptions
     from interactivepet.pipeline.judge.simulated_segmenters import SystemKind
@@ -65,8 +67,9 @@ def _add_simulation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--segmenter",
         default="ours",
-        metavar="|".join((*SYSTEMS, "CMD")),
-        help="what answers; CMD is a command line with {image}, {clicks} and {mask} (default: ours)",
+        metavar="NAME|CMD",
+        help=f"what answers: {', '.join(SYSTEMS)}, a method without training ({', '.join(CLASSICAL_METHODS)}), or a "
+        "command line with {image}, {clicks} and {mask} (default: ours)",
     )
     parser.add_argument("--user", default="perfect", choices=USERS, help="who corrects (default: perfect)")
     parser.add_argument("--fixed", type=Path, metavar="FOLDER", help="clicks placed beforehand, in place of a user")
@@ -116,15 +119,15 @@ def _make_options(arguments: argparse.Namespace, settings: Settings) -> Simulati
     from interactivepet.pipeline.predict.models import PredictionOptions
     from interactivepet.settings import count_processors
 
-    is_known = arguments.segmenter in SYSTEMS
-    if not is_known:
+    system = _find_kind(arguments.segmenter)
+    if system == "command":
         check_command(arguments.segmenter)
+    method: ClassicalMethod | None = arguments.segmenter if system == "classical" else None
     user: UserName = "fixed" if arguments.fixed is not None else arguments.user
-    system: SystemKind = arguments.segmenter if is_known else "command"
     threads = settings.n_threads or max(1, count_processors() // arguments.n_proc)
     return SimulationOptions(
         kind=system,
-        command="" if is_known else arguments.segmenter,
+        command=arguments.segmenter if system == "command" else "",
         prediction=PredictionOptions(
             folds=tuple(arguments.folds),
             tta=arguments.tta,
@@ -142,11 +145,22 @@ def _make_options(arguments: argparse.Namespace, settings: Settings) -> Simulati
         is_test=arguments.test,
         cases=tuple(arguments.cases),
         fast=arguments.fast,
-        name=arguments.name or _make_name(arguments, system=system, user=user),
+        name=arguments.name or _make_name(arguments, system=method or system, user=user),
+        method=method,
     )
 
 
-def _make_name(arguments: argparse.Namespace, *, system: SystemKind, user: UserName) -> str:
+def _find_kind(segmenter: str) -> SystemKind:
+    """Say what kind of system `--segmenter` names."""
+    match segmenter:
+        case "ours" | "nninteractive" | "ensemble":
+            return segmenter
+        case _ if segmenter in CLASSICAL_METHODS:
+            return "classical"
+    return "command"
+
+
+def _make_name(arguments: argparse.Namespace, *, system: str, user: UserName) -> str:
     """Name the folder of results, so that runs with other options have another one."""
     parts = [
         f"{system}-{user}-{arguments.start}",

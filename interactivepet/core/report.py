@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from interactivepet.core.artefact import Artefact, Record
+from typing import ClassVar
 
-__all__ = ["CaseScores", "LabelScores", "LesionFreeSummary", "Report", "Summary"]
+from interactivepet.core.artefact import Artefact, Record
+from interactivepet.core.classical import ClassicalMethod
+
+__all__ = ["CaseScores", "ClassicalSummary", "LabelScores", "LesionFreeSummary", "Report", "Summary"]
 
 
 class LabelScores(Record):
@@ -56,8 +59,20 @@ class LesionFreeSummary(Record):
     maximum_false_positive_ml: float
 
 
+class ClassicalSummary(Record):
+    """A method without training on the cases of the report, with the same clicks."""
+
+    method: ClassicalMethod
+    n: int
+    """Cases whose reference holds a label."""
+    mean_dice: float
+    """Mean over these cases of the mean over the labels that the reference holds."""
+
+
 class Report(Artefact):
     """The content of `report.json`."""
+
+    later_fields: ClassVar[frozenset[str]] = frozenset({"classical"})
 
     task: str
     title: str
@@ -69,3 +84,5 @@ class Report(Artefact):
     """None when every case has a label."""
     mean_dice: float | None
     """Mean over cases of the mean over the labels where Dice is defined."""
+    classical: tuple[ClassicalSummary, ...] = ()
+    """What methods without training reach; empty where they were not asked."""

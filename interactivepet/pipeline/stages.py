@@ -30,6 +30,7 @@ from interactivepet.pipeline.train.folds import read_rule
 from interactivepet.pipeline.train.tracking import TrackerConfig
 from interactivepet.pipeline.train.training import run_training
 from interactivepet.pipeline.workspace import Workspace
+from interactivepet.reporting.views import is_emission
 from interactivepet.training.inputs import TrainingOptions
 
 __all__ = [
@@ -99,6 +100,7 @@ def _report_mode(
             "holds the nested estimate, for which the choice was repeated without each fold in turn."
         ),
         made_from=rule.content_hash(),
+        with_classical=mode == "extreme" and is_emission(manifest.channels),
     )
     with open_executor(n_proc) as executor:
         return run_evaluation(request, workspace.cross_validation(mode), executor=executor)

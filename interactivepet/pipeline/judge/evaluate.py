@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.case import Case
+from interactivepet.core.classical import ClassicalMethod
 from interactivepet.core.dataset import CaseEntry
 from interactivepet.core.interaction import Click
 from interactivepet.core.prediction_log import PredictionLog
@@ -28,6 +29,7 @@ from interactivepet.errors import ArtefactError, CaseError, ManifestError
 from interactivepet.evaluation.metrics import score_case
 from interactivepet.evaluation.summarise import make_report
 from interactivepet.pipeline.executor import map_cases
+from interactivepet.pipeline.judge.classical_scores import score_classical, summarise_classical
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.reporting.pictures import draw_case
 from interactivepet.reporting.report_page import render_report
@@ -57,6 +59,7 @@ class EvaluationRequest:
         provenance: how the masks came about.
         made_from: hash of the artefact that the masks were made with.
         n_clicks: case -> number of clicks that its mask was made with, when `clicks_folder` does not tell.
+        with_classical: also score methods without training with the same clicks.
     """
 
     task: str
@@ -70,6 +73,7 @@ class EvaluationRequest:
     provenance: str
     made_from: str = ""
     n_clicks: Mapping[str, int] = field(default_factory=dict)
+    with_classical: bool = False
 
 
 def run_evaluation(request: EvaluationRequest, out: Path, *, executor: Executor) -> Report:
@@ -98,12 +102,14 @@ def run_evaluation(request: EvaluationRequest, out: Path, *, executor: Executor)
     )
     report = make_report(
         request.task,
-        [scores for scores, _ in results],
+        [result.scores for result in results],
         title=request.title,
         provenance=request.provenance,
         made_from=request.made_from,
     )
-    pictures = {scores.case: png for scores, png in results}
+    classical = summarise_classical([result.classical for result in results])
+    report = report.model_copy(update={"classical": classical})
+    pictures = {result.scores.case: result.png for result in results}
     write_artefact(out / "report.json", report)
     write_text(out / "report.html", render_report(report, pictures=pictures))
     return report
@@ -203,7 +209,16 @@ def _refuse_values(mask: npt.NDArray[np.uint8], labels: Mapping[str, int], *, na
         )
 
 
-def _score(item: tuple[CaseEntry, Path], *, request: EvaluationRequest) -> tuple[CaseScores, bytes]:
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """One case: the scores of its mask, those of methods without training where they were asked for, its picture."""
+
+    scores: CaseScores
+    classical: Mapping[ClassicalMethod, float]
+    png: bytes
+
+
+def _score(item: tuple[CaseEntry, Path], *, request: EvaluationRequest) -> _Scored:
     """Score one case and draw it."""
     entry, path = item
     case = _read_reference(request.root, entry)
@@ -231,4 +246,7 @@ def _score(item: tuple[CaseEntry, Path], *, request: EvaluationRequest) -> tuple
         title=entry.id,
         is_emission=is_emission(request.channels),
     )
-    return scores, png
+    classical: Mapping[ClassicalMethod, float] = {}
+    if request.with_classical:
+        classical = score_classical(case, clicks, labels=tuple(request.labels.values()), channel=request.channels[0])
+    return _Scored(scores, classical, png)

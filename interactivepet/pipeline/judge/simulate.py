@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from interactivepet.core.classical import ClassicalMethod
 from interactivepet.core.dataset import CaseEntry, DatasetManifest
 from interactivepet.core.promptable import PromptableCard
 from interactivepet.core.simulation import SimulatedCase, Simulation, StartName, UserName
@@ -64,6 +65,7 @@ class SimulationOptions:
         cases: only these; all when empty.
         fast: our own networks answer with fewer folds and without mirrored inputs.
         name: of the folder of results.
+        method: of the kind `classical`.
     """
 
     kind: SystemKind
@@ -79,6 +81,7 @@ class SimulationOptions:
     cases: tuple[str, ...] = ()
     fast: bool = False
     name: str = "ours-perfect-none"
+    method: ClassicalMethod | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +264,7 @@ def _hash_options(
     prediction = options.prediction
     labels = manifest.label_values
     promptable = ""
-    if prediction.promptable is not None and options.kind not in ("ours", "command"):
+    if prediction.promptable is not None and options.kind not in ("ours", "classical", "command"):
         promptable = stamp_unseen(prediction.promptable, stamps, fold=fold, own=own)
     answers = (
         options.kind,
@@ -270,6 +273,8 @@ def _hash_options(
         prediction.tta,
         options.fast,
         prediction.folds if options.is_test else (),
+        # stamps from before there were such methods stay valid
+        *([options.method] if options.method is not None else []),
     )
     frame = (options.point_frame,) if options.point_frame != "voxel" else ()
     asks = (options.user, options.start, options.n_corrections, options.seed, *frame)
@@ -322,12 +327,18 @@ def _open_system(
         prediction = options.prediction
         if job.fold is not None:
             prediction = replace(prediction, folds=(job.fold,))
-        if prediction.promptable is not None:
+        if prediction.promptable is not None and options.kind != "classical":
             source = open_unseen(workspace, prediction.promptable, fold=job.fold, own=own)
             prediction = replace(prediction, promptable=stack.enter_context(source))
         yield stack.enter_context(
             open_system(
-                workspace, job.entry, kind=options.kind, command=options.command, options=prediction, fast=options.fast
+                workspace,
+                job.entry,
+                kind=options.kind,
+                command=options.command,
+                options=prediction,
+                fast=options.fast,
+                method=options.method,
             )
         )
 
@@ -336,6 +347,8 @@ def _describe(options: SimulationOptions, cases: Sequence[SimulatedCase], *, is_
     """Say who answered, who asked and what the figures are worth."""
     if options.kind == "command":
         seen = "Whether the program saw these cases before is not known to this report."
+    elif options.kind == "classical":
+        seen = "A method without training, which was fitted to no case."
     elif options.is_test:
         seen = "Test cases, used neither for training nor for any choice."
     elif options.kind == "nninteractive" and is_unseen:

@@ -1,4 +1,4 @@
-"""Systems that a simulated user can correct: trained folds, nnInteractive, their blend, or another program."""
+"""Systems that a simulated user can correct: networks, nnInteractive, both, a classical method, another program."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.case import Case
+from interactivepet.core.classical import CLASSICAL_METHODS, ClassicalMethod
 from interactivepet.core.dataset import CaseEntry
 from interactivepet.core.interaction import Click
 from interactivepet.dataset.files.read import read_mask
@@ -25,6 +26,7 @@ from interactivepet.dataset.interactions import write_clicks
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.ensemble.fuse import to_segmentation
 from interactivepet.errors import MissingArtefactError, SegmenterError
+from interactivepet.inference.classical.segmenter import ClassicalSegmenter
 from interactivepet.inference.segmenter import Segmenter
 from interactivepet.networks.precision import choose_device
 from interactivepet.nninteractive.ordered import OrderedSegmenter
@@ -39,7 +41,7 @@ __all__ = ["PLACEHOLDERS", "MaskSegmenter", "SystemKind", "check_command", "open
 
 LabelMap = npt.NDArray[np.uint8]
 
-SystemKind = Literal["ours", "nninteractive", "ensemble", "command"]
+SystemKind = Literal["ours", "nninteractive", "ensemble", "classical", "command"]
 
 PLACEHOLDERS = ("image", "clicks", "mask")
 """What a command line must have in braces: the image's files, the click file to read, the mask to write."""
@@ -81,6 +83,7 @@ def open_system(
     command: str,
     options: PredictionOptions,
     fast: bool = False,
+    method: ClassicalMethod | None = None,
 ) -> Iterator[MaskSegmenter]:
     """Open what answers for one case.
 
@@ -88,10 +91,12 @@ def open_system(
         workspace: of the task.
         entry: the case.
         kind: `ours` is an interactive session with the choice of `ensemble.json` without nnInteractive, or with the
-            default configuration's folds where nothing was chosen; `ensemble` is the choice as it stands.
+            default configuration's folds where nothing was chosen; `ensemble` is the choice as it stands;
+            `classical` needs neither plan nor folds.
         command: of another program, with `PLACEHOLDERS`.
         options: the folds that answer, device, threads and nnInteractive.
         fast: of our own networks, fewer folds and no mirrored inputs.
+        method: of the kind `classical`.
 
     Raises:
         MissingArtefactError: no fold is trained, or nothing was chosen yet.
@@ -100,6 +105,10 @@ def open_system(
     if kind == "command":
         check_command(command)
         yield _Command(command, tuple(workspace.image_files(entry)))
+        return
+    if method is not None:
+        manifest = read_manifest(workspace.raw)
+        yield _Rule(ClassicalSegmenter(method, manifest.label_values, manifest.channels[0]))
         return
     if kind == "nninteractive":
         labels = read_manifest(workspace.raw).label_values
@@ -139,8 +148,9 @@ def check_command(command: str) -> None:
     missing = [f"{{{name}}}" for name in PLACEHOLDERS if f"{{{name}}}" not in command]
     if missing:
         raise SegmenterError(
-            f"{command!r} is none of ours, nninteractive and ensemble, and as a command line it lacks "
-            f"{' and '.join(missing)}; expected such as 'segment.sh {{image}} {{clicks}} {{mask}}'"
+            f"{command!r} is none of ours, nninteractive, ensemble, {', '.join(CLASSICAL_METHODS[:-1])} and "
+            f"{CLASSICAL_METHODS[-1]}, and as a command line it lacks {' and '.join(missing)}; expected one of these "
+            "names, or such as 'segment.sh {image} {clicks} {mask}'"
         )
     try:
         program = shlex.split(command)[0]
@@ -159,6 +169,21 @@ class _Promptable:
     @property
     def description(self) -> str:
         return f"nnInteractive {self.segmenter.name} ({self.segmenter.licence})"
+
+    def segment(self, case: Case, clicks: Sequence[Click], previous: LabelMap | None) -> LabelMap:
+        del previous
+        return to_segmentation(self.segmenter.segment(case, clicks), threshold=BINARY_THRESHOLD).mask
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rule:
+    """A classical method."""
+
+    segmenter: ClassicalSegmenter
+
+    @property
+    def description(self) -> str:
+        return self.segmenter.description
 
     def segment(self, case: Case, clicks: Sequence[Click], previous: LabelMap | None) -> LabelMap:
         del previous

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +36,7 @@ from interactivepet.pipeline.train.folds import hash_cards
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.session.segmenter import EnsembleSegmenter
 
-__all__ = ["run_prediction", "write_case_mask"]
+__all__ = ["predict_cases", "run_prediction", "write_case_mask"]
 
 logger = logging.getLogger(__name__)
 
@@ -61,24 +63,57 @@ def run_prediction(workspace: Workspace, request: PredictionRequest, *, options:
         refuse_pictures_of_volumes(request, models.plans)
         logger.info("predicting with %s", models.description)
         made_from = _hash_inputs(request, models, stamps, options=options)
-        log = _open_log(workspace, request, models, made_from=made_from)
-        for entry in tqdm(request.entries, desc="predict", unit="case", dynamic_ncols=True):
-            clicks_path = request.clicks.get(entry.id)
-            stamp = stamps.stamp([*request.list_files(entry), *([clicks_path] if clicks_path else [])])
-            if log.cases.get(entry.id) == stamp and request.path(entry).is_file():
-                continue
-            try:
-                n_clicks, skipped = _predict_entry(models, request, entry, clicks_path=clicks_path, options=options)
-            except (CaseError, InteractionError) as error:
-                outcome = _Outcome(entry.id, cause=str(error))
-            else:
-                outcome = _Outcome(entry.id, stamp=stamp, n_clicks=n_clicks, skipped=round(skipped, 3))
-            if request.mask is not None:
-                return outcome.note(log)
-            with lock_folder(request.out, timeout_s=PATIENCE_S):
-                # other processes may predict other images into the same folder
-                log = outcome.note(_open_log(workspace, request, models, made_from=made_from))
-                write_artefact(request.out / "predictions.json", log)
+        return predict_cases(
+            workspace,
+            request,
+            models=models.description,
+            made_from=made_from,
+            stamps=stamps,
+            predict=partial(_predict_entry, models, request, options=options),
+        )
+
+
+def predict_cases(
+    workspace: Workspace,
+    request: PredictionRequest,
+    *,
+    models: str,
+    made_from: str,
+    stamps: FileStamps,
+    predict: Callable[[CaseEntry, Path | None], tuple[int, float]],
+) -> PredictionLog:
+    """Predict every case of a request that is not up to date, and log each when its mask is finished.
+
+    Args:
+        workspace: of the task.
+        request: the cases.
+        models: names and licences of what predicts.
+        made_from: hash of what predicts and of its options.
+        stamps: of the files of cases.
+        predict: writes the mask of a case, given its click file or None; gives the number of clicks and the share in
+            [0, 1] of the work that was skipped. A CaseError or InteractionError of it concerns this case alone.
+
+    Returns:
+        What was done, as of `run_prediction`.
+    """
+    log = _open_log(workspace, request, models, made_from=made_from)
+    for entry in tqdm(request.entries, desc="predict", unit="case", dynamic_ncols=True):
+        clicks_path = request.clicks.get(entry.id)
+        stamp = stamps.stamp([*request.list_files(entry), *([clicks_path] if clicks_path else [])])
+        if log.cases.get(entry.id) == stamp and request.path(entry).is_file():
+            continue
+        try:
+            n_clicks, skipped = predict(entry, clicks_path)
+        except (CaseError, InteractionError) as error:
+            outcome = _Outcome(entry.id, cause=str(error))
+        else:
+            outcome = _Outcome(entry.id, stamp=stamp, n_clicks=n_clicks, skipped=round(skipped, 3))
+        if request.mask is not None:
+            return outcome.note(log)
+        with lock_folder(request.out, timeout_s=PATIENCE_S):
+            # other processes may predict other images into the same folder
+            log = outcome.note(_open_log(workspace, request, models, made_from=made_from))
+            write_artefact(request.out / "predictions.json", log)
     names = {entry.id for entry in request.entries}
     failed = {name: cause for name, cause in log.failed.items() if name in names}
     return log.model_copy(update={"failed": {**request.unreadable, **failed}})
@@ -114,8 +149,8 @@ def _predict_entry(
     models: Models,
     request: PredictionRequest,
     entry: CaseEntry,
-    *,
     clicks_path: Path | None,
+    *,
     options: PredictionOptions,
 ) -> tuple[int, float]:
     """Predict one case and write its files; gives the number of clicks and the share of the work that was skipped."""
@@ -179,9 +214,9 @@ def _hash_inputs(request: PredictionRequest, models: Models, stamps: FileStamps,
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 
-def _open_log(workspace: Workspace, request: PredictionRequest, models: Models, *, made_from: str) -> PredictionLog:
+def _open_log(workspace: Workspace, request: PredictionRequest, models: str, *, made_from: str) -> PredictionLog:
     """Read the log of an interrupted prediction with the same models and options, or start one."""
-    log = PredictionLog(made_from=made_from, task=workspace.task, models=models.description, cases={}, n_clicks={})
+    log = PredictionLog(made_from=made_from, task=workspace.task, models=models, cases={}, n_clicks={})
     if request.mask is not None:
         return log
     try:

@@ -335,6 +335,6 @@ def test_the_command_runs(
     assert "ours-noisy-none" in shown
     assert "report.html" in shown
     assert main(["--segmenter", "our"]) == 1
-    assert "none of ours, nninteractive and ensemble" in capsys.readouterr().err
+    assert "none of ours, nninteractive, ensemble, threshold41" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["--name", "../elsewhere"])

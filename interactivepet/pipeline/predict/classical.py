@@ -1,0 +1,98 @@
+"""Predict new cases with a classical method: a task needs `dataset.json` for it, and cases need clicks."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from functools import partial
+from pathlib import Path
+
+from interactivepet.core.classical import ClassicalMethod
+from interactivepet.core.dataset import CaseEntry, DatasetManifest
+from interactivepet.core.interaction import Click
+from interactivepet.core.prediction_log import PredictionLog
+from interactivepet.dataset.interactions import read_clicks
+from interactivepet.dataset.manifest import read_manifest
+from interactivepet.ensemble.fuse import to_segmentation
+from interactivepet.errors import CaseError, InteractionError
+from interactivepet.inference.classical.segmenter import ClassicalSegmenter
+from interactivepet.pipeline.predict.prediction import predict_cases, write_case_mask
+from interactivepet.pipeline.predict.requests import PICTURE_ENDING, PredictionRequest
+from interactivepet.pipeline.stamps import open_stamps
+from interactivepet.pipeline.workspace import Workspace
+
+__all__ = ["run_classical_prediction"]
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1
+"""Of the rules: another one makes masks of before out of date."""
+
+
+def run_classical_prediction(
+    workspace: Workspace, request: PredictionRequest, *, method: ClassicalMethod
+) -> PredictionLog:
+    """Predict every case of a request that is not up to date, from its clicks; neither plan nor fold is needed.
+
+    Args:
+        workspace: of the task; its `dataset.json` gives channels and labels.
+        request: the cases and their click files. A case without clicks gets an empty mask and a warning.
+        method: which.
+
+    Returns:
+        What was done, as of `pipeline.predict.prediction.run_prediction`.
+
+    Raises:
+        InteractionError: no case has clicks.
+        ManifestError: `dataset.json` is missing or damaged.
+    """
+    manifest = read_manifest(workspace.raw)
+    if not request.clicks:
+        raise InteractionError(
+            f"{workspace.task}: {method} segments what was clicked on, and none of the {len(request.entries)} images "
+            "has a click file; name their folder with -in, or add interactionsTs to the task"
+        )
+    segmenter = ClassicalSegmenter(method, manifest.label_values, manifest.channels[0])
+    logger.info("predicting with %s", segmenter.description)
+    with open_stamps(workspace) as stamps:
+        return predict_cases(
+            workspace,
+            request,
+            models=segmenter.description,
+            made_from=_hash_method(request, manifest, method),
+            stamps=stamps,
+            predict=partial(_predict_entry, segmenter, manifest, request),
+        )
+
+
+def _hash_method(request: PredictionRequest, manifest: DatasetManifest, method: ClassicalMethod) -> str:
+    """Hash what decides about masks, besides images and clicks."""
+    frames = sorted({str(job.time_frame) for job in request.series.values() if job.time_frame is not None})
+    channel, labels = manifest.channels[0], sorted(manifest.labels.items())
+    parts = (method, VERSION, channel, labels, request.file_ending, request.point_frame, frames)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def _predict_entry(
+    segmenter: ClassicalSegmenter,
+    manifest: DatasetManifest,
+    request: PredictionRequest,
+    entry: CaseEntry,
+    clicks_path: Path | None,
+) -> tuple[int, float]:
+    """Predict one case and write its mask; gives the number of clicks, and 0 as nothing is skipped."""
+    case = request.read(entry, channels=manifest.channels)
+    if request.path(entry).suffix.lower() == PICTURE_ENDING and case.geometry.shape[2] > 1:
+        raise CaseError(f"{case.id}: a volume of {case.geometry.shape} is no picture; choose --format .nii.gz")
+    clicks: tuple[Click, ...] = ()
+    if clicks_path is not None:
+        clicks = read_clicks(
+            clicks_path, geometry=case.geometry, point_frame=request.point_frame, labels=manifest.labels
+        )
+    if not any(click.is_positive for click in clicks):
+        logger.warning("%s: no positive click, so the mask of %s is empty", case.id, segmenter.name)
+    mask = to_segmentation(segmenter.segment(case, clicks), threshold=0.5).mask
+    write_case_mask(
+        request.path(entry), mask, request=request, entry=entry, case=case, largest_label=max(segmenter.labels)
+    )
+    return len(clicks), 0.0
