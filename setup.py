@@ -54,6 +54,7 @@ REQUIREMENTS = [
     "pydantic>=2.7",
     "python-dotenv>=1.0",
     "rich>=13",
+    "safetensors>=0.4.3",
     "scikit-image>=0.22",
     "scipy>=1.12",
     "SimpleITK>=2.3",
