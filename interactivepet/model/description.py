@@ -50,7 +50,7 @@ class ModelDescription(Artefact):
     """Per channel, what the training cases hold; None where it was not measured."""
     folds: dict[Configuration, tuple[FoldRecord, ...]]
     """Whose weights are there, by configuration."""
-    licence: str
+    licence: str = Field(min_length=1)
     """Text under which the weights may be used."""
 
     @model_validator(mode="after")

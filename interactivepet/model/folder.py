@@ -45,6 +45,11 @@ class ModelFolder:
     manifest: ModelManifest
     description: ModelDescription
 
+    @property
+    def task(self) -> str:
+        """The task that the model was trained on."""
+        return self.description.plans.task
+
     def load_weights(self, configuration: Configuration, fold: int) -> dict[str, Tensor]:
         """Read a fold's `state_dict`, checked against manifest and plan.
 

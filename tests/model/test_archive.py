@@ -18,13 +18,15 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from interactivepet.core.plan import Plan
+from interactivepet.core.plan import NetworkPlan, Plan
 from interactivepet.errors import ModelError
 from interactivepet.model.entries import MOST_ENTRIES
 from interactivepet.model.folder import open_folder, open_model
 from interactivepet.model.manifest import DESCRIPTION, LICENCE, MANIFEST, SMALL_BYTES
 from interactivepet.model.weights import pack_weights, unpack_weights
-from tests.model.models import make_network_plan, make_weights, write_model
+from interactivepet.networks.build import build_network
+from tests.model.models import NETWORK, make_network_plan, make_weights, write_model
+from tests.networks.test_build import make_transformer, make_unet
 
 WEIGHTS = "weights/3d_fullres/fold_0.safetensors"
 Files = dict[str, bytes]
@@ -62,14 +64,34 @@ def test_an_ordinary_program_opens_it(tmp_path: Path) -> None:
     assert (tmp_path / "out" / LICENCE).read_text() == "MIT\n"
 
 
-def test_weights_come_back_bit_by_bit_and_are_stored_once(tmp_path: Path) -> None:
-    plan = make_network_plan()
+NETWORKS: dict[str, NetworkPlan] = {
+    "plain": NETWORK,
+    "residual": make_unet(architecture="residual"),
+    "slices": make_unet(flat=2),
+    "unetr": make_transformer("unetr", (16, 16, 16)),
+    "swinunetr": make_transformer("swinunetr", (32, 32, 32)),
+    "swinunetr of slices": make_transformer("swinunetr", (32, 1, 64)),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_weights_come_back_bit_by_bit(name: str) -> None:
+    if "unetr" in name:
+        pytest.importorskip("monai")
+    plan = make_network_plan().model_copy(update={"network": NETWORKS[name]})
     weights = make_weights(plan)
-    packed = pack_weights(plan, weights)
-    found = unpack_weights(plan, packed, source="w")
+    found = unpack_weights(plan, pack_weights(plan, weights), source="w")
     assert found.keys() == weights.keys()
     assert all(torch.equal(found[name], weights[name]) for name in weights)
-    assert len(load(packed)) < len(weights)
+
+
+def test_a_tensor_of_several_names_is_stored_once() -> None:
+    plan = make_network_plan()
+    weights = make_weights(plan)
+    stored = load(pack_weights(plan, weights))
+    network = build_network(plan.network, deep_supervision=False)
+    assert sum(tensor.numel() for tensor in stored.values()) == sum(tensor.numel() for tensor in network.parameters())
+    assert len(stored) < len(weights)
 
 
 def test_a_folder_is_verified_as_a_file_is(tmp_path: Path) -> None:

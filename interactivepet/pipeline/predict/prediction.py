@@ -24,8 +24,8 @@ from interactivepet.pipeline.lock import PATIENCE_S, lock_folder
 from interactivepet.pipeline.predict.intensities import check_intensities
 from interactivepet.pipeline.predict.models import Models, PredictionOptions, open_models, warn_of_size
 from interactivepet.pipeline.predict.requests import FILE_ENDING, PICTURE_ENDING, PredictionRequest
+from interactivepet.pipeline.predict.trained import PredictionSource
 from interactivepet.pipeline.stamps import FileStamps, open_stamps
-from interactivepet.pipeline.train.folds import hash_cards
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.session.segmenter import EnsembleSegmenter
 
@@ -36,7 +36,9 @@ logger = logging.getLogger(__name__)
 COMMAND = "interactivepet_predict"
 
 
-def run_prediction(workspace: Workspace, request: PredictionRequest, *, options: PredictionOptions) -> PredictionLog:
+def run_prediction(
+    source: PredictionSource, request: PredictionRequest, *, options: PredictionOptions
+) -> PredictionLog:
     """Predict every case of a request that is not up to date; each mask is finished before it is listed.
 
     A case whose image or clicks cannot be used does not stop the others.
@@ -47,17 +49,18 @@ def run_prediction(workspace: Workspace, request: PredictionRequest, *, options:
 
     Raises:
         MissingArtefactError: no fold is trained.
+        ModelError: the model is damaged, or lacks a fold.
         CaseError: the format of the masks cannot hold those of this task.
     """
     import torch
 
     torch.set_num_threads(options.n_threads)
-    with open_models(workspace, options) as models, open_stamps(workspace) as stamps:
+    with open_models(source, options) as models, open_stamps(_find_workspace(source)) as stamps:
         if request.file_ending == PICTURE_ENDING and not models.plans.is_flat:
-            raise CaseError(f"{workspace.task} has volumes, which are no pictures: choose --format .nii.gz")
+            raise CaseError(f"{source.task} has volumes, which are no pictures: choose --format .nii.gz")
         logger.info("predicting with %s", models.description)
         made_from = _hash_inputs(request, models, stamps, options=options)
-        log = _open_log(workspace, request, models, made_from=made_from)
+        log = _open_log(source, request, models, made_from=made_from)
         for entry in tqdm(request.entries, desc="predict", unit="case", dynamic_ncols=True):
             clicks_path = request.clicks.get(entry.id)
             stamp = stamps.stamp([*request.list_files(entry), *([clicks_path] if clicks_path else [])])
@@ -73,10 +76,15 @@ def run_prediction(workspace: Workspace, request: PredictionRequest, *, options:
                 return outcome.note(log)
             with lock_folder(request.out, timeout_s=PATIENCE_S):
                 # other processes may predict other images into the same folder
-                log = outcome.note(_open_log(workspace, request, models, made_from=made_from))
+                log = outcome.note(_open_log(source, request, models, made_from=made_from))
                 write_artefact(request.out / "predictions.json", log)
     names = {entry.id for entry in request.entries}
     return log.model_copy(update={"failed": {name: cause for name, cause in log.failed.items() if name in names}})
+
+
+def _find_workspace(source: PredictionSource) -> Workspace | None:
+    """Give the task that keeps what is learned about files; a model is not written to."""
+    return source if isinstance(source, Workspace) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +170,7 @@ def _hash_inputs(request: PredictionRequest, models: Models, stamps: FileStamps,
     parts = [
         models.plans.content_hash(),
         models.rule.content_hash() if models.rule else "",
-        *(hash_cards(cards) for cards in models.cards.values()),
+        *models.made_of,
         promptable.stamp(tuple(models.labels.values()), stamps) if promptable and models.promptable else "",
         str((options.tta, options.save_probabilities, request.file_ending)),
         # masks from before plans had an order of axes stay valid
@@ -174,9 +182,9 @@ def _hash_inputs(request: PredictionRequest, models: Models, stamps: FileStamps,
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 
-def _open_log(workspace: Workspace, request: PredictionRequest, models: Models, *, made_from: str) -> PredictionLog:
+def _open_log(source: PredictionSource, request: PredictionRequest, models: Models, *, made_from: str) -> PredictionLog:
     """Read the log of an interrupted prediction with the same models and options, or start one."""
-    log = PredictionLog(made_from=made_from, task=workspace.task, models=models.description, cases={}, n_clicks={})
+    log = PredictionLog(made_from=made_from, task=source.task, models=models.description, cases={}, n_clicks={})
     if request.mask is not None:
         return log
     try:
