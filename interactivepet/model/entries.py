@@ -71,6 +71,8 @@ def list_entries(archive: ZipFile, path: Path) -> dict[str, ZipInfo]:
             raise ModelError(f"{path}: {name!r} is there twice; nothing was extracted")
         if not name.endswith("/"):
             found[name] = entry
+        if not 0 <= entry.header_offset < path.stat().st_size:
+            raise ModelError(f"{path} is damaged: {name!r} lies outside of the file; get the model again")
     _refuse_bombs(found, path)
     return found
 

@@ -325,6 +325,22 @@ def damage(path: Path) -> None:
     path.write_bytes(content)
 
 
+def move_header(path: Path) -> None:
+    """Let the directory of the archive point to before the file's beginning."""
+    content = bytearray(path.read_bytes())
+    end = content.rindex(b"PK\5\6")
+    # a directory that claims to be longer moves everything that it points to
+    content[end + 12 : end + 16] = struct.pack("<I", int.from_bytes(content[end + 12 : end + 16], "little") + 46)
+    path.write_bytes(content)
+
+
+def point_outside(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    at = content.rindex(b"PK\1\2")
+    content[at + 42 : at + 46] = struct.pack("<I", 2**31)
+    path.write_bytes(content)
+
+
 def make_tar(path: Path) -> None:
     files = read_files(path)
     with tarfile.open(path, "w") as archive:
@@ -350,6 +366,8 @@ ARCHIVES: dict[str, tuple[Callable[[Path], None], str]] = {
     "truncated in the middle": (lambda p: truncate(p, 0.4), "no zip file, or a truncated one"),
     "empty": (lambda p: truncate(p, 0), "no zip file, or a truncated one"),
     "damaged": (damage, "is damaged"),
+    "directory that is too long": (move_header, "is damaged"),
+    "entry outside of the file": (point_outside, "is damaged: 'manifest.json' lies outside of the file"),
     "tar": (make_tar, "no zip file"),
     "text": (lambda p: p.write_text("hello") and None, "no zip file"),
 }
