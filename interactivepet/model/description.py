@@ -7,11 +7,10 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from interactivepet.core.artefact import Artefact, Record
-from interactivepet.core.ensemble import ClickMode, EnsembleRule
+from interactivepet.core.ensemble import ClickMode, EnsembleRule, add_first_steps
 from interactivepet.core.intensities import IntensityRange
 from interactivepet.core.plan import Configuration, ConfigurationPlan, Plans
 from interactivepet.core.suv import SuvVariant
-from interactivepet.ensemble.folds import add_first_steps
 
 __all__ = ["FoldRecord", "ImageInputs", "ModelDescription", "name_weights", "strip_plans", "strip_rule"]
 

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 from interactivepet.core.artefact import hash_text
 from interactivepet.core.checkpoint import CheckpointCard
-from interactivepet.core.ensemble import EnsembleRule
+from interactivepet.core.ensemble import EnsembleRule, add_first_steps
 from interactivepet.core.intensities import IntensityRange
 from interactivepet.core.plan import Configuration, FoldList, Plan, Plans
-from interactivepet.ensemble.folds import add_first_steps
 from interactivepet.errors import ArtefactError, ModelError
 from interactivepet.model.description import FoldRecord, name_weights
 from interactivepet.model.folder import ModelFolder
