@@ -9,6 +9,7 @@ import re
 import struct
 import subprocess
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Callable
 from io import BytesIO
@@ -30,6 +31,13 @@ from tests.networks.test_build import make_transformer, make_unet
 
 WEIGHTS = "weights/3d_fullres/fold_0.safetensors"
 Files = dict[str, bytes]
+
+
+@pytest.fixture(autouse=True)
+def _own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left behind is then seen beside the archive."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
 
 
 def read_files(path: Path) -> Files:
@@ -54,7 +62,7 @@ def write_files(path: Path, files: Files) -> None:
 def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
     first, second = write_model(tmp_path / "a.zip"), write_model(tmp_path / "b.zip")
     assert first.read_bytes() == second.read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "b.zip"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "b.zip", "temporary"]
 
 
 def test_an_ordinary_program_opens_it(tmp_path: Path) -> None:
@@ -230,14 +238,11 @@ def test_a_model_of_another_content_is_refused(name: str, tmp_path: Path) -> Non
 
 def refuse(path: Path, message: str) -> None:
     """Expect one error that begins with the archive, and no other file than before."""
-    import tempfile
-
-    before, temporary = sorted(path.parent.rglob("*")), sorted(Path(tempfile.gettempdir()).glob("interactivepet-*"))
+    before = sorted(path.parent.rglob("*"))
     with pytest.raises(ModelError, match=message) as caught, open_model(path) as model:
         model.verify()
     assert str(caught.value).startswith(str(path))
     assert sorted(path.parent.rglob("*")) == before
-    assert sorted(Path(tempfile.gettempdir()).glob("interactivepet-*")) == temporary
 
 
 def add_entry(path: Path, entry: zipfile.ZipInfo, content: bytes = b"/etc/passwd") -> None:
