@@ -14,6 +14,7 @@ InteractivePetError
 ├── PlanError                no plan fits the task and the budget
 ├── TrainingError            a fold cannot start, continue or finish
 ├── SegmenterError           a promptable model cannot be loaded, reached or used
+├── ModelError               a model's file or folder is damaged, hostile or not there
 ├── FusionError              predictions that must not be fused
 └── WorkerError              a worker process ended before its work did
 ```
@@ -32,6 +33,7 @@ __all__ = [
     "InteractivePetError",
     "ManifestError",
     "MissingArtefactError",
+    "ModelError",
     "PlanError",
     "SegmenterError",
     "SettingsError",
@@ -92,6 +94,10 @@ class TrainingError(InteractivePetError):
 
 class SegmenterError(InteractivePetError):
     """A promptable model cannot be loaded, reached or used."""
+
+
+class ModelError(InteractivePetError):
+    """A model's file or folder is damaged, hostile, of a newer version, or not there."""
 
 
 class FusionError(InteractivePetError):

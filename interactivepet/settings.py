@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Self, TypeVar
 
 from dotenv import dotenv_values
 from pydantic import (
@@ -22,7 +22,15 @@ from pydantic_core import ErrorDetails
 
 from interactivepet.errors import SettingsError
 
-__all__ = ["Settings", "count_processors", "load_settings", "variable_names"]
+__all__ = [
+    "MachineSettings",
+    "Settings",
+    "TaskFolders",
+    "count_processors",
+    "load_machine_settings",
+    "load_settings",
+    "variable_names",
+]
 
 MAXIMUM_DEFAULT_PROCESSES = 8
 """More worker processes than this have to be asked for: each one holds a whole case in memory."""
@@ -55,11 +63,8 @@ Folder = Annotated[Path, BeforeValidator(_expand)]
 Address = Annotated[str, AfterValidator(_check_address)]
 
 
-class Settings(BaseModel):
-    """Where things are and how much of the machine may be used.
-
-    Each field's alias is the environment variable that sets it; `env.example` lists them all.
-    """
+class TaskFolders(BaseModel):
+    """Where tasks are."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -69,6 +74,19 @@ class Settings(BaseModel):
     """Folder for fingerprints, plans and preprocessed cases."""
     results: Folder = Field(alias="interactivepet_results", examples=["~/InteractivePET/results"])
     """Folder for trained folds, the ensemble and reports."""
+
+
+class MachineSettings(BaseModel):
+    """How much of the machine may be used, and what else is there: all that commands without a task need."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    models: Folder = Field(
+        default_factory=lambda: Path.home() / ".interactivepet" / "models",
+        alias="interactivepet_models",
+        examples=["~/.interactivepet/models"],
+    )
+    """Folder of the installed models."""
     task: str | None = Field(default=None, alias="interactivepet_task", examples=["Task501_STSPET"])
     """The task that commands work on without `-t`."""
     n_proc: int = Field(
@@ -120,6 +138,16 @@ class Settings(BaseModel):
         return self
 
 
+class Settings(MachineSettings, TaskFolders):
+    """Where things are and how much of the machine may be used.
+
+    Each field's alias is the environment variable that sets it; `env.example` lists them all.
+    """
+
+
+S = TypeVar("S", bound=MachineSettings)
+
+
 def variable_names() -> tuple[str, ...]:
     """List the environment variables of the settings, in the order of the fields."""
     return tuple(str(field.alias) for field in Settings.model_fields.values())
@@ -142,15 +170,27 @@ def load_settings(
     Raises:
         SettingsError: a variable is missing or has no sense; the message shows the line to add.
     """
+    return _load(Settings, environ, directory)
+
+
+def load_machine_settings(
+    environ: Mapping[str, str] | None = None, *, directory: Path | None = None
+) -> MachineSettings:
+    """Read the settings that need no folder of tasks; arguments and errors as of `load_settings`."""
+    return _load(MachineSettings, environ, directory)
+
+
+def _load(kind: type[S], environ: Mapping[str, str] | None, directory: Path | None) -> S:
     file = (directory or Path.cwd()) / ".env"
     try:
         from_file = dotenv_values(file, interpolate=False) if file.is_file() else {}
     except UnicodeDecodeError as error:
         raise SettingsError(f"{file}: is not UTF-8 ({error}); save it as UTF-8") from error
     merged = {**from_file, **(os.environ if environ is None else environ)}
-    values = {name: merged[name] for name in variable_names() if merged.get(name)}
+    names = [str(field.alias) for field in kind.model_fields.values()]
+    values = {name: merged[name] for name in names if merged.get(name)}
     try:
-        return Settings.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         problems = [_describe(details, file) for details in error.errors()]
     raise SettingsError("\n".join(problems))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from interactivepet.errors import SettingsError
-from interactivepet.settings import Settings, count_processors, load_settings, variable_names
+from interactivepet.settings import Settings, count_processors, load_machine_settings, load_settings, variable_names
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 REQUIRED = {"interactivepet_raw": "/a", "interactivepet_processed": "/b", "interactivepet_results": "/c"}
@@ -36,6 +36,16 @@ def test_every_missing_variable_is_named_with_the_line_to_add(tmp_path: Path) ->
     assert 'export interactivepet_results="~/InteractivePET/results"' in message
     assert "interactivepet_processed" not in message
     assert str(tmp_path / ".env") in message
+
+
+def test_commands_without_a_task_need_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    assert load_machine_settings({}, directory=tmp_path).models == tmp_path / "me" / ".interactivepet" / "models"
+    assert load_machine_settings({**REQUIRED, "interactivepet_models": "/m"}, directory=tmp_path).models == Path("/m")
+    with pytest.raises(SettingsError, match="interactivepet_n_threads"):
+        load_machine_settings({"interactivepet_n_threads": "0"}, directory=tmp_path)
+    with pytest.raises(SettingsError, match="interactivepet_raw is not set"):
+        load_settings({"interactivepet_models": "/m"}, directory=tmp_path)
 
 
 @pytest.mark.parametrize("value", ["~/pet", "$HOME/pet", "${HOME}/pet"])

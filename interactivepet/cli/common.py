@@ -8,7 +8,8 @@ import functools
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from interactivepet.console import open_console
@@ -18,10 +19,11 @@ from interactivepet.version import __version__
 if TYPE_CHECKING:
     from interactivepet.core.time_frame import TimeFrame
     from interactivepet.dataset.click_tables import PointFrame
+    from interactivepet.pipeline.predict.trained import PredictionSource
     from interactivepet.pipeline.train.promptable_source import PromptableSource
     from interactivepet.pipeline.train.tracking import TrackerConfig
     from interactivepet.pipeline.workspace import Workspace
-    from interactivepet.settings import Settings
+    from interactivepet.settings import MachineSettings, Settings
 
 __all__ = [
     "add_device",
@@ -29,12 +31,14 @@ __all__ = [
     "add_frame",
     "add_processes",
     "add_task",
+    "add_task_or_model",
     "brightness",
     "choose_promptable",
     "length_mm",
     "make_parser",
     "make_tracker",
     "not_negative",
+    "open_source",
     "open_workspace",
     "positive",
     "report_errors",
@@ -64,6 +68,21 @@ def add_task(parser: argparse.ArgumentParser) -> None:
         "-t",
         "--task",
         help="name of the task's folder; may be left out when interactivepet_task is set or only one is there",
+    )
+
+
+def add_task_or_model(parser: argparse.ArgumentParser) -> None:
+    """Add `-t` and `--model`, which exclude each other."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "-t",
+        "--task",
+        help="name of the task's folder; may be left out when interactivepet_task is set or only one is there",
+    )
+    group.add_argument(
+        "--model",
+        metavar="FILE|FOLDER|NAME",
+        help="a model of interactivepet_export_model, or the name of an installed one, in place of a task",
     )
 
 
@@ -232,6 +251,23 @@ def open_workspace(task: str | None, settings: Settings) -> Workspace:
     return Workspace.of(name, raw=settings.raw, processed=settings.processed, results=settings.results)
 
 
+@contextmanager
+def open_source(task: str | None, model: str | None) -> Iterator[tuple[PredictionSource, MachineSettings]]:
+    """Open the model of `--model`, which needs no folder of tasks, or else the task; gives the settings as well."""
+    from interactivepet.settings import load_machine_settings, load_settings
+
+    if model is None:
+        settings = load_settings()
+        yield open_workspace(task, settings), settings
+        return
+    from interactivepet.model.folder import open_model
+    from interactivepet.model.installed import find_model
+
+    machine = load_machine_settings()
+    with open_model(find_model(model, machine.models)) as opened:
+        yield opened, machine
+
+
 def make_tracker(workspace: Workspace, settings: Settings) -> TrackerConfig:
     """Choose the MLflow store of the settings."""
     from interactivepet.pipeline.train.tracking import TrackerConfig
@@ -239,7 +275,7 @@ def make_tracker(workspace: Workspace, settings: Settings) -> TrackerConfig:
     return TrackerConfig.of(workspace.task, results=settings.results, uri=settings.mlflow_tracking_uri)
 
 
-def choose_promptable(argument: str | None, settings: Settings) -> PromptableSource | None:
+def choose_promptable(argument: str | None, settings: MachineSettings) -> PromptableSource | None:
     """Choose nnInteractive's model: `--nninteractive` wins over the settings; `off` leaves it out."""
     from interactivepet.pipeline.train.promptable_source import PromptableSource
 

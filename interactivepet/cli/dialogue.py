@@ -6,13 +6,12 @@ import argparse
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from interactivepet.cli.common import open_workspace
 from interactivepet.errors import InteractivePetError
 
 if TYPE_CHECKING:
     from interactivepet.pipeline.predict.interactive import Answer, Dialogue
     from interactivepet.pipeline.predict.models import PredictionOptions
-    from interactivepet.settings import Settings
+    from interactivepet.pipeline.predict.trained import PredictionSource
 
 __all__ = ["add_dialogue", "check_dialogue", "run_dialogue"]
 
@@ -34,14 +33,14 @@ def check_dialogue(parser: argparse.ArgumentParser, arguments: argparse.Namespac
 
 
 def run_dialogue(
-    arguments: argparse.Namespace, settings: Settings, *, options: PredictionOptions, lines: Iterable[str]
+    arguments: argparse.Namespace, source: PredictionSource, *, options: PredictionOptions, lines: Iterable[str]
 ) -> int:
     """Answer every line with one line: volumes, time and clicks, or what was wrong with it."""
     from interactivepet.dataset.dicom.images import DicomReading
     from interactivepet.pipeline.predict.interactive import open_dialogue
 
     dialogue = open_dialogue(
-        open_workspace(arguments.task, settings),
+        source,
         arguments.images,
         out=arguments.out,
         options=options,

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from interactivepet.cli.common import (
     add_device,
     add_dicom_reading,
-    add_task,
+    add_task_or_model,
     choose_promptable,
     make_parser,
-    open_workspace,
+    open_source,
     report_errors,
 )
 from interactivepet.cli.dialogue import add_dialogue, check_dialogue, run_dialogue
@@ -23,8 +23,11 @@ from interactivepet.cli.postprocessing import add_promptable
 from interactivepet.core.classical import CLASSICAL_METHODS
 
 if TYPE_CHECKING:
+    from interactivepet.core.prediction_log import PredictionLog
     from interactivepet.pipeline.predict.models import PredictionOptions
-    from interactivepet.settings import Settings
+    from interactivepet.pipeline.predict.requests import PredictionRequest
+    from interactivepet.pipeline.predict.trained import PredictionSource
+    from interactivepet.settings import MachineSettings
 
 __all__ = ["add_any_intensity", "add_prediction", "main", "make_prediction_options"]
 
@@ -59,7 +62,7 @@ def add_any_intensity(parser: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = make_parser("predict", "Predict images with the trained folds; without paths, those in imagesTs.")
-    add_task(parser)
+    add_task_or_model(parser)
     parser.add_argument(
         "-i",
         "--images",
@@ -103,6 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("-i and -o belong together")
     if arguments.interactions is not None and arguments.images is None:
         parser.error("-in needs -i and -o; the task's own test cases take their clicks from interactionsTs")
+    if arguments.images is None and arguments.model is not None:
+        parser.error("--model needs -i and -o")
     if arguments.images is None and (arguments.series or arguments.time_frame or arguments.long_uptake):
         parser.error("--series, --time-frame and --long-uptake need -i and -o")
     if arguments.frame is not None and arguments.interactions is None:
@@ -113,6 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _check_segmenter(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     """Refuse arguments that have no effect on a method without training."""
     given = {
+        "--model": arguments.model is not None,
         "--interactive": arguments.interactive,
         "--folds": arguments.folds,
         "--save-probabilities": arguments.save_probabilities,
@@ -126,37 +132,44 @@ def _check_segmenter(parser: argparse.ArgumentParser, arguments: argparse.Namesp
 
 
 def _answer_lines(arguments: argparse.Namespace) -> int:
-    from interactivepet.settings import load_settings
-
-    settings = load_settings()
-    return run_dialogue(arguments, settings, options=make_prediction_options(arguments, settings), lines=sys.stdin)
+    with open_source(arguments.task, arguments.model) as (source, settings):
+        options = make_prediction_options(arguments, settings)
+        return run_dialogue(arguments, source, options=options, lines=sys.stdin)
 
 
 def _predict_images(arguments: argparse.Namespace) -> int:
-    from interactivepet.dataset.dicom.images import DicomReading
     from interactivepet.pipeline.predict.classical import run_classical_prediction
     from interactivepet.pipeline.predict.prediction import run_prediction
-    from interactivepet.pipeline.predict.requests import make_folder_request, make_test_request
-    from interactivepet.settings import load_settings
+    from interactivepet.pipeline.workspace import Workspace
 
-    settings = load_settings()
-    workspace = open_workspace(arguments.task, settings)
-    if arguments.images is None:
-        request = make_test_request(workspace, file_ending=arguments.format)
-    else:
-        request = make_folder_request(
-            workspace,
-            arguments.images,
-            clicks_folder=arguments.interactions,
-            out=arguments.out,
-            file_ending=arguments.format,
-            reading=DicomReading(arguments.series, arguments.time_frame, arguments.long_uptake),
-            point_frame=arguments.frame or "lps",
-        )
-    if arguments.segmenter is not None:
-        log = run_classical_prediction(workspace, request, method=arguments.segmenter)
-    else:
-        log = run_prediction(workspace, request, options=make_prediction_options(arguments, settings))
+    with open_source(arguments.task, arguments.model) as (source, settings):
+        request = _make_request(arguments, source)
+        if arguments.segmenter is not None and isinstance(source, Workspace):
+            log = run_classical_prediction(source, request, method=arguments.segmenter)
+        else:
+            log = run_prediction(source, request, options=make_prediction_options(arguments, settings))
+    return _show(request, log)
+
+
+def _make_request(arguments: argparse.Namespace, source: PredictionSource) -> PredictionRequest:
+    from interactivepet.dataset.dicom.images import DicomReading
+    from interactivepet.pipeline.predict.requests import make_folder_request, make_test_request
+    from interactivepet.pipeline.workspace import Workspace
+
+    if arguments.images is None and isinstance(source, Workspace):
+        return make_test_request(source, file_ending=arguments.format)
+    return make_folder_request(
+        source,
+        arguments.images,
+        clicks_folder=arguments.interactions,
+        out=arguments.out,
+        file_ending=arguments.format,
+        reading=DicomReading(arguments.series, arguments.time_frame, arguments.long_uptake),
+        point_frame=arguments.frame or "lps",
+    )
+
+
+def _show(request: PredictionRequest, log: PredictionLog) -> int:
     n_clicked = sum(n > 0 for n in log.n_clicks.values())
     where = f"in {request.out}" if request.mask is None else f"as {request.mask}"
     print(f"{len(log.cases)} masks {where}, {n_clicked} of them with clicks, made by {log.models}")
@@ -170,7 +183,7 @@ def _predict_images(arguments: argparse.Namespace) -> int:
     return 1 if log.failed else 0
 
 
-def make_prediction_options(arguments: argparse.Namespace, settings: Settings) -> PredictionOptions:
+def make_prediction_options(arguments: argparse.Namespace, settings: MachineSettings) -> PredictionOptions:
     """Join the arguments of `add_prediction` with the settings."""
     from interactivepet.pipeline.predict.models import PredictionOptions
     from interactivepet.settings import count_processors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -19,6 +20,7 @@ __all__ = [
     "EnsembleRule",
     "FusionRule",
     "PostprocessingRule",
+    "add_first_steps",
 ]
 
 ClickMode = Literal["none", "extreme"]
@@ -26,6 +28,16 @@ ClickMode = Literal["none", "extreme"]
 
 ChoiceMode = Literal["none", "extreme", "corrected"]
 """For which clicks a rule was chosen: none, those placed before the first mask, or with corrections of a mask."""
+
+
+def add_first_steps(names: Iterable[Configuration]) -> list[Configuration]:
+    """Put the first step of a cascade before the second."""
+    ordered: dict[Configuration, None] = {}
+    for name in names:
+        if name == "3d_cascade":
+            ordered["3d_lowres"] = None
+        ordered[name] = None
+    return list(ordered)
 
 
 class FusionRule(Record):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,14 +13,14 @@ from interactivepet.core.axes import transpose
 from interactivepet.core.case import PreprocessedCase
 from interactivepet.core.geometry import SpatialTrace
 from interactivepet.core.interaction import Click
-from interactivepet.core.plan import Configuration, Plan
+from interactivepet.core.plan import Plan
 from interactivepet.core.prediction import Prediction
 from interactivepet.ensemble.fuse import average, to_segmentation
 from interactivepet.inference.network import FoldNetwork
 from interactivepet.inference.progress import show_progress
 from interactivepet.preprocessing.resample import LINEAR, resample
 
-__all__ = ["FoldEnsemble", "add_first_steps", "to_coarse_mask"]
+__all__ = ["FoldEnsemble", "to_coarse_mask"]
 
 logger = logging.getLogger(__name__)
 
@@ -70,16 +70,6 @@ class FoldEnsemble:
             return average(
                 fold.predict(ready, clicks, previous=previous, tiles=tiles, tick=tick) for fold in self.folds
             )
-
-
-def add_first_steps(names: Iterable[Configuration]) -> list[Configuration]:
-    """Put the first step of a cascade before the second."""
-    ordered: dict[Configuration, None] = {}
-    for name in names:
-        if name == "3d_cascade":
-            ordered["3d_lowres"] = None
-        ordered[name] = None
-    return list(ordered)
 
 
 def to_coarse_mask(coarse: Prediction, trace: SpatialTrace) -> npt.NDArray[np.uint8]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,9 +32,9 @@ _MANY_BYTES = 5 * 10**9
 class FileStamps:
     """Makes stamps; `open_stamps` keeps what it learns about files."""
 
-    def __init__(self, workspace: Workspace, known: FileList) -> None:
-        """Start from the files that are known."""
-        self._roots = {"raw": workspace.raw, "processed": workspace.processed, "results": workspace.results}
+    def __init__(self, roots: Mapping[str, Path], known: FileList) -> None:
+        """Start from the files that are known; those in `roots` are named by their paths in these."""
+        self._roots = roots
         self._known = dict(known.files)
         self.found: dict[str, StampedFile] = {}
         self._n_bytes = 0
@@ -87,14 +87,18 @@ class FileStamps:
 
 
 @contextmanager
-def open_stamps(workspace: Workspace) -> Iterator[FileStamps]:
-    """Make stamps of a task's files, and keep what is learned about them.
+def open_stamps(workspace: Workspace | None) -> Iterator[FileStamps]:
+    """Make stamps of a task's files, and keep what is learned about them; without a task nothing is kept.
 
     Where the list cannot be written, such as in a folder that others share to read, the stamps are the same, and files
     are read again next time.
     """
+    if workspace is None:
+        yield FileStamps({}, FileList())
+        return
     path = workspace.file_list
-    stamps = FileStamps(workspace, _read(path))
+    roots = {"raw": workspace.raw, "processed": workspace.processed, "results": workspace.results}
+    stamps = FileStamps(roots, _read(path))
     try:
         yield stamps
     finally:

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.case import Case, PreprocessedCase
-from interactivepet.core.ensemble import FusionRule
+from interactivepet.core.ensemble import FusionRule, add_first_steps
 from interactivepet.core.geometry import BoundingBox
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Configuration
 from interactivepet.core.prediction import Prediction
-from interactivepet.ensemble.folds import FoldEnsemble, add_first_steps
+from interactivepet.ensemble.folds import FoldEnsemble
 from interactivepet.errors import CaseError
 from interactivepet.inference.region import find_scanner_box
 from interactivepet.preprocessing.crop import find_crop

@@ -58,9 +58,10 @@ ARGUMENTS = {
     "train_nninteractive": ["-f", "0"],
     "export_nninteractive": ["-o", "out"],
     "export": ["-o", "out", "-f", "nrrd"],
+    "export_model": ["-o", "out.zip"],
 }
 """What else a command must be given."""
-WITHOUT_TASK = {"ui", "demo", "compare_plans"}
+WITHOUT_TASK = {"ui", "demo", "compare_plans", "install_model", "models"}
 
 
 @pytest.mark.parametrize("command", sorted(set(list_commands()) - WITHOUT_TASK))

@@ -56,7 +56,7 @@ def run_classical_prediction(
     logger.info("predicting with %s", segmenter.description)
     with open_stamps(workspace) as stamps:
         return predict_cases(
-            workspace,
+            workspace.task,
             request,
             models=segmenter.description,
             made_from=_hash_method(request, manifest, method),

@@ -13,11 +13,12 @@ import numpy as np
 from interactivepet.core.case import Case
 from interactivepet.core.dataset import CaseEntry
 from interactivepet.core.interaction import Click
+from interactivepet.core.plan import Plans
 from interactivepet.dataset.click_tables import PointFrame
 from interactivepet.dataset.dicom.images import DicomReading
 from interactivepet.dataset.interactions import to_ras
-from interactivepet.dataset.manifest import read_manifest
 from interactivepet.errors import CaseError, InteractionError, InteractivePetError
+from interactivepet.model.folder import ModelFolder
 from interactivepet.pipeline.decisions import read_plans
 from interactivepet.pipeline.predict.intensities import check_intensities
 from interactivepet.pipeline.predict.models import PredictionOptions, open_models, warn_of_size
@@ -26,9 +27,10 @@ from interactivepet.pipeline.predict.requests import (
     MASK_ENDINGS,
     PredictionRequest,
     make_folder_request,
+    read_inputs,
     refuse_pictures_of_volumes,
 )
-from interactivepet.pipeline.workspace import Workspace
+from interactivepet.pipeline.predict.trained import PredictionSource
 from interactivepet.session.session import Session
 
 __all__ = ["Answer", "Dialogue", "open_dialogue", "open_session"]
@@ -142,13 +144,13 @@ class Dialogue:
         return (x, y, z)
 
 
-def open_session(workspace: Workspace, options: PredictionOptions, *, fast: bool = False) -> Session:
+def open_session(source: PredictionSource, options: PredictionOptions, *, fast: bool = False) -> Session:
     """Load a task's folds and the choice from cross-validation for interactive use.
 
     Use it in a `with` statement, or call its `close`, where nnInteractive takes part.
 
     Args:
-        workspace: with at least one trained fold.
+        source: a task with at least one trained fold, or a model.
         options: folds, mirrored inputs, device, threads and nnInteractive, which takes part if it has a share in the
             choice.
         fast: of the folds, fewer and without mirrored inputs.
@@ -161,13 +163,13 @@ def open_session(workspace: Workspace, options: PredictionOptions, *, fast: bool
 
     torch.set_num_threads(options.n_threads)
     with ExitStack() as stack:
-        models = stack.enter_context(open_models(workspace, options, with_corrections=True))
+        models = stack.enter_context(open_models(source, options, with_corrections=True))
         check = partial(check_intensities, models=models, any_intensity=options.any_intensity)
         return Session(models, fast=fast, check=check, close=stack.pop_all().close)
 
 
 def open_dialogue(
-    workspace: Workspace,
+    source: PredictionSource,
     image: Path,
     *,
     out: Path,
@@ -179,7 +181,7 @@ def open_dialogue(
     """Load a task's results and an image.
 
     Args:
-        workspace: with at least one trained fold.
+        source: a task with at least one trained fold, or a model.
         image: a file; of several channels `CASE_0000.nii.gz`, the others beside it. Or a folder with one case, such
             as a DICOM series.
         out: path of the mask, with its ending.
@@ -195,15 +197,19 @@ def open_dialogue(
     """
     if not out.name.lower().endswith(MASK_ENDINGS):
         raise CaseError(f"{out}: unknown ending; expected one of {', '.join(MASK_ENDINGS)}")
-    request = make_folder_request(workspace, image, clicks_folder=None, out=out, reading=reading)
-    plans = read_plans(workspace)
+    request = make_folder_request(source, image, clicks_folder=None, out=out, reading=reading)
+    plans = _read_plans(source)
     refuse_pictures_of_volumes(request, plans)
     entry = request.entries[0]
-    case = request.read(entry, channels=read_manifest(workspace.raw).channels)
-    session = open_session(workspace, options, fast=fast)
+    case = request.read(entry, channels=read_inputs(source).channels)
+    session = open_session(source, options, fast=fast)
     warn_of_size(case, plans)
     session.set_image(case)
     return Dialogue(session, case, entry, request, out, frame)
+
+
+def _read_plans(source: PredictionSource) -> Plans:
+    return source.description.plans if isinstance(source, ModelFolder) else read_plans(source)
 
 
 def _read_number(text: str) -> float:

@@ -5,28 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from interactivepet.core.case import Case
-from interactivepet.core.checkpoint import CheckpointCard
 from interactivepet.core.ensemble import Choice, ChoiceMode, EnsembleRule, FusionRule, PostprocessingRule
 from interactivepet.core.intensities import IntensityRange
 from interactivepet.core.interaction import Click
-from interactivepet.core.plan import Configuration, FoldList, Plan, Plans
-from interactivepet.ensemble.folds import FoldEnsemble, add_first_steps
-from interactivepet.errors import ArtefactError
+from interactivepet.core.plan import Configuration, Plan, Plans
+from interactivepet.ensemble.folds import FoldEnsemble
 from interactivepet.inference.network import FoldNetwork, open_network
 from interactivepet.inference.segmenter import Segmenter
 from interactivepet.networks.precision import choose_device
 from interactivepet.nninteractive.ordered import OrderedSegmenter
-from interactivepet.pipeline.decisions import read_fingerprint, read_folds, read_plans
-from interactivepet.pipeline.train.folds import read_card, read_rule
+from interactivepet.pipeline.predict.trained import FoldWeights, PredictionSource, open_trained
 from interactivepet.pipeline.train.promptable_source import PromptableSource
-from interactivepet.pipeline.workspace import Workspace
-from interactivepet.planning.intensities import find_seen_ranges
-from interactivepet.training.checkpoint import load_weights
 
 __all__ = ["Models", "PredictionOptions", "open_models", "warn_of_size"]
 
@@ -69,7 +63,7 @@ class Models:
         folds: the trained networks by configuration, the first step of a cascade before the second.
         promptable: nnInteractive, when it takes part.
         rule: the choice from cross-validation; None uses the folds at threshold 0.5.
-        cards: of the folds of every configuration.
+        made_of: hash of the folds of every configuration.
         intensities: what training saw, per channel; None where that is not known.
     """
 
@@ -77,7 +71,7 @@ class Models:
     folds: Mapping[Configuration, FoldEnsemble]
     promptable: Segmenter | None
     rule: EnsembleRule | None
-    cards: Mapping[Configuration, Sequence[CheckpointCard]]
+    made_of: tuple[str, ...]
     intensities: tuple[IntensityRange, ...] | None = None
 
     @property
@@ -125,7 +119,7 @@ def warn_of_size(case: Case, plans: Plans) -> None:
 
 @contextmanager
 def open_models(
-    workspace: Workspace,
+    source: PredictionSource,
     options: PredictionOptions,
     *,
     rule: EnsembleRule | None = None,
@@ -134,7 +128,7 @@ def open_models(
     """Load what the choice from cross-validation asks for, or the default configuration's folds without one.
 
     Args:
-        workspace: of the task.
+        source: a task or a model.
         options: folds, device, threads, mirrored inputs and nnInteractive.
         rule: in place of `ensemble.json`; nnInteractive is then there even if it has no share in it.
         with_corrections: masks will be corrected, so that a share of nnInteractive in the rule for that counts.
@@ -142,52 +136,23 @@ def open_models(
     Raises:
         MissingArtefactError: no fold is trained.
         StaleArtefactError: plan, split, folds and choice do not belong together.
+        ModelError: the model is damaged, or lacks a fold.
     """
-    plans = read_plans(workspace)
-    split = read_folds(workspace)
-    given, rule = rule, rule or _read_rule(workspace, plans, split)
-    wanted = [name for c in rule.choices.values() for name in c.fusion.configurations] if rule else [plans.default]
-    cards = {name: _read_cards(workspace, plans.plan(name), split, options) for name in add_first_steps(wanted)}
-    folds = {name: _open_folds(workspace, plans.plan(name), known, options=options) for name, known in cards.items()}
-    source = options.promptable if given is not None or _has_share(rule, options, with_corrections) else None
-    seen = _find_intensities(workspace, plans, cards)
-    if source is None:
-        yield Models(plans, folds, None, rule, cards, seen)
+    trained = open_trained(source, options.folds, rule=rule)
+    plans = trained.plans
+    folds = {name: _open_folds(plans.plan(name), known, options=options) for name, known in trained.folds.items()}
+    models = Models(plans, folds, None, trained.rule, trained.made_of, trained.intensities)
+    used = options.promptable if rule is not None or _has_share(trained.rule, options, with_corrections) else None
+    if used is None:
+        yield models
         return
     labels, device = plans.plan(plans.default).label_values, str(choose_device(options.device))
-    with source.open(labels=labels, device=device, n_threads=options.n_threads) as promptable:
-        yield Models(plans, folds, OrderedSegmenter(promptable, plans.plan(plans.default)), rule, cards, seen)
+    with used.open(labels=labels, device=device, n_threads=options.n_threads) as promptable:
+        yield replace(models, promptable=OrderedSegmenter(promptable, plans.plan(plans.default)))
 
 
-def _find_intensities(
-    workspace: Workspace, plans: Plans, cards: Mapping[Configuration, Sequence[CheckpointCard]]
-) -> tuple[IntensityRange, ...] | None:
-    """Find what training saw: on a card or, for folds from before cards told it, in the fingerprint."""
-    told = [card.intensities for known in cards.values() for card in known if card.intensities is not None]
-    if told:
-        return told[0]
-    if not workspace.fingerprint.is_file():
-        return None
-    fingerprint = read_fingerprint(workspace)
-    return find_seen_ranges(fingerprint) if fingerprint.content_hash() == plans.made_from else None
-
-
-def _read_cards(
-    workspace: Workspace, plan: Plan, split: FoldList, options: PredictionOptions
-) -> tuple[CheckpointCard, ...]:
-    """Read the cards of the folds that were asked for, or of all that are complete."""
-    complete = [fold.index for fold in split.folds if workspace.card(plan.configuration, fold.index).is_file()]
-    indices = options.folds or tuple(complete) or (0,)
-    for index in indices:
-        if not 0 <= index < len(split.folds):
-            raise ArtefactError(f"fold {index} does not exist; folds.json has {len(split.folds)}")
-    return tuple(read_card(workspace, plan, fold=split.folds[index]) for index in indices)
-
-
-def _open_folds(
-    workspace: Workspace, plan: Plan, cards: Sequence[CheckpointCard], *, options: PredictionOptions
-) -> FoldEnsemble:
-    return FoldEnsemble(plan, tuple(_open_fold(workspace, plan, card, options=options) for card in cards))
+def _open_folds(plan: Plan, folds: Sequence[FoldWeights], *, options: PredictionOptions) -> FoldEnsemble:
+    return FoldEnsemble(plan, tuple(_open_fold(plan, fold, options=options) for fold in folds))
 
 
 def _has_share(rule: EnsembleRule | None, options: PredictionOptions, with_corrections: bool) -> bool:
@@ -202,21 +167,12 @@ def _has_share(rule: EnsembleRule | None, options: PredictionOptions, with_corre
     return weight > 0 and options.promptable is not None
 
 
-def _read_rule(workspace: Workspace, plans: Plans, split: FoldList) -> EnsembleRule | None:
-    """Read the choice and check that it was made on the folds as they are now."""
-    if not workspace.ensemble.is_file():
-        logger.warning("no ensemble.json: run interactivepet_postprocessing to choose threshold and postprocessing")
-        return None
-    return read_rule(workspace, plans, split=split)
-
-
-def _open_fold(workspace: Workspace, plan: Plan, card: CheckpointCard, *, options: PredictionOptions) -> FoldNetwork:
-    weights = load_weights(workspace.fold(plan.configuration, card.fold) / "weights.pt", sha256=card.weights_sha256)
+def _open_fold(plan: Plan, fold: FoldWeights, *, options: PredictionOptions) -> FoldNetwork:
     return open_network(
         plan,
-        weights,
-        name=f"fold_{card.fold}",
-        licence=card.licence,
+        fold.load(),
+        name=fold.name,
+        licence=fold.licence,
         device=choose_device(options.device),
         tta=options.tta,
     )

@@ -31,8 +31,8 @@ from interactivepet.pipeline.predict.requests import (
     PredictionRequest,
     refuse_pictures_of_volumes,
 )
+from interactivepet.pipeline.predict.trained import PredictionSource
 from interactivepet.pipeline.stamps import FileStamps, open_stamps
-from interactivepet.pipeline.train.folds import hash_cards
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.session.segmenter import EnsembleSegmenter
 
@@ -43,7 +43,9 @@ logger = logging.getLogger(__name__)
 COMMAND = "interactivepet_predict"
 
 
-def run_prediction(workspace: Workspace, request: PredictionRequest, *, options: PredictionOptions) -> PredictionLog:
+def run_prediction(
+    source: PredictionSource, request: PredictionRequest, *, options: PredictionOptions
+) -> PredictionLog:
     """Predict every case of a request that is not up to date; each mask is finished before it is listed.
 
     A case whose image or clicks cannot be used does not stop the others.
@@ -54,17 +56,18 @@ def run_prediction(workspace: Workspace, request: PredictionRequest, *, options:
 
     Raises:
         MissingArtefactError: no fold is trained.
+        ModelError: the model is damaged, or lacks a fold.
         CaseError: the format of the masks cannot hold those of this task.
     """
     import torch
 
     torch.set_num_threads(options.n_threads)
-    with open_models(workspace, options) as models, open_stamps(workspace) as stamps:
+    with open_models(source, options) as models, open_stamps(_find_workspace(source)) as stamps:
         refuse_pictures_of_volumes(request, models.plans)
         logger.info("predicting with %s", models.description)
         made_from = _hash_inputs(request, models, stamps, options=options)
         return predict_cases(
-            workspace,
+            source.task,
             request,
             models=models.description,
             made_from=made_from,
@@ -74,7 +77,7 @@ def run_prediction(workspace: Workspace, request: PredictionRequest, *, options:
 
 
 def predict_cases(
-    workspace: Workspace,
+    task: str,
     request: PredictionRequest,
     *,
     models: str,
@@ -85,7 +88,7 @@ def predict_cases(
     """Predict every case of a request that is not up to date, and log each when its mask is finished.
 
     Args:
-        workspace: of the task.
+        task: its name.
         request: the cases.
         models: names and licences of what predicts.
         made_from: hash of what predicts and of its options.
@@ -96,7 +99,7 @@ def predict_cases(
     Returns:
         What was done, as of `run_prediction`.
     """
-    log = _open_log(workspace, request, models, made_from=made_from)
+    log = _open_log(task, request, models, made_from=made_from)
     for entry in tqdm(request.entries, desc="predict", unit="case", dynamic_ncols=True):
         clicks_path = request.clicks.get(entry.id)
         stamp = stamps.stamp([*request.list_files(entry), *([clicks_path] if clicks_path else [])])
@@ -112,11 +115,16 @@ def predict_cases(
             return outcome.note(log)
         with lock_folder(request.out, timeout_s=PATIENCE_S):
             # other processes may predict other images into the same folder
-            log = outcome.note(_open_log(workspace, request, models, made_from=made_from))
+            log = outcome.note(_open_log(task, request, models, made_from=made_from))
             write_artefact(request.out / "predictions.json", log)
     names = {entry.id for entry in request.entries}
     failed = {name: cause for name, cause in log.failed.items() if name in names}
     return log.model_copy(update={"failed": {**request.unreadable, **failed}})
+
+
+def _find_workspace(source: PredictionSource) -> Workspace | None:
+    """Give the task that keeps what is learned about files; a model is not written to."""
+    return source if isinstance(source, Workspace) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +210,7 @@ def _hash_inputs(request: PredictionRequest, models: Models, stamps: FileStamps,
     parts = [
         models.plans.content_hash(),
         models.rule.content_hash() if models.rule else "",
-        *(hash_cards(cards) for cards in models.cards.values()),
+        *models.made_of,
         promptable.stamp(tuple(models.labels.values()), stamps) if promptable and models.promptable else "",
         str((options.tta, options.save_probabilities, request.file_ending)),
         # masks from before plans had an order of axes stay valid
@@ -214,9 +222,9 @@ def _hash_inputs(request: PredictionRequest, models: Models, stamps: FileStamps,
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 
-def _open_log(workspace: Workspace, request: PredictionRequest, models: str, *, made_from: str) -> PredictionLog:
+def _open_log(task: str, request: PredictionRequest, models: str, *, made_from: str) -> PredictionLog:
     """Read the log of an interrupted prediction with the same models and options, or start one."""
-    log = PredictionLog(made_from=made_from, task=workspace.task, models=models, cases={}, n_clicks={})
+    log = PredictionLog(made_from=made_from, task=task, models=models, cases={}, n_clicks={})
     if request.mask is not None:
         return log
     try:

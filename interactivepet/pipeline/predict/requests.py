@@ -10,6 +10,7 @@ from pathlib import Path
 from interactivepet.core.case import Case
 from interactivepet.core.dataset import CaseEntry, DatasetManifest
 from interactivepet.core.plan import Plans
+from interactivepet.core.suv import SuvVariant
 from interactivepet.core.time_frame import TimeFrame
 from interactivepet.dataset.checks import check_image
 from interactivepet.dataset.click_files import (
@@ -39,6 +40,9 @@ from interactivepet.dataset.layout import (
 )
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.errors import CaseError, InteractionError, ManifestError
+from interactivepet.model.description import ImageInputs
+from interactivepet.model.folder import ModelFolder
+from interactivepet.pipeline.predict.trained import PredictionSource
 from interactivepet.pipeline.workspace import Workspace
 
 __all__ = [
@@ -49,6 +53,7 @@ __all__ = [
     "is_by_channel",
     "make_folder_request",
     "make_test_request",
+    "read_inputs",
     "refuse_pictures_of_volumes",
 ]
 
@@ -165,7 +170,7 @@ def make_test_request(workspace: Workspace, *, file_ending: str = ".nii.gz") -> 
 
 
 def make_folder_request(
-    workspace: Workspace,
+    source: PredictionSource,
     images: Path,
     *,
     clicks_folder: Path | None,
@@ -179,7 +184,7 @@ def make_folder_request(
     Images are named as the task's own are. DICOM becomes the SUV that the task's training cases were imported in.
 
     Args:
-        workspace: of the task.
+        source: a task or a model.
         images: folder, or the file of one image; of several channels `CASE_0000.nii.gz`, the others beside it.
         clicks_folder: of click files, or the click file of one image; None predicts without clicks.
         out: folder of the masks; for one image, a name with the ending of a mask is the mask itself.
@@ -199,7 +204,7 @@ def make_folder_request(
         )
     ending = _find_mask_ending(out)
     mask = out if ending else None
-    request = _find_images(workspace, images, out=out.parent if mask else out, reading=reading or DicomReading())
+    request = _find_images(source, images, out=out.parent if mask else out, reading=reading or DicomReading())
     named = mask or (clicks_folder if clicks_folder is not None and clicks_folder.is_file() else None)
     if len(request.entries) == 0 or (named is not None and request.unreadable):
         reasons = "\n".join(f"{name}: {reason}" for name, reason in request.unreadable.items())
@@ -254,44 +259,43 @@ def _refuse_replacing(request: PredictionRequest) -> None:
             raise ManifestError(f"{path} is the image, which the mask would replace; choose another -o")
 
 
-def _find_images(workspace: Workspace, images: Path, *, out: Path, reading: DicomReading) -> PredictionRequest:
-    manifest = read_manifest(workspace.raw)
+def _find_images(source: PredictionSource, images: Path, *, out: Path, reading: DicomReading) -> PredictionRequest:
+    inputs = read_inputs(source)
     if not images.is_dir() and not images.is_file():
         raise CaseError(f"{images} is not there; name an image, or a folder of images")
     if out.resolve() == images.resolve():
         raise ManifestError(f"{out} holds the images, which masks of the same names would replace; choose another -o")
     if images.is_dir() and not list_files(images, "."):
-        return _make_dicom_request(images, manifest, raw=workspace.raw, out=out, reading=reading)
+        return _make_dicom_request(images, inputs, variant=_find_variant(source), out=out, reading=reading)
     if reading.series is not None or reading.long_uptake:
         raise ManifestError(f"{images} holds no DICOM, so --series and --long-uptake have no effect; leave them out")
     if images.is_file():
-        request = _find_file(images, manifest, out=out)
+        request = _find_file(images, inputs, out=out)
     else:
-        entries = scan_folder(images, n_channels=len(manifest.channels), by_channel=is_by_channel(manifest))
-        request = PredictionRequest(entries, images, {}, out, is_projected=manifest.file_ending != PICTURE_ENDING)
+        entries = scan_folder(images, n_channels=len(inputs.channels), by_channel=inputs.is_by_channel)
+        request = PredictionRequest(entries, images, {}, out, is_projected=not inputs.is_picture)
     return replace(request, time_frame=reading.time_frame)
 
 
-def _find_file(image: Path, manifest: DatasetManifest, *, out: Path) -> PredictionRequest:
+def _find_file(image: Path, inputs: ImageInputs, *, out: Path) -> PredictionRequest:
     """Find the other channels of an image beside the file that was named."""
     stem, ending = split_ending(image.name)
     if not ending:
         known = " ".join((*NIFTI_ENDINGS, *ITK_ENDINGS))
         raise CaseError(f"{image}: unknown ending, expected one of {known}, or the folder of a DICOM series")
-    numbered = split_channel(stem) if is_by_channel(manifest) else None
+    numbered = split_channel(stem) if inputs.is_by_channel else None
     names: tuple[str, ...] = (image.name,)
     if numbered is not None:
         stem = numbered[0]
-        n_channels = len(manifest.channels)
+        n_channels = len(inputs.channels)
         names = tuple(Path(channel_path(".", stem, channel=n, ending=ending)).name for n in range(n_channels))
     if image.name not in names:
         raise CaseError(f"{image} is not among the {len(names)} channels of a case; name {names[0]}")
     missing = [name for name in names if not (image.parent / name).is_file()]
     if missing:
-        raise CaseError(f"{image.parent}: {', '.join(missing)} is not there; expected {', '.join(manifest.channels)}")
-    is_projected = manifest.file_ending != PICTURE_ENDING
+        raise CaseError(f"{image.parent}: {', '.join(missing)} is not there; expected {', '.join(inputs.channels)}")
     entry = CaseEntry(id=stem, images=names)
-    return PredictionRequest((entry,), image.parent, {}, out, is_projected=is_projected)
+    return PredictionRequest((entry,), image.parent, {}, out, is_projected=not inputs.is_picture)
 
 
 def _find_clicks(source: Path, entries: Sequence[CaseEntry]) -> dict[str, Path]:
@@ -328,13 +332,35 @@ def is_by_channel(manifest: DatasetManifest) -> bool:
     return any(name.startswith(f"{case}_0000.") for case, name in names)
 
 
-def _make_dicom_request(
-    folder: Path, manifest: DatasetManifest, *, raw: Path, out: Path, reading: DicomReading
-) -> PredictionRequest:
-    from interactivepet.dataset.dicom.images import find_dicom_images, find_suv_variant
+def read_inputs(source: PredictionSource) -> ImageInputs:
+    """Read what images must be; a task's SUV is not read, since few images need it."""
+    if isinstance(source, ModelFolder):
+        return source.description.inputs
+    manifest = read_manifest(source.raw)
+    is_picture = manifest.file_ending == PICTURE_ENDING
+    return ImageInputs(
+        channels=manifest.channels, is_by_channel=is_by_channel(manifest), is_picture=is_picture, suv=None
+    )
 
-    variant = find_suv_variant(raw, manifest.training)
-    jobs, unreadable = find_dicom_images(folder, channels=manifest.channels, variant=variant, reading=reading)
+
+def _find_variant(source: PredictionSource) -> SuvVariant:
+    if isinstance(source, Workspace):
+        from interactivepet.dataset.dicom.images import find_suv_variant
+
+        return find_suv_variant(source.raw, read_manifest(source.raw).training)
+    if source.description.inputs.suv is None:
+        raise CaseError(
+            f"{source.source}: the SUV that the model expects is unknown; convert the series and name files"
+        )
+    return source.description.inputs.suv
+
+
+def _make_dicom_request(
+    folder: Path, inputs: ImageInputs, *, variant: SuvVariant, out: Path, reading: DicomReading
+) -> PredictionRequest:
+    from interactivepet.dataset.dicom.images import find_dicom_images
+
+    jobs, unreadable = find_dicom_images(folder, channels=inputs.channels, variant=variant, reading=reading)
     series = {job.id: job for job in jobs}
     entries = tuple(CaseEntry(id=name, images=()) for name in series)
     return PredictionRequest(

@@ -128,7 +128,7 @@ def test_every_channel_with_a_unit_is_compared(factors: tuple[float, ...], refus
     pet, geometry = make_image(1.0)
     image = np.concatenate((pet, pet * 200 - 1000, pet))[: len(factors)]
     seen = tuple(found for channel in image if (found := measure_range(channel)) is not None)
-    models = Models(plans, {}, None, None, {}, seen)
+    models = Models(plans, {}, None, None, (), seen)
     case = Case("new", (image * np.reshape(factors, (-1, 1, 1, 1))).astype(np.float32), geometry)
     if refused is None:
         check_intensities(case, models, any_intensity=False)
