@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "folder", type=Path, nargs="?", default=Path("demo"), help="where everything goes (default: demo)"
     )
-    parser.add_argument("-e", "--epochs", type=positive, help="number of epochs of each fold (default: 8)")
+    parser.add_argument("-e", "--epochs", type=positive, help="number of epochs of each fold (default: 6)")
     parser.add_argument("--iterations", type=positive, help="training steps per epoch (default: 40)")
     parser.add_argument("--n-training", type=positive, help="digital patients to train on (default: 15)")
     parser.add_argument("--n-test", type=positive, help="digital patients to test on (default: 10)")
