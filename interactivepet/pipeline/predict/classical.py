@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from functools import partial
 from pathlib import Path
 
+from interactivepet.core.artefact import hash_text
 from interactivepet.core.classical import ClassicalMethod
 from interactivepet.core.dataset import CaseEntry, DatasetManifest
 from interactivepet.core.interaction import Click
@@ -70,7 +70,7 @@ def _hash_method(request: PredictionRequest, manifest: DatasetManifest, method: 
     frames = sorted({str(job.time_frame) for job in request.series.values() if job.time_frame is not None})
     channel, labels = manifest.channels[0], sorted(manifest.labels.items())
     parts = (method, VERSION, channel, labels, request.file_ending, request.point_frame, frames)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+    return hash_text(repr(parts))
 
 
 def _predict_entry(

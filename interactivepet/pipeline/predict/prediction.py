@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from interactivepet.core.artefact import hash_text
 from interactivepet.core.case import Case
 from interactivepet.core.dataset import CaseEntry
 from interactivepet.core.interaction import Click
@@ -219,7 +219,7 @@ def _hash_inputs(request: PredictionRequest, models: Models, stamps: FileStamps,
         # as before there was a choice
         *([request.point_frame] if request.point_frame != "lps" else []),
     ]
-    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+    return hash_text(*parts)
 
 
 def _open_log(task: str, request: PredictionRequest, models: str, *, made_from: str) -> PredictionLog:
