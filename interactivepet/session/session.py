@@ -185,6 +185,9 @@ class Session:
     def segment(self) -> Segmentation:
         """Give the mask of the image after the clicks so far.
 
+        Without clicks all of the image is predicted. When the first mask is asked for with a positive click, an image
+        larger than the network's patch is predicted near the clicks only, and its masks hold clicked objects only.
+
         Returns:
             The mask on the image's own grid, in which every click holds but the `unmet` ones.
 
@@ -194,6 +197,10 @@ class Session:
         """
         prediction = self.probabilities
         fusion, postprocessing = self._choose()
+        state = self._states.get(self._key)
+        if state is not None and state.is_near:
+            # what else a window holds depends on where it happens to end
+            postprocessing = postprocessing.model_copy(update={"keep_clicked": True})
         self._answered.add(self._key)
         found = make_segmentation(self.case, prediction, self.clicks, fusion=fusion, postprocessing=postprocessing)
         self._unmet = found.unmet
