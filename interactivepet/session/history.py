@@ -26,6 +26,7 @@ from interactivepet.preprocessing.restore import make_background, restore_box
 from interactivepet.session.grid_prediction import GridPrediction, correct_grid
 from interactivepet.session.near_clicks import predict_near
 from interactivepet.session.patched_array import PatchedArray
+from interactivepet.session.size import warn_of_size
 
 __all__ = ["CaseModel", "PredictionState"]
 
@@ -140,6 +141,8 @@ class CaseModel:
         whole = BoundingBox((0, 0, 0), ready.trace.resampled.shape)
         is_small = plan_all_tiles(whole, folds.plan.patch_size).n_tiles == 1
         if is_whole or is_small or coarse is not None or folds.plan.crop.region != "body":
+            if name == next(iter(self._folds)):
+                warn_of_size(self.case, folds.plan)
             found = folds.predict(ready, clicks, coarse=coarse)
             return GridPrediction(ready, PatchedArray.of(found.probabilities), found.skipped)
         return predict_near(folds, ready, clicks)

@@ -135,6 +135,10 @@ class Session:
         """Add clicks one by one, each of which can be undone; raises as `add_click` does, and then adds none."""
         self._add([(click,) for click in clicks])
 
+    def add_together(self, *groups: Sequence[Click]) -> None:
+        """Add groups of clicks, each of which is undone as one, like a box; raises as `add_clicks` does."""
+        self._add([tuple(clicks) for clicks in groups])
+
     def add_box(
         self, start_mm: Position, stop_mm: Position, *, label: int = 1, is_positive: bool = True
     ) -> tuple[Click, ...]:
@@ -145,7 +149,7 @@ class Session:
         """
         geometry = self.case.geometry
         clicks = make_box_clicks(start_mm, stop_mm, geometry=geometry, label=label, is_positive=is_positive)
-        self._add([clicks])
+        self.add_together(clicks)
         return clicks
 
     def add_scribble(
@@ -156,7 +160,7 @@ class Session:
         Raises as `add_click` does, and InteractionError without points.
         """
         clicks = make_scribble_clicks(points_mm, label=label, is_positive=is_positive)
-        self._add([clicks])
+        self.add_together(clicks)
         return clicks
 
     def undo(self) -> bool:
