@@ -177,9 +177,7 @@ def test_the_path_of_a_click_is_told_as_it_is(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(StepReachedError):
         EnsembleSegmenter(make_model()).segment(case, session.clicks)
     path = read_path("From a click to the mask")
-    at_once = ARCHITECTURE.read_text(encoding="utf-8").partition(
-        "predicts the whole image as well, as cross-validation does: "
-    )[2]
+    at_once = ARCHITECTURE.read_text(encoding="utf-8").partition("as cross-validation does: ")[2]
     told = re.findall(r"`([\w.]+)`", at_once.partition("\n")[0])
     assert [*seen[0], "inference.network.predict_box"] == path
     assert [*seen[1], "inference.network.predict"] == told
