@@ -79,6 +79,12 @@ class CaseModel:
         self.case = case
         self._ready: dict[Configuration, PreprocessedCase] = {}
 
+    def prepare(self) -> None:
+        """Preprocess the case for every plan that needs no clicks for it, so that the first answer need not wait."""
+        for name, folds in self._folds.items():
+            if folds.plan.crop.region == "body":
+                self._prepare(name, (), prediction=None)
+
     def predict(self, clicks: Sequence[Click], *, fusion: FusionRule) -> Prediction:
         """Predict the whole case with all clicks at once, and keep nothing but the result; as of `advance`, `read`."""
         grids = self._predict_grids(None, clicks, fusion=fusion, is_whole=True)

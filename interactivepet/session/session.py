@@ -107,7 +107,7 @@ class Session:
         return self._open_case().read(self._advance())
 
     def set_image(self, case: Case) -> None:
-        """Take an image, and forget the one before with its clicks.
+        """Take an image and preprocess it, and forget the one before with its clicks.
 
         Args:
             case: image (C, I, J, K) in the units of its files.
@@ -118,6 +118,7 @@ class Session:
         case_model = CaseModel(self.segmenter.folds, case)
         if self._check is not None:
             self._check(case)
+        case_model.prepare()
         self._case_model = case_model
         self._states.clear()
         self.reset()
