@@ -142,9 +142,8 @@ def _check_segmenter(parser: argparse.ArgumentParser, arguments: argparse.Namesp
     if names := [name for name, is_given in given.items() if is_given]:
         parser.error(f"{' and '.join(names)} has no effect on --segmenter {arguments.segmenter}; leave one of them out")
     if arguments.images is not None and arguments.interactions is None and not arguments.click:
-        parser.error(
-            f"--segmenter {arguments.segmenter} needs clicks; name the folder of click files with -in, or give --click"
-        )
+        remedy = "name the folder of click files with -in, or give --click"
+        parser.error(f"--segmenter {arguments.segmenter} needs clicks; {remedy}")
 
 
 def _answer_clicks(arguments: argparse.Namespace) -> int:

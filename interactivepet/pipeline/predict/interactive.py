@@ -82,8 +82,8 @@ class Dialogue:
                 clicks.
             CaseError: the format cannot hold the mask.
         """
-        start, word = time.perf_counter(), line.split(maxsplit=1)[0]
-        is_turn = word in ("undo", "redo", "reset")
+        start = time.perf_counter()
+        is_turn = line.split()[:1] in (["undo"], ["redo"], ["reset"])
         if is_turn:
             self._turn(*line.split())
         else:
