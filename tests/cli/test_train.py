@@ -37,13 +37,26 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 
 
 def test_every_argument_reaches_the_options(tmp_path: Path) -> None:
+    weights = tmp_path / "w.pt"
+    weights.touch()
     options = make_options(
         tmp_path,
         *("-e", "7", "--iterations", "5", "--until-dice", "0.8", "--patience", "4", "--keep", "best"),
-        *("--pretrained", "w.pt", "--deterministic", "--compile", "--no-continue", "--device", "cpu"),
+        *(
+            "--pretrained",
+            str(weights),
+            "--patients",
+            "5",
+            "--deterministic",
+            "--compile",
+            "--no-continue",
+            "--device",
+            "cpu",
+        ),
     )
     assert (options.epochs, options.iterations, options.until_dice, options.patience) == (7, 5, 0.8, 4)
-    assert (options.keep, options.pretrained, options.seed) == ("best", Path("w.pt"), 3)
+    assert (options.keep, options.pretrained, options.seed) == ("best", weights, 3)
+    assert options.patients == 5
     assert options.deterministic
     assert options.compile_network
     assert not options.resume
