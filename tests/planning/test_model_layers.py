@@ -63,9 +63,9 @@ def test_a_task_is_planned_with_the_layers_of_a_model(
     assert not layers.is_of(other.network)
     assert own.network.input_channels == len(fingerprint.channels) + 3 * len(fingerprint.labels)
     assert (own.spacing_mm, own.normalisation, own.guidance) == (other.spacing_mm, other.normalisation, other.guidance)
-    assert all(
-        edge % step == 0 and edge >= 2 * step for edge, step in zip(own.patch_size, own.network.divisor, strict=True)
-    )
+    for edge, step in zip(own.patch_size, own.network.divisor, strict=True):
+        assert edge % step == 0
+        assert edge >= 2 * step
     cost = estimate_cost(own.patch_size, own.network, batch_size=own.training.batch_size)
     assert own.memory == cost.memory
     assert fits(cost, BUDGETS[budget])
@@ -75,7 +75,7 @@ def test_a_task_is_planned_with_the_layers_of_a_model(
 
 def test_layers_that_exceed_the_budget_are_refused() -> None:
     wide = make_layers()
-    network = wide.network.model_copy(update={"features_per_stage": (256, 256, 256)})
+    network = wide.network.model_copy(update={"features_per_stage": (1000, 1000, 1000)})
     with pytest.raises(PlanError, match="choose a larger budget"):
         make_plans(FINGERPRINT, "cpu", architecture=ModelLayers("wide", network))
 
@@ -148,11 +148,13 @@ def test_another_budget_keeps_the_layers() -> None:
         ("patch_size=32,32,32", "starter", True),
         ("spacing_mm=3,3,3", "starter", True),
         ("training.batch_size=3", "starter", True),
-        ("network.architecture=residual", "", False),
+        ("network.architecture=residual patch_size=64,64,64", "", False),
     ],
 )
 def test_an_edit_keeps_the_layers_unless_it_is_of_the_architecture(override: str, name: str, keeps: bool) -> None:
-    (own,) = answer_request(FINGERPRINT, PlanRequest(overrides=(override,)), present=PLANNED).configurations.values()
+    (own,) = answer_request(
+        FINGERPRINT, PlanRequest(overrides=tuple(override.split())), present=PLANNED
+    ).configurations.values()
     assert own.layers_of == name
     assert make_layers().is_of(own.network) is keeps
 
