@@ -45,11 +45,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkJob(FoldJob[CheckpointCard]):
-    """One fold of a configuration to train; `tta` says whether its predictions average over mirrored inputs."""
+    """One fold of a configuration to train.
+
+    Attributes:
+        whole: the fold with all training patients, of which `fold` may have only some.
+        tta: whether the fold's predictions average over mirrored inputs.
+    """
 
     keeps_state = True
 
     task: FoldTask
+    whole: Fold
     tta: bool
 
     def load(self) -> FoldData:
@@ -60,10 +66,11 @@ class NetworkJob(FoldJob[CheckpointCard]):
 
     def read_card(self) -> CheckpointCard:
         """Read the card; raises as `folds.read_card`, and StaleArtefactError for another number of patients."""
-        card = read_card(self.workspace, self.task.plan, fold=self.fold)
+        card = read_card(self.workspace, self.task.plan, fold=self.whole)
         if card.training != self.fold.training:
-            before, now = (f"{n} patients" if n else "all patients" for n in (card.patients, self.options.patients))
-            raise StaleArtefactError(f"it was trained on {before}, and --patients now asks for {now}")
+            asked = (card.patients, self.options.patients)
+            before, now = (f"{'all' if n is None else n} of its patients" for n in asked)
+            raise StaleArtefactError(f"it was trained on {before}, and is now to be trained on {now} (--patients)")
         return card
 
     def judge(self, data: FoldData, trained: TrainedFold, *, tracker: Tracker) -> CheckpointCard:
@@ -147,6 +154,7 @@ def run_training(
                 task=FoldTask(plan, PretrainedReader(plan.task, plan.configuration, fold, workspace.processed.parent)),
                 name=fold.index,
                 fold=fold,
+                whole=split.folds[fold.index],
                 folder=workspace.fold(plan.configuration, fold.index),
                 options=options,
                 tta=tta,
