@@ -93,3 +93,16 @@ def test_torchrun_can_start_the_module() -> None:
     command = [sys.executable, "-m", "interactivepet.cli.train", "-h"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("usage: interactivepet_train")
+
+
+def test_a_model_to_start_from_is_looked_for_at_once(raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (raw / "Task001_A" / "imagesTr").mkdir(parents=True)
+    assert train.main(["-t", "Task001_A", "-f", "0", "--pretrained", "strater"]) == 1
+    assert "strater is neither a file nor a folder nor an installed model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["0", "-3", "all", "1.5"])
+def test_patients_are_counted_in_whole_numbers(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("--patients", number)
+    assert "--patients" in capsys.readouterr().err
