@@ -47,9 +47,7 @@ def measure_case(model: interactivepet.Model, case: interactivepet.Case, *, corr
         raise SystemExit(f"{case.id} has no label")
     rng = np.random.default_rng(0)
     six = simulate_clicks(label, case.geometry, options=ClickOptions(), rng=rng)
-    first = place_click(
-        np.zeros_like(label), label, geometry=case.geometry, labels=(1,), aim="perfect", rng=rng
-    )
+    first = place_click(np.zeros_like(label), label, geometry=case.geometry, labels=(1,), aim="perfect", rng=rng)
     scores = {"none": find_dice(model.predict(case).mask, label)}
     if first is not None:
         scores["one click"] = find_dice(model.predict(case, [first]).mask, label)
