@@ -60,7 +60,7 @@ def predict_near(ensemble: FoldEnsemble, ready: PreprocessedCase, clicks: Sequen
             canvas.add(start, _predict_tile(ensemble, ready, clicks, box=canvas.find_box(start)))
         waiting = set(_find_next(canvas, shown))
         if waiting and len(canvas.starts) + len(waiting) > MOST_TILES:
-            logger.info("%s: what was clicked on goes on beyond %d tiles; place more clicks", ready.id, MOST_TILES)
+            logger.info("%s: what was clicked on continues beyond %d tiles; place more clicks", ready.id, MOST_TILES)
             break
     box = canvas.box
     background = np.broadcast_to(make_background(canvas.n_classes, (1, 1, 1)), (canvas.n_classes, *grid.shape))
