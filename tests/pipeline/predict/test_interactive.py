@@ -104,6 +104,7 @@ def test_points_are_ras_mm_or_voxels(finished: tuple[Path, object], image: Path)
         "+ nan 2 3",
         "+- 1 2 3",
         "* 1 2 3",
+        "",
         "box 1 2 3",
         "scribble",
         "scribble 1",

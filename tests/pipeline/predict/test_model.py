@@ -237,3 +237,38 @@ def test_a_first_click_on_a_whole_body_series_predicts_near_it(
     mask, geometry = read_mask(folder / "mask.nii.gz")
     assert np.array_equal(mask, segmentation.mask)
     assert geometry.matches(image.geometry)
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "n_found"),
+    [
+        ("two_0000.nii.gz", ("PET", "CT"), 2),
+        ("two_0000.nii.gz", ("PET",), 1),
+        ("two_0001.nii.gz", ("CT",), 1),
+        ("scan.nii.gz", ("MR",), 1),
+    ],
+)
+def test_an_image_is_read_without_a_model(folder: Path, name: str, channels: tuple[str, ...], n_found: int) -> None:
+    case = make_case(SHAPE)
+    for channel in range(2):
+        write_image(folder / f"two_{channel:04d}.nii.gz", case.image + channel, geometry=case.geometry)
+    found = interactivepet.read_image(name, channels=channels)
+    assert found.image.shape == (n_found, *SHAPE)
+    assert found.geometry.matches(case.geometry)
+    assert found.source == Path(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "message"),
+    [
+        ("scan.nii.gz", ("PET", "CT"), "expected 2"),
+        ("lone_0000.nii.gz", ("PET", "CT"), "lone_0001.nii.gz is not there"),
+    ],
+)
+def test_an_image_with_other_channels_is_not_read(
+    folder: Path, name: str, channels: tuple[str, ...], message: str
+) -> None:
+    case = make_case(SHAPE)
+    write_image(folder / "lone_0000.nii.gz", case.image, geometry=case.geometry)
+    with pytest.raises(CaseError, match=message):
+        interactivepet.read_image(name, channels=channels)
