@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from interactivepet.core.plan import NetworkPlan, UNetPlan
 from interactivepet.errors import ModelError
@@ -22,9 +22,12 @@ def check_limits(description: ModelDescription, *, source: str) -> None:
         source: the model, for error messages.
 
     Raises:
-        ModelError: a patch with its first feature maps, or an image on the plan's fixed grid, has no room; an axis is
-            mirrored more than once; or the promptable model's patch is too small for nnInteractive.
+        ModelError: a patch with its first feature maps, or an image on the plan's fixed grid, has no room; a number of
+            the plans is not finite; an axis is mirrored more than once; or the promptable model's patch is too small
+            for nnInteractive.
     """
+    if place := _find_not_finite(description.plans.model_dump(), "plans"):
+        raise ModelError(f"{source}: {place} is not finite; get the model again")
     for configuration, plan in description.plans.configurations.items():
         axes = plan.training.mirror_axes
         if len(set(axes)) < len(axes):
@@ -71,6 +74,18 @@ def _list_arrays(description: ModelDescription) -> Iterator[tuple[str, int]]:
     if promptable is not None:
         name = f"patch_size {promptable.patch_size} of nninteractive"
         yield name, _count_maps(promptable.network, promptable.patch_size)
+
+
+def _find_not_finite(value: object, place: str) -> str:
+    """Give the place of the first number in nested dictionaries and tuples that is infinite or NaN; empty without."""
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else place
+    parts: Iterable[tuple[object, object]] = ()
+    if isinstance(value, dict):
+        parts = value.items()
+    elif isinstance(value, tuple):
+        parts = enumerate(value)
+    return next((found for key, part in parts if (found := _find_not_finite(part, f"{place}.{key}"))), "")
 
 
 def _count_maps(network: NetworkPlan, patch: Sequence[int]) -> int:

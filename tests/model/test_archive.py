@@ -142,6 +142,18 @@ def test_a_folder_is_verified_as_a_file_is(tmp_path: Path) -> None:
     assert not extracted.exists()
 
 
+def test_a_file_of_the_first_schema_is_read(tmp_path: Path) -> None:
+    files = read_files(write_model(tmp_path / "new.zip"))
+    description = json.loads(files[DESCRIPTION])
+    for name in ("folds_alone", "curves", "precision", "promptable"):
+        del description[name]
+    description["schema_version"] = 1
+    write_files(tmp_path / "old.zip", list_again({**files, DESCRIPTION: json.dumps(description).encode()}))
+    with open_model(tmp_path / "old.zip") as model:
+        model.verify()
+        assert (model.description.precision, model.description.curves, model.has_promptable) == ("float32", (), False)
+
+
 def replace_weights(change: Callable[[Files, dict[str, torch.Tensor]], bytes]) -> Callable[[Files], Files]:
     def apply(files: Files) -> Files:
         return list_again({**files, WEIGHTS: change(files, load(files[WEIGHTS]))})
@@ -279,6 +291,14 @@ CONTENTS: dict[str, tuple[Callable[[Files], Files], str]] = {
     "grid that no memory holds": (
         change_plan(target_shape=[10**5] * 3),
         r"model\.json: target_shape .* of 3d_fullres takes at least 4e\+06 GB",
+    ),
+    "mean that is no number": (
+        change_plan(normalisation=lambda known: [{**known[0], "mean": float("nan")}]),
+        r"model\.json: plans\.configurations\.3d_fullres\.normalisation\.0\.mean is not finite",
+    ),
+    "clip without an end": (
+        change_plan(normalisation=lambda known: [{**known[0], "clip": [0.0, float("inf")]}]),
+        r"normalisation\.0\.clip\.1 is not finite",
     ),
     "axis that is mirrored again and again": (
         change_plan(training=lambda known: {**known, "mirror_axes": [0, 1] * 30}),
