@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from interactivepet.core.plan import NetworkPlan, UNetPlan
+from interactivepet.dataset.files.read import LARGEST_LABEL
 from interactivepet.errors import ModelError
 from interactivepet.model.description import ModelDescription
 from interactivepet.nninteractive.model_folder import MINIMUM_PATCH
@@ -15,30 +16,20 @@ __all__ = ["check_limits", "count_weights"]
 
 
 def check_limits(description: ModelDescription, *, source: str) -> None:
-    """Refuse a plan whose patches or grid alone are larger than this machine's memory.
+    """Refuse what a plan of this project never holds, and plans that are larger than this machine's memory.
 
     Args:
         description: of the model.
         source: the model, for error messages.
 
     Raises:
-        ModelError: a patch with its first feature maps, or an image on the plan's fixed grid, has no room; a number of
-            the plans is not finite; an axis is mirrored more than once; or the promptable model's patch is too small
-            for nnInteractive.
+        ModelError: a name has control characters; a label's value is not one of a mask; a number of the plans is not
+            finite; an axis is mirrored more than once; the promptable model's patch is too small for nnInteractive; or
+            a patch with its first feature maps, or an image on the plan's fixed grid, has no room.
     """
-    if place := _find_not_finite(description.plans.model_dump(), "plans"):
-        raise ModelError(f"{source}: {place} is not finite; get the model again")
-    for configuration, plan in description.plans.configurations.items():
-        axes = plan.training.mirror_axes
-        if len(set(axes)) < len(axes):
-            raise ModelError(
-                f"{source}: mirror_axes of {configuration} has {len(axes)} entries, expected each axis once"
-            )
-    if description.promptable is not None and min(description.promptable.patch_size) < MINIMUM_PATCH:
-        raise ModelError(
-            f"{source}: patch_size {description.promptable.patch_size} of nninteractive, expected {MINIMUM_PATCH} or "
-            "more along each axis; get the model again"
-        )
+    cause = next(_list_faults(description), "")
+    if cause:
+        raise ModelError(f"{source}: {cause}; get the model again")
     room = find_memory_bytes()
     for name, values in _list_arrays(description):
         needed = values * FLOAT32_BYTES
@@ -47,6 +38,24 @@ def check_limits(description: ModelDescription, *, source: str) -> None:
                 f"{source}: {name} takes at least {needed / 1e9:.3g} GB, this machine has {room / 1e9:.3g} GB; take a "
                 "machine with more memory, or another model"
             )
+
+
+def _list_faults(description: ModelDescription) -> Iterator[str]:
+    plans, promptable = description.plans, description.promptable
+    # names and licence are printed on a terminal
+    texts = [plans.task, *plans.channels, *plans.labels, *description.licence.splitlines()]
+    yield from (f"{text[:50]!r} has characters that cannot be printed" for text in texts if not text.isprintable())
+    values = list(plans.labels.values())
+    if len(set(values)) < len(values) or not all(0 < value <= LARGEST_LABEL for value in values):
+        yield f"label values {values[:5]}, expected different ones from 1 to {LARGEST_LABEL}"
+    if place := _find_not_finite(plans.model_dump(), "plans"):
+        yield f"{place} is not finite"
+    for configuration, plan in plans.configurations.items():
+        axes = plan.training.mirror_axes
+        if len(set(axes)) < len(axes):
+            yield f"mirror_axes of {configuration} has {len(axes)} entries, expected each axis once"
+    if promptable is not None and min(promptable.patch_size) < MINIMUM_PATCH:
+        yield f"patch_size {promptable.patch_size} of nninteractive, expected {MINIMUM_PATCH} or more along each axis"
 
 
 def count_weights(network: UNetPlan) -> int:

@@ -292,6 +292,23 @@ CONTENTS: dict[str, tuple[Callable[[Files], Files], str]] = {
         change_plan(target_shape=[10**5] * 3),
         r"model\.json: target_shape .* of 3d_fullres takes at least 4e\+06 GB",
     ),
+    "label that moves the cursor": (
+        lambda f: list_again({**f, DESCRIPTION: f[DESCRIPTION].replace(b'"edema"', b'"\\u001b[2J"')}),
+        r"model\.json: '\\x1b\[2J' has characters that cannot be printed",
+    ),
+    "licence that moves the cursor": (change_json(DESCRIPTION, licence="MIT\n\x1b[2J"), "cannot be printed"),
+    "label that no mask holds": (
+        lambda f: list_again({**f, DESCRIPTION: f[DESCRIPTION].replace(b'"edema":3', b'"edema":300')}),
+        r"label values .300, 1., expected different ones from 1 to 255",
+    ),
+    "label that is the background": (
+        lambda f: list_again({**f, DESCRIPTION: f[DESCRIPTION].replace(b'"edema":3', b'"edema":0')}),
+        "expected different ones from 1 to 255",
+    ),
+    "two labels of one value": (
+        lambda f: list_again({**f, DESCRIPTION: f[DESCRIPTION].replace(b'"edema":3', b'"edema":1')}),
+        "expected different ones from 1 to 255",
+    ),
     "mean that is no number": (
         change_plan(normalisation=lambda known: [{**known[0], "mean": float("nan")}]),
         r"model\.json: plans\.configurations\.3d_fullres\.normalisation\.0\.mean is not finite",

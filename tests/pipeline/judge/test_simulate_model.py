@@ -14,6 +14,7 @@ from interactivepet.cli.simulate import main
 from interactivepet.core.simulation import SimulatedCase, Simulation
 from interactivepet.dataset.files.write import read_artefact, write_image, write_mask
 from interactivepet.pipeline.predict.model_export import ModelExportOptions, run_model_export
+from tests.pipeline.predict.test_model_export import train_promptable
 from tests.tiny import TASK, make_volume, open_tiny
 
 FAST = ["--no-tta", "--device", "cpu", "--clicks", "1"]
@@ -192,3 +193,18 @@ def test_cases_in_place_are_those_of_the_files(model: list[str]) -> None:
     after = {path.name: path.stat().st_mtime_ns for path in Path("out/cases").iterdir()}
     assert [name for name in after if after[name] != before[name]] == ["NEW_1.json"]
     assert read_summary().n_lesion_free == 1
+
+
+def test_the_promptable_model_in_the_file_answers(
+    copied: Path, model: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace = open_tiny(copied)
+    train_promptable(workspace)
+    options = ModelExportOptions(promptable=True, precision="float32")
+    run_model_export(workspace, tmp_path / "both.zip", options=options)
+    arguments = ["--model", "both.zip", *FOLDERS, *FAST, "--segmenter", "nninteractive", "--cases", "NEW_0"]
+    assert main([*arguments, "--nninteractive", "off"]) == 1
+    assert "no nnInteractive to ask" in capsys.readouterr().err
+    assert main(arguments) == 0
+    assert read_summary().provenance.startswith("nnInteractive both_promptable (CC0)")
+    assert read_summary().n_cases == 1
