@@ -217,6 +217,7 @@ def make_prediction_options(arguments: argparse.Namespace, settings: MachineSett
         device=arguments.device or settings.device,
         n_threads=settings.n_threads or count_processors(),
         promptable=choose_promptable(arguments.nninteractive, settings),
+        own_promptable=arguments.nninteractive is None,
         save_probabilities=arguments.save_probabilities,
         any_intensity=arguments.any_intensity,
     )

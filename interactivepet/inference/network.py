@@ -21,7 +21,7 @@ from interactivepet.guidance.encode import encode_clicks, encode_mask
 from interactivepet.guidance.region import find_guided_box
 from interactivepet.inference.sliding_window import predict_volume
 from interactivepet.inference.tiles import FEWEST_TILES, TilePlan, plan_all_tiles, plan_tiles
-from interactivepet.networks.build import build_network
+from interactivepet.networks.build import build_empty
 from interactivepet.networks.precision import choose_precision
 from interactivepet.preprocessing.body import find_body
 from interactivepet.preprocessing.restore import make_background, restore
@@ -182,8 +182,8 @@ def open_network(
     plan: Plan, weights: dict[str, Tensor], *, name: str, licence: str, device: torch.device, tta: bool
 ) -> FoldNetwork:
     """Build the plan's network and fill in trained weights."""
-    network = build_network(plan.network, deep_supervision=False)
-    network.load_state_dict(weights)
+    network = build_empty(plan.network)
+    network.load_state_dict(weights, assign=True)
     return FoldNetwork(name, licence, plan, network.to(device).eval(), device, tta)
 
 

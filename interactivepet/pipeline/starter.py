@@ -17,7 +17,7 @@ from interactivepet.dataset.manifest import build_manifest, write_manifest
 from interactivepet.dataset.phantom.randomised import make_random_patient
 from interactivepet.errors import VerificationError
 from interactivepet.pipeline.executor import map_cases, open_executor
-from interactivepet.pipeline.predict.model_export import run_model_export
+from interactivepet.pipeline.predict.model_export import ModelExportOptions, run_model_export
 from interactivepet.pipeline.prepare.planning import PlanningOptions, run_plan_and_process
 from interactivepet.pipeline.train.tracking import TrackerConfig
 from interactivepet.pipeline.train.training import run_training
@@ -108,7 +108,8 @@ def run_train_starter(folder: Path, size: StarterSize, *, seed: int, n_cores: in
     )
     if not path.exists():
         (card,) = cards
-        run_model_export(workspace, path, folds=(FOLD,), licence=LICENCE, origin=_describe(card, size, seed=seed))
+        options = ModelExportOptions(licence=LICENCE, origin=_describe(card, size, seed=seed), precision="float16")
+        run_model_export(workspace, path, folds=(FOLD,), options=options)
     return path
 
 
