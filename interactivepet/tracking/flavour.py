@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,8 +14,10 @@ COLUMNS = ("image", "clicks", "out")
 """Columns of the input; only the first is required."""
 MASK = "mask"
 """Column of the output that holds the path of the mask."""
-MODEL_PLACE = "artifacts/model"
-"""Where the model's own folder lies inside the MLflow model; MLflow puts the artefact `model` there."""
+_ARTEFACT = "model"
+"""Name under which the script finds the model's own folder."""
+MODEL_PLACE = f"artifacts/{_ARTEFACT}"
+"""Where the model's own folder lies inside the MLflow model."""
 
 _EXAMPLE = {
     "image": "scan.nii.gz",
@@ -40,6 +43,13 @@ def write_flavour(folder: Path, model: Path, *, script: Path, labels: Sequence[s
     Raises:
         MlflowException: MLflow refuses to write it.
     """
+    # of type hints of MLflow's own, and of what it asks of pandas
+    with warnings.catch_warnings(action="ignore"):
+        _save(folder, model, script=script, labels=labels)
+    _forget_paths(folder)
+
+
+def _save(folder: Path, model: Path, *, script: Path, labels: Sequence[str]) -> None:
     import mlflow.pyfunc
     import pandas as pd
     from mlflow.models import ModelSignature
@@ -50,18 +60,17 @@ def write_flavour(folder: Path, model: Path, *, script: Path, labels: Sequence[s
     mlflow.pyfunc.save_model(
         str(folder),
         python_model=str(script),
-        artifacts={Path(MODEL_PLACE).name: str(model)},
+        artifacts={_ARTEFACT: str(model)},
         signature=ModelSignature(inputs, outputs),
         input_example=pd.DataFrame([_EXAMPLE]),
         # given, so that MLflow does not load the model to find them out
         pip_requirements=[f"interactivepet=={__version__}"],
         model_config={"device": "auto", "tta": True},
     )
-    _forget_paths(folder)
 
 
 def _forget_paths(folder: Path) -> None:
-    """Leave out where script and model lay on this machine; MLflow loads both from the folder."""
+    """Leave out where script and model lay on this machine, and how the model's folder was called there."""
     from mlflow.models import Model
     from mlflow.models.model import MLMODEL_FILE_NAME
     from mlflow.pyfunc import FLAVOR_NAME
@@ -69,8 +78,9 @@ def _forget_paths(folder: Path) -> None:
     description = Model.load(str(folder))
     flavour = description.flavors[FLAVOR_NAME]
     flavour["model_code_path"] = Path(flavour["model_code_path"]).name
-    for artefact in flavour["artifacts"].values():
-        artefact["uri"] = artefact["path"]
+    artefact = flavour["artifacts"][_ARTEFACT]
+    (folder / artefact["path"]).rename(folder / MODEL_PLACE)
+    artefact["path"] = artefact["uri"] = MODEL_PLACE
     # nothing is pickled
     flavour.pop("cloudpickle_version", None)
     description.save(str(folder / MLMODEL_FILE_NAME))

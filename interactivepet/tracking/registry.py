@@ -33,7 +33,7 @@ _CONTENT = "content"
 _LOGGED_NAME = "model"
 _LONGEST_DESCRIPTION = 5000
 _SCHEME = "models:"
-_ADDRESS = re.compile(r"models:/(?P<name>[^/@:]+)(?:/(?P<version>[1-9]\d*)|@(?P<alias>[^/@:]+))")
+_ADDRESS = re.compile(r"models:/(?P<name>[^/:]+?)(?:/(?P<version>[1-9]\d*)|@(?P<alias>[^/@:]+))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +194,9 @@ def _refuse_no_store(address: str, uri: str) -> None:
 
 
 def _select(name: str) -> str:
-    quoted = name.replace("'", "''")
-    return f"name = '{quoted}'"
+    # MLflow knows no escape inside of quotes
+    quote = '"' if "'" in name else "'"
+    return f"name = {quote}{name}{quote}"
 
 
 def _name(version: str | None) -> str:

@@ -29,7 +29,7 @@ from interactivepet.tracking.store import (
     open_client,
 )
 
-__all__ = ["name_score", "run_registration"]
+__all__ = ["find_script", "name_score", "run_registration"]
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def _add_version(
         description = run_model_export(workspace, archive)
         extract_archive(archive, folder)
         archive.unlink()
-        write_flavour(flavour, folder, script=_find_script(), labels=tuple(description.plans.labels))
+        write_flavour(flavour, folder, script=find_script(), labels=tuple(description.plans.labels))
         return model.add_version(
             flavour,
             content=content,
@@ -123,7 +123,8 @@ def _name_model(task: str) -> str:
     return task if is_name(task) else f"model-{re.sub(r'[^A-Za-z0-9._-]', '-', task)}"[:100]
 
 
-def _find_script() -> Path:
+def find_script() -> Path:
+    """Find the file of the package that MLflow runs to load a model."""
     spec = find_spec(SCRIPT)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(f"{SCRIPT} is missing; install interactivepet again", name=SCRIPT)

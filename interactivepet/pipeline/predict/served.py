@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import threading
 from collections.abc import Mapping, Sequence
@@ -125,7 +126,7 @@ def _parse_row(row: Mapping[str, object], number: int) -> _Row:
 
 def _read_text(value: object, name: str, number: int) -> str | None:
     # a table holds NaN where a value is missing
-    if value is None or value != value:  # noqa: PLR0124
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if not isinstance(value, str):
         raise CaseError(f"row {number}: {name} is {value!r}, expected a text")
