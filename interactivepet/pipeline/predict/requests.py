@@ -54,6 +54,7 @@ __all__ = [
     "make_folder_request",
     "make_test_request",
     "read_inputs",
+    "refuse_flawed",
     "refuse_pictures_of_volumes",
 ]
 
@@ -113,13 +114,7 @@ class PredictionRequest:
             CaseError: the image cannot be read, or cannot be what the model was trained on.
         """
         case = self._read(entry, channels)
-        issues = check_image(case, channels)
-        errors = [issue for issue in issues if issue.severity == "error"]
-        for issue in issues:
-            if issue not in errors[:1]:
-                logger.warning("%s: %s; expected %s; %s", entry.id, issue.found, issue.expected, issue.remedy)
-        if errors:
-            raise CaseError(f"{entry.id}: {errors[0].found}; expected {errors[0].expected}; {errors[0].remedy}")
+        refuse_flawed(case, channels)
         return case
 
     def _read(self, entry: CaseEntry, channels: Sequence[str]) -> Case:
@@ -149,6 +144,21 @@ class PredictionRequest:
         if job is not None:
             return [*job.pet.paths, *(job.ct.paths if job.ct is not None else ())]
         return [self.images_root / name for name in entry.images]
+
+
+def refuse_flawed(case: Case, channels: Sequence[str]) -> None:
+    """Check a case's image as `interactivepet_verify` checks training images; warns of what does no harm.
+
+    Raises:
+        CaseError: the image cannot be what the model was trained on.
+    """
+    issues = check_image(case, channels)
+    errors = [issue for issue in issues if issue.severity == "error"]
+    for issue in issues:
+        if issue not in errors[:1]:
+            logger.warning("%s: %s; expected %s; %s", case.id, issue.found, issue.expected, issue.remedy)
+    if errors:
+        raise CaseError(f"{case.id}: {errors[0].found}; expected {errors[0].expected}; {errors[0].remedy}")
 
 
 def make_test_request(workspace: Workspace, *, file_ending: str = ".nii.gz") -> PredictionRequest:
