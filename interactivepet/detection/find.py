@@ -11,6 +11,7 @@ from interactivepet.core.geometry import BoundingBox, Geometry
 from interactivepet.core.region import Region, RegionMethod
 from interactivepet.detection.body import Body, cut_to_body, find_body
 from interactivepet.detection.candidates import Candidate, find_candidates, smooth
+from interactivepet.detection.join import join_lesions
 from interactivepet.detection.organs import find_organs
 from interactivepet.detection.reference import (
     Liver,
@@ -42,7 +43,8 @@ class RegionOptions:
         method: `percentile` of the body's voxels, a fixed `suv`, or PERCIST's threshold by `liver` or `bloodpool`.
         percentile: of `percentile`, above 0 and below 100.
         suv: of `suv`.
-        sphere_mm: centre of a sphere of 3 cm in RAS+ mm, whose uptake takes the place of the liver's.
+        sphere_mm: centre of a sphere of 3 cm in RAS+ mm, whose uptake takes the place of the liver's; with `bloodpool`
+            that of the blood pool's.
         least_ml: smaller regions are only counted.
     """
 
@@ -99,29 +101,28 @@ def find_regions(
     known = {name: scan.from_grid(mask) for name, mask in (organs or {}).items()}
     liver = take_liver(scan, known["liver"]) if "liver" in known else None
     liver = liver or find_liver(scan, body)
-    reference = _choose_reference(image, geometry, liver, options=options, case_id=case_id)
-    threshold = _find_threshold(scan, body, liver, options=options, reference=reference, case_id=case_id)
+    sphere = _measure_sphere(image, geometry, options=options, case_id=case_id)
+    threshold = _find_threshold(scan, body, liver=liver, sphere=sphere, options=options, case_id=case_id)
     values = smooth(scan)
     found = find_candidates(scan, values, threshold=threshold, mask=body.mask)
     large = [candidate for candidate in found if candidate.volume_ml >= options.least_ml]
-    if reference is None or liver is None:
-        judged = [(candidate, NO_LIVER) for candidate in large]
-    else:
+    reference = None if liver is None else liver.reference
+    judged = [(candidate, NO_LIVER) for candidate in large]
+    if liver is not None:
+        reference = sphere if sphere is not None and options.method != "bloodpool" else liver.reference
         all_organs = {**find_organs(scan, values, body=body, liver=liver), **known}
         around = Surroundings(scan, values, body, liver, reference, all_organs, tuple(large))
-        judged = _join_lesions(
-            [(candidate, judge(candidate, around)) for candidate in large], around, threshold=threshold
-        )
+        judged = join_lesions([(candidate, judge(candidate, around)) for candidate in large], around)
     regions = [_describe(candidate, verdict, scan, image=image, geometry=geometry) for candidate, verdict in judged]
     return Detection(_rank(regions), threshold, reference, len(found) - len(large))
 
 
-def _choose_reference(
-    image: Volume, geometry: Geometry, liver: Liver | None, *, options: RegionOptions, case_id: str
-) -> Reference | None:
+def _measure_sphere(image: Volume, geometry: Geometry, *, options: RegionOptions, case_id: str) -> Reference | None:
+    """Measure the user's sphere, where there is one."""
     if options.sphere_mm is None:
-        return None if liver is None else liver.reference
-    sphere = measure_sphere(image, geometry, centre_mm=options.sphere_mm)
+        return None
+    name = "blood pool" if options.method == "bloodpool" else "liver"
+    sphere = measure_sphere(image, geometry, centre_mm=options.sphere_mm, name=name)
     if sphere is None:
         x, y, z = options.sphere_mm
         raise CaseError(f"{case_id}: the sphere at {x:g}, {y:g}, {z:g} mm is outside of the image; place it inside")
@@ -129,20 +130,16 @@ def _choose_reference(
 
 
 def _find_threshold(
-    scan: Scan,
-    body: Body,
-    liver: Liver | None,
-    *,
-    options: RegionOptions,
-    reference: Reference | None,
-    case_id: str,
+    scan: Scan, body: Body, *, liver: Liver | None, sphere: Reference | None, options: RegionOptions, case_id: str
 ) -> float:
+    """Find the uptake from which candidates begin."""
     if options.method == "suv":
         return options.suv
     if options.method == "percentile":
         return float(np.percentile(scan.values[body.mask], options.percentile))
-    if options.method == "bloodpool" and options.sphere_mm is None:
-        reference = None if liver is None else find_blood_pool(scan, body, liver)
+    reference = sphere
+    if reference is None and liver is not None:
+        reference = liver.reference if options.method == "liver" else find_blood_pool(scan, body, liver)
     if reference is None:
         tissue = "liver" if options.method == "liver" else "blood pool"
         raise CaseError(

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.components import find_components
-from interactivepet.core.geometry import Geometry
+from interactivepet.core.geometry import BoundingBox, Geometry, to_triple
 from interactivepet.detection.body import Body, cut_to_body, find_body
 from interactivepet.detection.scan import BoolVolume, Scan, Volume, make_scan
 
@@ -143,24 +143,28 @@ def find_blood_pool(scan: Scan, body: Body, liver: Liver) -> Reference | None:
     return Reference("blood pool", median, 1.4826 * float(np.median(np.abs(values - median))))
 
 
-def measure_sphere(image: Volume, geometry: Geometry, *, centre_mm: tuple[float, float, float]) -> Reference | None:
+def measure_sphere(
+    image: Volume, geometry: Geometry, *, centre_mm: tuple[float, float, float], name: str
+) -> Reference | None:
     """Measure a sphere of 3 cm that the user places, such as in the liver.
 
     Args:
         image: (I, J, K) float32.
         geometry: its grid.
         centre_mm: in RAS+ mm.
+        name: of the tissue.
 
     Returns:
         Mean and standard deviation; None when the centre is outside of the image.
     """
     if not geometry.contains(centre_mm):
         return None
-    axes = [np.arange(n) for n in geometry.shape]
-    index = np.stack(np.meshgrid(*axes, indexing="ij", sparse=False), axis=-1)
-    offset = (index - geometry.to_voxel(centre_mm)) * np.asarray(geometry.spacing_mm)
-    values = image[np.linalg.norm(offset, axis=-1) <= SPHERE_MM]
-    return _describe("sphere", values) if values.size else None
+    margin = to_triple(int(np.ceil(SPHERE_MM / mm)) for mm in geometry.spacing_mm)
+    box = BoundingBox.of_voxel(geometry.find_voxel(centre_mm)).grown(margin, within=geometry.shape)
+    places = np.stack(np.meshgrid(*(np.arange(a, b) for a, b in zip(box.start, box.stop, strict=True)), indexing="ij"))
+    offsets = np.moveaxis(places, 0, -1) - geometry.to_voxel(centre_mm)
+    values = image[box.slices][np.linalg.norm(offsets * np.asarray(geometry.spacing_mm), axis=-1) <= SPHERE_MM]
+    return _describe(name, values) if values.size else None
 
 
 def percist_threshold(reference: Reference) -> float:

@@ -243,7 +243,7 @@ def _has_little_contrast(candidate: Candidate, _: Place, __: Surroundings) -> Ve
 def _measure_compactness(candidate: Candidate, scan: Scan) -> float:
     """Measure the share that a region fills of a sphere as wide as its longest edge."""
     longest = max(n * mm for n, mm in zip(candidate.mask.shape, scan.spacing_mm, strict=True))
-    return candidate.volume_ml / (np.pi / 6 * longest**3 / 1000)
+    return float(candidate.volume_ml / (np.pi / 6 * longest**3 / 1000))
 
 
 def _is_at(place: Place, zone: tuple[tuple[float, float], tuple[float, float], tuple[float, float]]) -> bool:
