@@ -11,7 +11,7 @@ from interactivepet.core.geometry import BoundingBox, Geometry
 from interactivepet.core.region import Region, RegionMethod
 from interactivepet.detection.body import Body, cut_to_body, find_body
 from interactivepet.detection.candidates import Candidate, find_candidates, smooth
-from interactivepet.detection.join import join_lesions
+from interactivepet.detection.join import join_lesions, leave_liver
 from interactivepet.detection.organs import find_organs
 from interactivepet.detection.reference import (
     Liver,
@@ -111,8 +111,9 @@ def find_regions(
     if liver is not None:
         reference = sphere if sphere is not None and options.method != "bloodpool" else liver.reference
         all_organs = {**find_organs(scan, values, body=body, liver=liver), **known}
-        around = Surroundings(scan, values, body, liver, reference, all_organs, tuple(large))
-        judged = join_lesions([(candidate, judge(candidate, around)) for candidate in large], around)
+        bounded = tuple(leave_liver(candidate, scan, values, liver=liver) for candidate in large)
+        around = Surroundings(scan, values, body, liver, reference, all_organs, bounded)
+        judged = join_lesions([(candidate, judge(candidate, around)) for candidate in bounded], around)
     regions = [_describe(candidate, verdict, scan, image=image, geometry=geometry) for candidate, verdict in judged]
     return Detection(_rank(regions), threshold, reference, len(found) - len(large))
 

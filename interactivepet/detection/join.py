@@ -1,4 +1,4 @@
-"""Join the maxima of one lesion."""
+"""The bounds of regions: where the liver begins, and which maxima are of one lesion."""
 
 from __future__ import annotations
 
@@ -11,14 +11,36 @@ import numpy as np
 from interactivepet.core.components import find_components
 from interactivepet.core.geometry import BoundingBox
 from interactivepet.detection.candidates import SHARE, Candidate, make_candidate
+from interactivepet.detection.reference import Liver
 from interactivepet.detection.rules import Surroundings, Verdict
+from interactivepet.detection.scan import Scan, Volume
 
-__all__ = ["join_lesions"]
+__all__ = ["join_lesions", "leave_liver"]
 
 JOIN = 0.6
 """Lesions that touch are one when the uptake between them is this share of the lower maximum at least."""
 
 Judged = tuple[Candidate, Verdict]
+
+
+def leave_liver(candidate: Candidate, scan: Scan, values: Volume, *, liver: Liver) -> Candidate:
+    """Bound a region by the uptake of the liver where 41 % of its maximum is less: it would take the liver in.
+
+    Args:
+        candidate: the region; one that does not touch the liver, or is no hotter, is given back.
+        scan: gives size and volume of voxels.
+        values: (X, Y, Z) smoothed uptake.
+        liver: of the scan.
+    """
+    limit = liver.reference.mean + 2.0 * liver.reference.spread
+    touches = liver.core[candidate.box.slices][candidate.mask].any()
+    if candidate.peak <= limit or not touches:
+        return candidate
+    kept = candidate.mask & (values[candidate.box.slices] >= max(limit, SHARE * candidate.peak))
+    parts, _ = find_components(kept)
+    region = parts == parts[candidate.box.offset(candidate.voxel)]
+    bright = values >= limit
+    return make_candidate(scan, values, bright, box=candidate.box, mask=region, voxel=candidate.voxel)
 
 
 def join_lesions(judged: Sequence[Judged], around: Surroundings) -> list[Judged]:

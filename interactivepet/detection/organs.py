@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -64,13 +65,16 @@ class _Zone:
 
 ZONES = (
     _Zone("brain", (-95, 95), (-0.5, 1.5), (230, 700), 1.5, 20.0, least_width_mm=60.0, join_mm=30.0),
-    _Zone("heart", (-110, 10), (0.4, 1.0), (15, 130), 1.2, 25.0),
-    _Zone("right kidney", (22, 110), (0.05, 0.6), (-190, 10), 1.2, 5.0, join_mm=30.0),
-    _Zone("left kidney", (-110, -22), (0.05, 0.6), (-190, 10), 1.2, 5.0, join_mm=30.0),
+    _Zone("heart", (-110, 10), (0.4, 1.0), (15, 130), 1.1, 25.0),
+    _Zone("right kidney", (22, 110), (0.05, 0.6), (-190, 10), 1.2, 5.0),
+    _Zone("left kidney", (-110, -22), (0.05, 0.6), (-190, 10), 1.2, 5.0),
     _Zone("bladder", (-50, 50), (0.2, 1.0), (-450, -180), 1.3, 5.0),
     _Zone("spleen", (-160, -45), (0.0, 0.55), (-70, 70), 0.7, 60.0),
 )
 """In the order in which a voxel is given to them; a kidney comes before the spleen that it touches."""
+
+LEFT_LOBE = 1.3
+"""Uptake up to which what is near the core is liver rather than heart, as a multiple of the liver."""
 
 LIVER_MM = 30.0
 """How far around the evenly bright core of the liver its outer part reaches."""
@@ -98,7 +102,8 @@ def find_organs(scan: Scan, values: Volume, *, body: Body, liver: Liver) -> Mapp
     """
     places = right, depth, up = _measure_places(scan, body, liver)
     found: dict[str, BoolVolume] = {}
-    taken = np.zeros(values.shape, np.bool_)
+    around_core = _grow_liver(scan, values, liver)
+    taken = around_core & (values < LEFT_LOBE * liver.reference.mean)
     for zone in ZONES:
         within = _is_in(right, zone.right_mm)[:, None, :] & _is_in(depth, zone.depth)[None]
         hot = within & _is_in(up, zone.up_mm)[None, None] & (values >= zone.hot * liver.reference.mean) & ~taken
@@ -106,7 +111,7 @@ def find_organs(scan: Scan, values: Volume, *, body: Body, liver: Liver) -> Mapp
         if organ is not None:
             found[zone.name] = organ
             taken |= organ
-    found["liver"] = _grow_liver(scan, values, liver) & ~taken
+    found["liver"] = around_core & ~reduce(np.logical_or, found.values(), np.zeros_like(taken))
     return found
 
 

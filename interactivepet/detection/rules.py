@@ -49,8 +49,8 @@ BLURRED_ML, BLURRED_CONTRAST = 3.0, 4.0
 URINE = 2.0
 """Uptake of urine in a ureter at least, as a multiple of the liver."""
 
-COMPACT = 0.5
-"""Share that a compact region fills of the sphere around it; loops of bowel and muscles fill less."""
+COMPACT, LONGEST_MM = 0.6, 45.0
+"""Share of the ellipsoid in its box that a compact region fills, and its longest edge; bowel and muscles are longer."""
 
 ARM_MM = 200.0
 """Further from the body's middle lie arms."""
@@ -227,7 +227,7 @@ def _is_throat(candidate: Candidate, place: Place, around: Surroundings) -> Verd
 
 
 def _is_bowel(candidate: Candidate, place: Place, around: Surroundings) -> Verdict | None:
-    is_compact = _measure_compactness(candidate, around.scan) >= COMPACT
+    is_compact = _is_compact(candidate, around.scan)
     if candidate.peak > around.strong or is_compact or not _is_at(place, ((0.0, 130.0), (0.35, 1.0), (-400.0, -20.0))):
         return None
     return Verdict("unsure", "bowel", "moderate uptake where bowel and urinary tract lie")
@@ -240,10 +240,11 @@ def _has_little_contrast(candidate: Candidate, _: Place, __: Surroundings) -> Ve
     return Verdict("unsure", "contrast", f"only {contrast:.1f} times its surroundings")
 
 
-def _measure_compactness(candidate: Candidate, scan: Scan) -> float:
-    """Measure the share that a region fills of a sphere as wide as its longest edge."""
-    longest = max(n * mm for n, mm in zip(candidate.mask.shape, scan.spacing_mm, strict=True))
-    return float(candidate.volume_ml / (np.pi / 6 * longest**3 / 1000))
+def _is_compact(candidate: Candidate, scan: Scan) -> bool:
+    """Whether a region is short and fills most of the ellipsoid within its box."""
+    edges = [n * mm for n, mm in zip(candidate.mask.shape, scan.spacing_mm, strict=True)]
+    share = candidate.volume_ml / (np.pi / 6 * np.prod(edges) / 1000)
+    return max(edges) <= LONGEST_MM and bool(share >= COMPACT)
 
 
 def _is_at(place: Place, zone: tuple[tuple[float, float], tuple[float, float], tuple[float, float]]) -> bool:
