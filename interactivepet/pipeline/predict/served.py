@@ -17,15 +17,10 @@ from interactivepet.core.interaction import Click
 from interactivepet.dataset.interactions import MOST_CLICKS
 from interactivepet.errors import CaseError, InteractionError, InteractivePetError
 from interactivepet.model.folder import open_folder
-from interactivepet.pipeline.predict.interactive import open_session
-from interactivepet.pipeline.predict.models import PredictionOptions, warn_of_size
-from interactivepet.pipeline.predict.prediction import write_case_mask
-from interactivepet.pipeline.predict.requests import (
-    FILE_ENDING,
-    MASK_ENDINGS,
-    make_folder_request,
-    refuse_pictures_of_volumes,
-)
+from interactivepet.pipeline.predict.masks import save_mask
+from interactivepet.pipeline.predict.model import open_trained_model
+from interactivepet.pipeline.predict.models import PredictionOptions
+from interactivepet.pipeline.predict.requests import FILE_ENDING, MASK_ENDINGS
 from interactivepet.tracking.flavour import COLUMNS, MASK, name_volume
 
 __all__ = ["ServedModel"]
@@ -66,9 +61,8 @@ class ServedModel:
         """
         import torch
 
-        self._model = open_folder(folder)
         options = PredictionOptions(device=device, tta=tta, n_threads=torch.get_num_threads())
-        self._session = open_session(self._model, options)
+        self._model = open_trained_model(open_folder(folder), options)
         self._lock = threading.Lock()
 
     def predict(self, rows: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
@@ -97,20 +91,11 @@ class ServedModel:
             raise type(error)(f"row {number}: {error}") from error
 
     def _predict(self, row: _Row, out: Path) -> dict[str, object]:
-        plans = self._model.description.plans
-        request = make_folder_request(self._model, row.image, clicks_folder=None, out=out)
-        refuse_pictures_of_volumes(request, plans)
-        (entry,) = request.entries
-        case = request.read(entry, channels=plans.channels)
-        warn_of_size(case, plans)
-        self._session.set_image(case)
-        self._session.add_clicks(row.clicks)
-        mask = self._session.segment().mask
-        largest = max(plans.labels.values())
-        write_case_mask(out, mask, request=request, entry=entry, case=case, largest_label=largest)
-        counts = np.bincount(mask.ravel(), minlength=largest + 1)
-        unit = case.geometry.voxel_volume_ml
-        volumes = {name_volume(name): float(counts[value]) * unit for name, value in plans.labels.items()}
+        segmentation = self._model.predict(row.image, row.clicks)
+        save_mask(segmentation, out)
+        labels, unit = self._model.labels, segmentation.geometry.voxel_volume_ml
+        counts = np.bincount(segmentation.mask.ravel(), minlength=max(labels.values()) + 1)
+        volumes = {name_volume(name): float(counts[value]) * unit for name, value in labels.items()}
         return {MASK: str(out), **volumes}
 
 
