@@ -110,7 +110,7 @@ ROWS: list[tuple[dict[str, object], type[InteractivePetError], str]] = [
     ({"out": "mask.exe"}, CaseError, "row 1: out mask.exe has an unknown ending; expected one of .nii.gz"),
     ({"out": "folder"}, CaseError, "row 1: out folder has an unknown ending"),
     ({"out": "IMAGE"}, InteractivePetError, "row 1: .*is the image, which the mask would replace"),
-    ({"out": "mask.png"}, CaseError, "row 1: .*its cases are volumes, and .png holds pictures"),
+    ({"out": "mask.png"}, CaseError, "row 1: .*is no picture"),
     ({"clicks": "no JSON"}, InteractionError, "row 1: clicks, the whole text: Invalid JSON"),
     ({"clicks": "{}"}, InteractionError, "row 1: clicks, the whole text: .*expected a JSON list such as"),
     ({"clicks": "[{}]"}, InteractionError, "row 1: clicks, 0.position_mm: Field required"),
