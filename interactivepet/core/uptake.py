@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
+
+import numpy.typing as npt
 
 from interactivepet.core.suv import SuvVariant
 
-__all__ = ["UNITS", "UNIT_OF_VARIANT", "UptakeUnit", "name_total", "name_uptake", "name_volume"]
+__all__ = [
+    "LARGEST_MEAN_SUV",
+    "UNITS",
+    "UNIT_OF_VARIANT",
+    "UptakeUnit",
+    "average_uptake",
+    "name_total",
+    "name_uptake",
+    "name_volume",
+]
+
+LARGEST_MEAN_SUV: Final = 50.0
+"""Mean of an image's positive voxels above which it is not SUV: the mean over a body is about 1 by definition, and a
+tumour's cut-out stays far below 50, while Bq/ml are thousands."""
 
 UptakeUnit = Literal["suv", "sul", "suv_ibw", "suv_bsa", "bq_per_ml", "counts", "unknown"]
 """SUV by body weight, lean body mass (SUL), ideal body weight (all g/ml) or body surface (cm2/ml), activity in Bq/ml,
@@ -50,3 +65,8 @@ def name_total(unit: UptakeUnit) -> str:
 def name_volume(unit: UptakeUnit) -> str:
     """Name the volume of a mask: the metabolic tumour volume (MTV) for SUV."""
     return "mtv_ml" if unit in UNIT_OF_VARIANT.values() else "volume_ml"
+
+
+def average_uptake(values: npt.NDArray[Any]) -> float:
+    """Average the positive voxels of an image, to compare with `LARGEST_MEAN_SUV`; 0 where there are none."""
+    return float(values.mean(where=values > 0)) if (values > 0).any() else 0.0

@@ -71,7 +71,7 @@ def _describe_uptake(lesions: Sequence[Lesion], unit: UptakeUnit, references: Re
         "median": None if voxels is None else float(np.median(voxels)),
         "min": None if voxels is None else float(voxels.min()),
         "peak_local": _find_local_peak(lesions),
-        "peak_global": max((lesion.peak_global for lesion in lesions), default=None),
+        "peak_global": max((lesion.peaks.best for lesion in lesions), default=None),
     }
     values: dict[str, Value] = {name_uptake(name, unit): value for name, value in statistics.items()}
     values[name_volume(unit)] = volume_ml
@@ -87,7 +87,7 @@ def _describe_uptake(lesions: Sequence[Lesion], unit: UptakeUnit, references: Re
 def _find_local_peak(lesions: Sequence[Lesion]) -> float | None:
     """Give the peak around the hottest voxel of all; of several as hot, the highest."""
     maximum = max((lesion.maximum for lesion in lesions), default=None)
-    return max((lesion.peak_local for lesion in lesions if lesion.maximum == maximum), default=None)
+    return max((lesion.peaks.local for lesion in lesions if lesion.maximum == maximum), default=None)
 
 
 def _compare(statistics: Mapping[str, float | None], unit: UptakeUnit, references: References) -> dict[str, Value]:
@@ -100,8 +100,9 @@ def _compare(statistics: Mapping[str, float | None], unit: UptakeUnit, reference
         if unit == "sul":
             threshold = threshold_percist(reference, organ)
             values[f"percist_threshold_{organ}_sul"] = threshold
-            is_known = peak is not None and threshold is not None
-            values[f"percist_measurable_by_{organ}"] = int(peak >= threshold) if is_known else None
+            values[f"percist_measurable_by_{organ}"] = (
+                None if peak is None or threshold is None else int(peak >= threshold)
+            )
     return values
 
 

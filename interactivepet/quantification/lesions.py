@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from interactivepet.core.components import find_components
 from interactivepet.core.geometry import BoundingBox, FloatArray, Geometry, to_triple
-from interactivepet.quantification.peak import PEAK_RADIUS_MM, measure_global_peak, measure_local_peak
+from interactivepet.quantification.peak import PEAK_RADIUS_MM, PeakUptake, measure_peaks
 from interactivepet.quantification.shape import LesionShape, measure_shape
 
 __all__ = ["SHARES_PERCENT", "Lesion", "find_lesions"]
@@ -34,16 +34,14 @@ class Lesion:
         values: (N,) float64, uptake of its voxels in the unit of the image.
         centroid_mm: (3,) mean position of its voxels, each with the same weight, in RAS+ mm.
         voxel_volume_ml: volume of one voxel.
-        peak_local: mean uptake in 1 ml around the hottest voxel.
-        peak_global: highest mean uptake in 1 ml around any of its voxels.
+        peaks: mean uptake in 1 ml.
         shape: of the mesh around it.
     """
 
     values: FloatArray
     centroid_mm: FloatArray
     voxel_volume_ml: float
-    peak_local: float
-    peak_global: float
+    peaks: PeakUptake
     shape: LesionShape
 
     @property
@@ -100,7 +98,6 @@ def _measure(image: npt.NDArray[Any], own: npt.NDArray[np.bool_], box: BoundingB
         values=np.asarray(part[mask], np.float64),
         centroid_mm=geometry.to_mm(np.argwhere(own).mean(axis=0) + box.start),
         voxel_volume_ml=geometry.voxel_volume_ml,
-        peak_local=measure_local_peak(part, mask, spacing_mm=geometry.spacing_mm),
-        peak_global=measure_global_peak(part, mask, spacing_mm=geometry.spacing_mm),
+        peaks=measure_peaks(part, mask, spacing_mm=geometry.spacing_mm),
         shape=measure_shape(own, spacing_mm=geometry.spacing_mm),
     )

@@ -11,14 +11,14 @@ Source:
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.geometry import BoundingBox, FloatArray, Shape, Spacing, to_triple
 
-__all__ = ["PEAK_RADIUS_MM", "measure_global_peak", "measure_local_peak"]
+__all__ = ["PEAK_RADIUS_MM", "PeakUptake", "measure_peaks"]
 
 Mask = npt.NDArray[np.bool_]
 
@@ -26,35 +26,41 @@ PEAK_RADIUS_MM: Final = 10.0 * (3.0 / (4.0 * np.pi)) ** (1.0 / 3.0)
 """Of a sphere of 1 ml, about 6.2 mm."""
 
 
-def measure_local_peak(image: npt.NDArray[Any], mask: Mask, *, spacing_mm: Spacing) -> float:
-    """Measure the mean uptake in 1 ml around the hottest voxel of a mask; of several, the highest mean."""
-    ball = _make_ball(spacing_mm)
-    hottest = np.argwhere(mask & (image == image[mask].max()))
-    return max(_average_ball(image, to_triple(int(n) for n in voxel), ball=ball) for voxel in hottest)
+class PeakUptake(NamedTuple):
+    """Two peaks of one lesion, in the unit of the image."""
+
+    local: float
+    """Mean in the sphere around the hottest voxel; of several that are as hot, the highest mean."""
+    best: float
+    """Highest mean in a sphere around any voxel of the lesion: IBSI's global intensity peak."""
 
 
-def measure_global_peak(image: npt.NDArray[Any], mask: Mask, *, spacing_mm: Spacing) -> float:
-    """Measure the highest mean uptake in 1 ml around any voxel of a mask."""
+def measure_peaks(image: npt.NDArray[Any], mask: Mask, *, spacing_mm: Spacing) -> PeakUptake:
+    """Measure the peaks of a lesion."""
     from scipy.signal import fftconvolve
 
     ball = _make_ball(spacing_mm)
     reach = to_triple(n // 2 for n in ball.shape)
     inside = BoundingBox.of(mask) or BoundingBox((0, 0, 0), to_triple(mask.shape))
     box = inside.grown(reach, to_triple(mask.shape))
-    part = np.asarray(image[box.slices], dtype=np.float64)
+    part, own = np.asarray(image[box.slices], dtype=np.float64), mask[box.slices]
     sums = fftconvolve(part, ball.astype(np.float64), mode="same")
     counts = np.rint(fftconvolve(np.ones(part.shape), ball.astype(np.float64), mode="same"))
-    means = np.where(mask[box.slices], sums / np.maximum(counts, 1), -np.inf)
-    best = np.unravel_index(int(means.argmax()), means.shape)
-    # Fourier transforms round: they find the place, and the value is averaged again.
-    voxel = to_triple(int(n) + start for n, start in zip(best, box.start, strict=True))
-    return _average_ball(image, voxel, ball=ball)
+    means = sums / np.maximum(counts, 1)
+    hottest = own & (part == part[own].max())
+    return PeakUptake(*(_average_best(part, means, among, ball=ball) for among in (hottest, own)))
+
+
+def _average_best(part: FloatArray, means: FloatArray, among: Mask, *, ball: Mask) -> float:
+    """Average the sphere with the highest mean; the Fourier transform finds it, but rounds its mean."""
+    i, j, k = np.unravel_index(int(np.where(among, means, -np.inf).argmax()), means.shape)
+    return _average_ball(part, (int(i), int(j), int(k)), ball=ball)
 
 
 def _make_ball(spacing_mm: Spacing) -> Mask:
     """Give the voxels whose centres lie within the sphere around the middle one."""
     reach = [int(PEAK_RADIUS_MM // edge) for edge in spacing_mm]
-    steps: list[FloatArray] = [np.arange(-n, n + 1) * edge for n, edge in zip(reach, spacing_mm, strict=True)]
+    steps = [np.arange(-n, n + 1) * edge for n, edge in zip(reach, spacing_mm, strict=True)]
     x, y, z = np.meshgrid(*steps, indexing="ij")
     return np.asarray(x**2 + y**2 + z**2 <= PEAK_RADIUS_MM**2)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -11,15 +12,30 @@ from interactivepet.core.geometry import BoundingBox, Geometry, to_triple
 from interactivepet.core.measures import Organ, ReferenceUptake
 from interactivepet.errors import CaseError
 
-__all__ = ["measure_reference", "suggest_deauville", "threshold_percist"]
+__all__ = ["ReferenceSphere", "measure_reference", "suggest_deauville", "threshold_percist"]
 
 MARKED_UPTAKE: Final = 2.0
 """Score 5 begins at 2 to 3 times the maximum of the liver (Barrington 2014); the lower bound is taken."""
 
 
-def measure_reference(
-    image: npt.NDArray[Any], geometry: Geometry, *, centre_mm: tuple[float, float, float], diameter_mm: float
-) -> ReferenceUptake:
+@dataclass(frozen=True, slots=True)
+class ReferenceSphere:
+    """Where a normal organ is measured.
+
+    Attributes:
+        centre_mm: in RAS+ mm.
+        diameter_mm: above 0.
+    """
+
+    centre_mm: tuple[float, float, float]
+    diameter_mm: float
+
+    def __str__(self) -> str:
+        """Give size and place in words."""
+        return f"sphere of {self.diameter_mm:g} mm at ({', '.join(f'{v:g}' for v in self.centre_mm)}) in RAS+ mm"
+
+
+def measure_reference(image: npt.NDArray[Any], sphere: ReferenceSphere, *, geometry: Geometry) -> ReferenceUptake:
     """Measure a normal organ in a sphere.
 
     PERCIST takes 30 mm in the right lobe of the liver, and for the blood pool a cylinder of 10 mm in the descending
@@ -27,9 +43,8 @@ def measure_reference(
 
     Args:
         image: (I, J, K) in any unit.
-        geometry: its grid.
-        centre_mm: in RAS+ mm.
-        diameter_mm: above 0. Voxels count whose centres lie within the sphere.
+        sphere: voxels count whose centres lie within it.
+        geometry: the grid of the image.
 
     Returns:
         Mean, standard deviation (of the voxels, not of the mean) and maximum in the unit of the image.
@@ -37,29 +52,32 @@ def measure_reference(
     Raises:
         CaseError: the sphere reaches out of the grid, holds no voxel centre, or its mean is not positive.
     """
-    radius_mm = diameter_mm / 2
-    place = f"sphere of {diameter_mm:g} mm at ({', '.join(f'{v:g}' for v in centre_mm)}) in RAS+ mm"
-    middle = geometry.to_voxel(centre_mm)
-    reach = radius_mm / np.asarray(geometry.spacing_mm)
-    lowest, highest = middle - reach, middle + reach
-    # An image of one slice has no extent along the third axis to stay within.
-    is_outside = (np.asarray(geometry.shape) > 1) & ((lowest < -0.5) | (highest > np.asarray(geometry.shape) - 0.5))
-    if is_outside.any():
-        raise CaseError(f"{place} reaches out of the image; give a centre in RAS+ mm within it")
-    box = BoundingBox(
-        to_triple(int(n) for n in np.clip(np.ceil(lowest), 0, None)),
-        to_triple(int(n) for n in np.minimum(np.floor(highest) + 1, geometry.shape)),
-    )
-    if min(box.shape) < 1:
-        raise CaseError(f"{place} holds no centre of a voxel; give a larger diameter")
+    box = _find_box(sphere, geometry)
     index = np.stack(np.meshgrid(*(np.arange(part.start, part.stop) for part in box.slices), indexing="ij"), axis=-1)
-    distances_mm = np.linalg.norm(geometry.to_mm(index.reshape(-1, 3)) - np.asarray(centre_mm), axis=1)
-    values = np.asarray(image[box.slices], np.float64).ravel()[distances_mm <= radius_mm]
-    if values.size == 0 or values.mean() <= 0:
-        found = "no centre of a voxel" if values.size == 0 else f"a mean uptake of {values.mean():.3g}"
-        raise CaseError(f"{place} holds {found}, expected uptake above 0; place it inside the organ")
+    distances_mm = np.linalg.norm(geometry.to_mm(index.reshape(-1, 3)) - np.asarray(sphere.centre_mm), axis=1)
+    values = np.asarray(image[box.slices], np.float64).ravel()[distances_mm <= sphere.diameter_mm / 2]
+    if values.size == 0:
+        raise CaseError(f"{sphere} holds no centre of a voxel; give a larger diameter")
+    if not values.mean() > 0:
+        raise CaseError(
+            f"{sphere} holds a mean uptake of {values.mean():.3g}, expected uptake above 0; place it inside the organ"
+        )
     sd = float(values.std(ddof=1)) if values.size > 1 else None
     return ReferenceUptake(mean=float(values.mean()), sd=sd, maximum=float(values.max()))
+
+
+def _find_box(sphere: ReferenceSphere, geometry: Geometry) -> BoundingBox:
+    """Find the voxels around a sphere; refuse one that reaches out of the grid."""
+    shape = np.asarray(geometry.shape)
+    middle = geometry.to_voxel(sphere.centre_mm)
+    reach = sphere.diameter_mm / 2 / np.asarray(geometry.spacing_mm)
+    # An image of one slice has no extent along the third axis to stay within.
+    is_outside = (shape > 1) & ((middle - reach < -0.5) | (middle + reach > shape - 0.5))
+    if is_outside.any():
+        raise CaseError(f"{sphere} reaches out of the image; give a centre in RAS+ mm within it")
+    lowest = np.clip(np.floor(middle - reach), 0, shape - 1)
+    highest = np.clip(np.ceil(middle + reach), 0, shape - 1)
+    return BoundingBox(to_triple(int(n) for n in lowest), to_triple(int(n) + 1 for n in highest))
 
 
 def threshold_percist(reference: ReferenceUptake, organ: Organ) -> float | None:

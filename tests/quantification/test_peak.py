@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from interactivepet.core.geometry import Spacing
-from interactivepet.quantification.peak import PEAK_RADIUS_MM, measure_global_peak, measure_local_peak
+from interactivepet.quantification.peak import PEAK_RADIUS_MM, measure_peaks
+from tests.counting import count_calls
 
 Voxel = tuple[int, int, int]
 CUBE = (4.0, 4.0, 4.0)
@@ -52,8 +53,7 @@ def test_peaks(
     values: Mapping[Voxel, float], mask: list[Voxel], spacing_mm: Spacing, local: float, best: float
 ) -> None:
     image, inside = make_image(values), make_image(dict.fromkeys(mask, 1)) > 0
-    assert measure_local_peak(image, inside, spacing_mm=spacing_mm) == pytest.approx(local)
-    assert measure_global_peak(image, inside, spacing_mm=spacing_mm) == pytest.approx(best)
+    assert measure_peaks(image, inside, spacing_mm=spacing_mm) == pytest.approx((local, best))
 
 
 @pytest.mark.parametrize("spacing_mm", [(2.0, 3.0, 4.0), (1.0, 1.0, 5.0), (7.0, 2.0, 2.0), CUBE])
@@ -67,10 +67,19 @@ def test_the_global_peak_is_the_best_of_all_spheres(spacing_mm: Spacing, scale: 
         image.reshape(-1)[np.linalg.norm(index - centre, axis=1) <= PEAK_RADIUS_MM].mean(dtype=np.float64)
         for centre in index[inside.reshape(-1)]
     ]
-    assert measure_global_peak(image, inside, spacing_mm=spacing_mm) == pytest.approx(max(spheres), rel=1e-12)
+    assert measure_peaks(image, inside, spacing_mm=spacing_mm).best == pytest.approx(max(spheres), rel=1e-12)
 
 
 def test_a_picture_has_a_sphere_in_its_plane() -> None:
     image = make_image({(5, 5, 0): 9.0}, shape=(11, 11, 1))
-    assert measure_local_peak(image, image > 0, spacing_mm=CUBE) == pytest.approx(1.0)
-    assert measure_global_peak(image, image > 0, spacing_mm=CUBE) == pytest.approx(1.0)
+    assert measure_peaks(image, image > 0, spacing_mm=CUBE) == pytest.approx((1.0, 1.0))
+
+
+def test_many_voxels_that_are_as_hot_cost_no_more_than_one() -> None:
+    image = np.ones((40, 40, 40), np.float32)
+    some = np.zeros(image.shape, np.bool_)
+    some[20, 20, 20] = True
+    measure_peaks(image, some, spacing_mm=CUBE)
+    found, n_calls = count_calls(lambda: measure_peaks(image, image > 0, spacing_mm=CUBE))
+    assert found == pytest.approx((1.0, 1.0))
+    assert n_calls < 2000

@@ -6,7 +6,12 @@ import pytest
 from interactivepet.core.geometry import Geometry
 from interactivepet.core.measures import Organ, ReferenceUptake
 from interactivepet.errors import CaseError
-from interactivepet.quantification.references import measure_reference, suggest_deauville, threshold_percist
+from interactivepet.quantification.references import (
+    ReferenceSphere,
+    measure_reference,
+    suggest_deauville,
+    threshold_percist,
+)
 
 GEOMETRY = Geometry((20, 20, 20), np.array([[-4.0, 0, 0, 40], [0, 4.0, 0, -40], [0, 0, 4.0, 100], [0, 0, 0, 1]]))
 """i runs to the patient's left."""
@@ -31,7 +36,7 @@ def make_image() -> np.ndarray:
 def test_a_sphere_measures_an_organ(
     centre_mm: tuple[float, float, float], diameter_mm: float, values: list[float]
 ) -> None:
-    found = measure_reference(make_image(), GEOMETRY, centre_mm=centre_mm, diameter_mm=diameter_mm)
+    found = measure_reference(make_image(), ReferenceSphere(centre_mm, diameter_mm), geometry=GEOMETRY)
     assert found.mean == pytest.approx(np.mean(values))
     assert found.sd == pytest.approx(np.std(values, ddof=1))
     assert found.maximum == max(values)
@@ -50,12 +55,12 @@ def test_a_sphere_that_measures_nothing_is_refused(
     centre_mm: tuple[float, float, float], diameter_mm: float, message: str
 ) -> None:
     with pytest.raises(CaseError, match=message):
-        measure_reference(make_image(), GEOMETRY, centre_mm=centre_mm, diameter_mm=diameter_mm)
+        measure_reference(make_image(), ReferenceSphere(centre_mm, diameter_mm), geometry=GEOMETRY)
 
 
 def test_a_sphere_in_the_air_is_refused() -> None:
     with pytest.raises(CaseError, match="holds a mean uptake of 0, expected uptake above 0; place it inside the organ"):
-        measure_reference(make_image() * 0, GEOMETRY, centre_mm=(0, 0, 140), diameter_mm=20)
+        measure_reference(make_image() * 0, ReferenceSphere((0, 0, 140), 20), geometry=GEOMETRY)
 
 
 @pytest.mark.parametrize(
