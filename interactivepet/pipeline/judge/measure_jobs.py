@@ -232,7 +232,7 @@ def _take_drawn(series: Sequence[DicomJob], labels: Sequence[str], *, folder: Pa
     jobs = [MeasureJob(job.id, series=job, labels=named) for job in series if job.masks]
     if not jobs:
         raise CaseError(
-            f"{folder}: none of its PET series ({_show(names)}) has an RTSTRUCT or SEG; add it, or name the masks with -p"
+            f"{folder}: none of its PET series ({_show(names)}) has an RTSTRUCT or SEG; add one, or name masks with -p"
         )
     return _join(jobs, images=folder, masks=folder, scans=names, found=[job.case for job in jobs])
 
