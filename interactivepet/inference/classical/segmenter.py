@@ -14,6 +14,7 @@ from interactivepet.core.components import find_components
 from interactivepet.core.geometry import Geometry, Shape
 from interactivepet.core.interaction import Click
 from interactivepet.core.prediction import Prediction
+from interactivepet.core.uptake import LARGEST_MEAN_SUV, average_uptake
 from interactivepet.detection.reference import measure_liver, percist_threshold
 from interactivepet.errors import CaseError
 from interactivepet.inference.classical.objects import ClickedObject, find_clicked_objects, find_clicked_voxels
@@ -35,10 +36,6 @@ Oncol Biol Phys 59:4); 4.0 bounds the metabolic volume of lymphoma (Mikhaeel et 
 
 TAKE_MM = 10.0
 """How far around a negative click voxels leave the mask, as far as a click bends a network's threshold."""
-
-LARGEST_MEAN_SUV = 50.0
-"""Mean of an image's positive voxels above which it is not SUV: the mean over a body is about 1 by definition, and a
-tumour's cut-out stays far below 50, while Bq/ml are thousands."""
 
 NOT_SUV = ("ct", "mr", "t1", "t2", "flair", "adc", "dwi")
 """Beginnings of the names of channels that hold no uptake."""
@@ -165,7 +162,7 @@ class ClassicalSegmenter:
 
     def _refuse_other_units(self, case: Case) -> None:
         values = case.image[0]
-        mean = float(values.mean(where=values > 0)) if (values > 0).any() else 0.0
+        mean = average_uptake(values)
         if mean > LARGEST_MEAN_SUV:
             raise CaseError(
                 f"{case.id}: {self.method} needs SUV, and the voxels above 0 have a mean of {mean:.4g}, expected at "
