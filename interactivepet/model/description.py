@@ -51,6 +51,8 @@ class ModelDescription(Artefact):
     """Whose weights are there, by configuration."""
     licence: str = Field(min_length=1)
     """Text under which the weights may be used."""
+    origin: str = ""
+    """How it was made, for the card; empty for a task of a user."""
 
     @model_validator(mode="after")
     def _check_parts(self) -> Self:

@@ -28,13 +28,17 @@ logger = logging.getLogger(__name__)
 ENDING = ".zip"
 
 
-def run_model_export(workspace: Workspace, path: Path, *, folds: Sequence[int] = ()) -> ModelDescription:
+def run_model_export(
+    workspace: Workspace, path: Path, *, folds: Sequence[int] = (), licence: str = "", origin: str = ""
+) -> ModelDescription:
     """Write what inference needs of a task, and nothing else, as a zip file.
 
     Args:
         workspace: of the task.
         path: of the file, which must not exist yet; its name without the ending is the model's.
         folds: indices; all complete ones when empty.
+        licence: of the weights, in place of what the folds' cards say.
+        origin: how the model was made, for its card.
 
     Returns:
         What was written besides the weights.
@@ -48,7 +52,8 @@ def run_model_export(workspace: Workspace, path: Path, *, folds: Sequence[int] =
     if path.exists():
         raise ModelError(f"{path} exists already; delete it, or choose another name")
     results = read_task(workspace, sorted(set(folds)))
-    description = _describe(workspace, results)
+    found = _describe(workspace, results)
+    description = found.model_copy(update={"origin": origin, "licence": licence or found.licence})
     write_archive(path, _list_files(workspace, results, description, name=path.stem), name=path.stem)
     return description
 
