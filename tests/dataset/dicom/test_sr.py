@@ -14,6 +14,7 @@ from interactivepet.core.measures import MeasuredRegion
 from interactivepet.core.uptake import UNITS, UptakeUnit, name_total, name_uptake, name_volume
 from interactivepet.dataset.dicom.reference import read_source
 from interactivepet.dataset.dicom.seg import list_segments, read_seg
+from interactivepet.dataset.dicom.seg_object import Segment, build_segmentation
 from interactivepet.dataset.dicom.sr import PATIENT, write_sr
 from interactivepet.dataset.dicom.sr_codes import find_procedure, list_codes
 from interactivepet.errors import CaseError
@@ -139,13 +140,13 @@ def test_each_lesion_refers_to_its_own_segment(tmp_path: Path, name: str, is_cro
 
 def test_more_lesions_than_a_byte_can_number(tmp_path: Path) -> None:
     series, geometry = write_grid(tmp_path / "PT")
-    mask = np.zeros(geometry.shape, np.uint8)
-    mask[::2, ::2, 0] = mask[::2, 0, 3] = 1
-    n = 17 * 15 + 17
-    files, _ = make_report(tmp_path, mask, series=series, geometry=geometry)
-    lesions, totals = read_groups(files[0])
-    assert len(lesions) == len(list_segments(files[1])) == n
-    assert list_values(totals)["246206008", "", "1"] == n
+    numbers = np.zeros(geometry.shape, np.int32)
+    numbers[3, 4, 5], numbers[7, 8, 9] = 1, 300
+    segments = [Segment(f"tumour {number}", "tumour") for number in range(1, 301)]
+    dataset = build_segmentation(numbers, segments, source=read_source(series))
+    assert len(dataset.SegmentSequence) == 300
+    found = {int(f.SegmentIdentificationSequence[0].ReferencedSegmentNumber) for f in dataset.PerFrameFunctionalGroupsSequence}
+    assert found == {1, 300}
 
 
 def test_series_and_segmentation_are_the_evidence(tmp_path: Path) -> None:
