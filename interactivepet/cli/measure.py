@@ -13,7 +13,7 @@ from interactivepet.cli.tables import print_table
 from interactivepet.core.uptake import UNITS, name_total, name_uptake, name_volume
 
 if TYPE_CHECKING:
-    from interactivepet.core.measures import CaseMeasures
+    from interactivepet.core.measures import CaseMeasures, Organ
     from interactivepet.pipeline.judge.measure import Measured, MeasureOptions
     from interactivepet.pipeline.judge.measure_jobs import FoundCases
     from interactivepet.pipeline.judge.measure_references import GivenReference
@@ -75,8 +75,9 @@ def _read_options(parser: argparse.ArgumentParser, arguments: argparse.Namespace
     from interactivepet.pipeline.judge.measure import MeasureOptions
     from interactivepet.pipeline.judge.measure_references import parse_reference, read_references
 
-    references: dict[str, GivenReference] = {}
-    for organ in ("liver", "blood_pool"):
+    organs: tuple[Organ, ...] = ("liver", "blood_pool")
+    references: dict[Organ, GivenReference] = {}
+    for organ in organs:
         numbers = getattr(arguments, organ)
         if numbers is not None:
             try:
@@ -84,7 +85,7 @@ def _read_options(parser: argparse.ArgumentParser, arguments: argparse.Namespace
             except ValueError as error:
                 parser.error(f"--{organ.replace('_', '-')}: {error}")
     given = {} if arguments.references is None else read_references(arguments.references)
-    return MeasureOptions(arguments.unit, references, given)  # type: ignore[arg-type]
+    return MeasureOptions(arguments.unit, references, given)
 
 
 def _find(arguments: argparse.Namespace) -> tuple[FoundCases, MachineSettings]:

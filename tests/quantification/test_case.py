@@ -182,3 +182,25 @@ def test_a_lesion_over_the_whole_of_a_picture() -> None:
     regions = measure_regions(image, image.astype(np.uint8), geometry=geometry, labels={"a": 1}, unit="counts")
     assert regions[0].values["volume_ml"] == pytest.approx(20 * 0.064)
     assert regions[0].values["uptake_peak_global_counts"] == 1
+
+
+class Recorded:
+    """An image that notes how many voxels are read at once."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values
+        self.shape = values.shape
+        self.n_read: list[int] = []
+
+    def __getitem__(self, index: tuple[slice, ...]) -> np.ndarray:
+        part = self.values[index]
+        self.n_read.append(part.size)
+        return part
+
+
+def test_only_the_surroundings_of_lesions_are_read() -> None:
+    values, mask = make_case()
+    image = Recorded(values)
+    measure_regions(image, mask, geometry=GEOMETRY, labels=LABELS, unit="suv")  # type: ignore[arg-type]
+    # each lesion in its own box, with the reach of a sphere of 6.2 mm around
+    assert sorted(image.n_read) == [1 * 3 * 3, 2 * 4 * 4, 2 * 4 * 4]

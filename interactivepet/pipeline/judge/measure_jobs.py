@@ -219,17 +219,33 @@ def _find_series(
     source = find_dicom_source(folder, options=options)
     series = [job for job in (*source.training, *source.test) if isinstance(job, DicomJob)]
     if masks is None:
-        drawn = {name: value for value, name in enumerate(source.labels, start=1)}
-        jobs = [MeasureJob(job.id, series=job, labels=drawn) for job in series if job.masks]
-        found = tuple(job.case for job in jobs)
+        joined = _take_drawn(series, source.labels, folder=folder)
     else:
-        names = [job.id for job in series]
-        is_only = masks.is_file() and len(series) == 1
-        files = {names[0]: masks} if is_only else _list_masks(masks, names, images=folder)
-        jobs = [MeasureJob(job.id, series=job, mask=files[job.id], labels=labels) for job in series if job.id in files]
-        found = tuple(files)
-    joined = _join(jobs, images=folder, masks=masks or folder, scans=tuple(job.id for job in series), found=found)
+        joined = _take_masks(series, masks, folder=folder, labels=labels)
     return FoundCases(joined.jobs, {**source.left_out, **joined.unusable})
+
+
+def _take_drawn(series: Sequence[DicomJob], labels: Sequence[str], *, folder: Path) -> FoundCases:
+    """Take the series on which regions are drawn."""
+    names = [job.id for job in series]
+    named = {name: value for value, name in enumerate(labels, start=1)}
+    jobs = [MeasureJob(job.id, series=job, labels=named) for job in series if job.masks]
+    if not jobs:
+        raise CaseError(
+            f"{folder}: none of its PET series ({_show(names)}) has an RTSTRUCT or SEG; add one, or name masks with -p"
+        )
+    return _join(jobs, images=folder, masks=folder, scans=names, found=[job.case for job in jobs])
+
+
+def _take_masks(
+    series: Sequence[DicomJob], masks: Path, *, folder: Path, labels: Mapping[str, int] | None
+) -> FoundCases:
+    """Match files of masks with series; one mask and one series belong together, whatever their names."""
+    names = [job.id for job in series]
+    is_only = masks.is_file() and len(series) == 1
+    files = {names[0]: masks} if is_only else _list_masks(masks, names, images=folder)
+    jobs = [MeasureJob(job.id, series=job, mask=files[job.id], labels=labels) for job in series if job.id in files]
+    return _join(jobs, images=folder, masks=masks, scans=names, found=tuple(files))
 
 
 def _show(names: Iterable[str]) -> str:
