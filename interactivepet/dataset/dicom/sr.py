@@ -19,7 +19,7 @@ from pydicom import Dataset
 from pydicom.config import disable_value_validation
 from pydicom.uid import generate_uid
 
-from interactivepet.core.components import number_by_size
+from interactivepet.core.components import number_lesions
 from interactivepet.core.geometry import Geometry
 from interactivepet.core.measures import MeasuredRegion
 from interactivepet.core.uptake import UptakeUnit
@@ -111,16 +111,14 @@ def _match(
     drawn: DrawnMask, regions: Sequence[MeasuredRegion], *, name: str
 ) -> tuple[npt.NDArray[np.int32], list[_Finding]]:
     """Number the lesions of all labels through, and give each with its measures."""
-    numbers = np.zeros(drawn.mask.shape, np.int32)
+    numbers, counts = number_lesions(drawn.mask, [value for _, value in drawn.regions])
     findings: list[_Finding] = []
-    for label, value in drawn.regions:
+    for (label, _), n in zip(drawn.regions, counts, strict=True):
         own = [region for region in regions if region.level == "lesion" and region.label == label]
-        lesions, n = number_by_size(drawn.mask == value)
         if n != len(own):
             raise CaseError(
                 f"{name}: the mask has {n} lesions of {label}, but {len(own)} were measured; measure this mask"
             )
-        numbers[lesions > 0] = lesions[lesions > 0] + len(findings)
         for region in own:
             segment = Segment(f"{label[:_ROOM]} {region.lesion}", label, tracking_uid=str(generate_uid()))
             findings.append(_Finding(segment, len(findings) + 1, region))
