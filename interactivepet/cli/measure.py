@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     found, settings = _find(arguments)
     with open_executor(arguments.n_proc or settings.n_proc, scheduler=settings.scheduler) as executor:
         measured = run_measure(found, arguments.out, options=options, executor=executor)
-    _print(measured, arguments.out)
+    _print(measured, arguments.out, pages=arguments.pages)
     return 1 if measured.failures else 0
 
 
@@ -66,6 +66,7 @@ def _make_parser() -> argparse.ArgumentParser:
             help=f"{organ.replace('-', ' ')}: MEAN [SD [MAXIMUM]], or a sphere by X Y Z DIAMETER in RAS+ mm",
         )
     parser.add_argument("--references", type=Path, metavar="CSV", help="the same for each case, one row per organ")
+    parser.add_argument("--pages", action="store_true", help="a page per case, and one that links them: index.html")
     add_dicom_reading(parser)
     add_processes(parser)
     return parser
@@ -85,7 +86,7 @@ def _read_options(parser: argparse.ArgumentParser, arguments: argparse.Namespace
             except ValueError as error:
                 parser.error(f"--{organ.replace('_', '-')}: {error}")
     given = {} if arguments.references is None else read_references(arguments.references)
-    return MeasureOptions(arguments.unit, references, given)
+    return MeasureOptions(arguments.unit, references, given, arguments.pages)
 
 
 def _find(arguments: argparse.Namespace) -> tuple[FoundCases, MachineSettings]:
@@ -102,12 +103,14 @@ def _find(arguments: argparse.Namespace) -> tuple[FoundCases, MachineSettings]:
     return found, load_machine_settings()
 
 
-def _print(measured: Measured, out: Path) -> None:
+def _print(measured: Measured, out: Path, *, pages: bool) -> None:
     """Show one row per case, and the cases that were not measured."""
     columns = ["case", "unit", "lesions", "max", "peak", "volume (ml)", "total"]
     print_table("measures of the patients", columns, [_make_row(case) for case in measured.cases])
     kept = f", {measured.n_kept} of them earlier" if measured.n_kept else ""
     print(f"{len(measured.cases)} cases measured{kept}: {out / 'patients.csv'}, labels.csv, lesions.csv, cases/")
+    if pages:
+        print(f"pages: {out / 'index.html'}")
     for case, reason in measured.failures.items():
         print(f"error: {case}: {reason}", file=sys.stderr)
     if measured.failures:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from interactivepet.core.components import find_components
+from interactivepet.core.components import number_by_size
 from interactivepet.core.geometry import BoundingBox, FloatArray, Geometry, to_triple
 from interactivepet.quantification.peak import PEAK_RADIUS_MM, PeakUptake, measure_peaks
 from interactivepet.quantification.shape import LesionShape, measure_shape
@@ -75,13 +75,11 @@ def find_lesions(image: npt.NDArray[Any], mask: npt.NDArray[np.bool_], *, geomet
     box = BoundingBox.of(mask)
     if box is None:
         return ()
-    components, n = find_components(mask[box.slices])
-    sizes = np.bincount(components.ravel(), minlength=n + 1)[1:]
-    parts = find_objects(components.astype(np.int32, copy=False))
+    components, _ = number_by_size(mask[box.slices])
     lesions = []
-    for number in np.argsort(-sizes, kind="stable"):
-        start = to_triple(part.start + first for part, first in zip(parts[number], box.start, strict=True))
-        own = components[parts[number]] == number + 1
+    for number, parts in enumerate(find_objects(components), start=1):
+        start = to_triple(part.start + first for part, first in zip(parts, box.start, strict=True))
+        own = components[parts] == number
         lesions.append(_measure(image, own, BoundingBox.at(start, to_triple(own.shape)), geometry=geometry))
     return tuple(lesions)
 

@@ -24,6 +24,7 @@ from interactivepet.dataset.uptake_unit import find_unit, read_noted_unit
 from interactivepet.errors import CaseError, InteractivePetError
 from interactivepet.pipeline.executor import map_cases
 from interactivepet.pipeline.judge.measure_jobs import FoundCases, MeasureJob
+from interactivepet.pipeline.judge.measure_pages import BATCH_PAGE, locate_page, write_batch_page, write_page
 from interactivepet.pipeline.judge.measure_references import CaseReferences
 from interactivepet.quantification.case import measure_regions
 from interactivepet.quantification.references import ReferenceSphere, measure_reference
@@ -51,11 +52,13 @@ class MeasureOptions:
         unit: of the images; None finds it out.
         references: normal organs of every case.
         case_references: case -> its own, which take precedence.
+        pages: each case gets a page, and all of them one that links these.
     """
 
     unit: UptakeUnit | None = None
     references: CaseReferences = field(default_factory=dict)
     case_references: Mapping[str, CaseReferences] = field(default_factory=dict)
+    pages: bool = False
 
     def find_references(self, case: str) -> CaseReferences:
         """Give the normal organs that a case is compared with."""
@@ -88,7 +91,7 @@ def run_measure(found: FoundCases, out: Path, *, options: MeasureOptions, execut
     present: dict[str, CaseMeasures] = {}
     for job in found.jobs:
         earlier = read_present(_path(out, job.case), CaseMeasures, made_from=_stamp(job, options))
-        if earlier is not None:
+        if earlier is not None and (not options.pages or locate_page(out, job.case).exists()):
             present[job.case] = earlier
     jobs = [job for job in found.jobs if job.case not in present]
     results = map_cases(
@@ -105,7 +108,11 @@ def run_measure(found: FoundCases, out: Path, *, options: MeasureOptions, execut
     for level, name in TABLES.items():
         write_text(out / name, make_csv(cases, level))
     failed = {case: outcome for case, outcome in outcomes.items() if isinstance(outcome, str)}
-    return Measured(cases, {**found.unusable, **failed}, n_kept=len(present))
+    measured = Measured(cases, {**found.unusable, **failed}, n_kept=len(present))
+    (out / BATCH_PAGE).unlink(missing_ok=True)
+    if options.pages:
+        write_batch_page(out, measured.cases, measured.failures, unit=options.unit)
+    return measured
 
 
 def _path(out: Path, case: str) -> Path:
@@ -123,9 +130,10 @@ def _stamp(job: MeasureJob, options: MeasureOptions) -> str:
 
 
 def _run_case(job: MeasureJob, *, out: Path, options: MeasureOptions) -> CaseMeasures | str:
-    """Measure one case and write its file; give the reason where it fails."""
+    """Measure one case and write its page and its file; give the reason where it fails."""
+    locate_page(out, job.case).unlink(missing_ok=True)
     try:
-        measures = _measure(job, options)
+        measures = _measure(job, options, out=out)
     except InteractivePetError as error:
         # what an earlier run measured is not about these files
         _path(out, job.case).unlink(missing_ok=True)
@@ -134,7 +142,7 @@ def _run_case(job: MeasureJob, *, out: Path, options: MeasureOptions) -> CaseMea
     return measures
 
 
-def _measure(job: MeasureJob, options: MeasureOptions) -> CaseMeasures:
+def _measure(job: MeasureJob, options: MeasureOptions, *, out: Path) -> CaseMeasures:
     image, mask, geometry, unit = _read(job, options.unit)
     if not np.isfinite(image).all():
         raise CaseError(f"{job.case}: the image holds voxels that are not finite; correct or export it again")
@@ -149,7 +157,10 @@ def _measure(job: MeasureJob, options: MeasureOptions) -> CaseMeasures:
     references = _find_references(image, geometry, options.find_references(job.case))
     regions = measure_regions(image, mask, geometry=geometry, labels=labels, unit=unit, references=references)
     stamp = _stamp(job, options)
-    return CaseMeasures(made_from=stamp, case=job.case, unit=unit, references=references, regions=regions)
+    measures = CaseMeasures(made_from=stamp, case=job.case, unit=unit, references=references, regions=regions)
+    if options.pages:
+        write_page(out, measures, image, mask=mask, geometry=geometry, labels=labels, job=job)
+    return measures
 
 
 def _find_references(image: Volume, geometry: Geometry, given: CaseReferences) -> dict[Organ, ReferenceUptake]:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-import interactivepet
 from interactivepet.dataset.layout import PARTIAL_PREFIX
 from interactivepet.errors import ModelError
 from interactivepet.model.archive import extract_archive
@@ -80,7 +79,7 @@ def _write(workspace: Workspace, partial: Path, *, name: str, folds: Sequence[in
     refuse_unfit(description, source=workspace.task)
     extract_archive(archive, partial / "model")
     archive.unlink()
-    source = Path(interactivepet.__file__).parent
+    source = Path(__file__).parents[2]
     shutil.copytree(source, partial / source.name, ignore=shutil.ignore_patterns("__pycache__"))
     (partial / "requirements.txt").write_text(_list_requirements(description), encoding="utf-8")
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
