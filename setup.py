@@ -31,6 +31,7 @@ COMMANDS = (
     "run",
     "ui",
     "demo",
+    "train_starter",
 )
 """Each is the console script `interactivepet_NAME` and the module `interactivepet.cli.NAME`, but for `MODULES`."""
 
@@ -131,7 +132,11 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["interactivepet", "interactivepet.*"]),
-    package_data={"interactivepet": ["py.typed"], "interactivepet.reporting": ["templates/*.j2"]},
+    package_data={
+        "interactivepet": ["py.typed"],
+        "interactivepet.model": ["shipped/**"],
+        "interactivepet.reporting": ["templates/*.j2"],
+    },
     install_requires=REQUIREMENTS,
     extras_require=EXTRAS,
     entry_points={"console_scripts": SCRIPTS},

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from interactivepet.cli.common import (
     add_device,
     add_frame,
-    add_task,
+    add_task_or_model,
     choose_promptable,
     make_parser,
     make_tracker,
     not_negative,
-    open_workspace,
+    open_source,
     positive,
     report_errors,
 )
@@ -27,9 +27,10 @@ from interactivepet.core.classical import CLASSICAL_METHODS
 if TYPE_CHECKING:
     from interactivepet.core.classical import ClassicalMethod
     from interactivepet.core.simulation import Simulation, UserName
-    from interactivepet.pipeline.judge.simulate import SimulationOptions
+    from interactivepet.pipeline.judge.simulated_jobs import SimulationOptions
     from interactivepet.pipeline.judge.simulated_segmenters import SystemKind
-    from interactivepet.settings import Settings
+    from interactivepet.pipeline.predict.trained import PredictionSource
+    from interactivepet.settings import MachineSettings
 
 __all__ = ["main", "print_simulation"]
 
@@ -42,24 +43,57 @@ N_CORRECTIONS = 10
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = make_parser("simulate", "Let a simulated user correct masks click by click, and score each of them.")
-    add_task(parser)
+    add_task_or_model(parser)
+    _add_folders(parser)
     _add_simulation(parser)
     add_promptable(parser)
     add_device(parser)
     arguments = parser.parse_args(argv)
+    _check_folders(parser, arguments)
+    with open_source(arguments.task, arguments.model) as (source, settings):
+        simulation, folder = _simulate(arguments, source, settings)
+    print_simulation(simulation)
+    print(f"report: {folder / 'report.html'}")
+    return 0
 
+
+def _simulate(
+    arguments: argparse.Namespace, source: PredictionSource, settings: MachineSettings
+) -> tuple[Simulation, Path]:
+    """Simulate a task's cases, or those of two folders; gives the folder of results as well."""
+    from interactivepet.model.folder import ModelFolder
     from interactivepet.pipeline.judge.simulate import run_simulation
+    from interactivepet.pipeline.judge.simulate_model import run_model_simulation
     from interactivepet.settings import load_settings
 
-    settings = load_settings()
-    workspace = open_workspace(arguments.task, settings)
     options = _make_options(arguments, settings)
-    simulation = run_simulation(
-        workspace, options=options, tracker=make_tracker(workspace, settings), n_proc=arguments.n_proc
+    if isinstance(source, ModelFolder):
+        images, labels, out = arguments.images, arguments.labels, arguments.out
+        found = run_model_simulation(source, images, labels, out=out, options=options, n_proc=arguments.n_proc)
+        return found, out
+    tracker = make_tracker(source, load_settings())
+    return (
+        run_simulation(source, options=options, tracker=tracker, n_proc=arguments.n_proc),
+        source.simulation(options.name),
     )
-    print_simulation(simulation)
-    print(f"report: {workspace.simulation(options.name) / 'report.html'}")
-    return 0
+
+
+def _add_folders(parser: argparse.ArgumentParser) -> None:
+    """Add the cases of `--model` and where its results go."""
+    parser.add_argument("-i", "--images", type=Path, metavar="FOLDER", help="images for --model, named as in imagesTr")
+    parser.add_argument("-l", "--labels", type=Path, metavar="FOLDER", help="their masks for --model, named CASE")
+    parser.add_argument("-o", "--out", type=Path, metavar="FOLDER", help="of the results with --model")
+
+
+def _check_folders(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Refuse arguments that go with a model alone, or with a task alone."""
+    folders = (arguments.images, arguments.labels, arguments.out)
+    if arguments.model is None and any(folder is not None for folder in folders):
+        parser.error("-i, -l and -o go with --model; the cases of a task are its own")
+    if arguments.model is not None and any(folder is None for folder in folders):
+        parser.error("--model needs -i FOLDER and -l FOLDER for the cases, and -o FOLDER for the results")
+    if arguments.model is not None and (arguments.test or arguments.name):
+        parser.error("--test and --name go with a task; the results of --model are in the folder of -o")
 
 
 def _add_simulation(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +118,11 @@ def _add_simulation(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--cases", nargs="+", default=[], metavar="CASE", help="only these (default: all)")
     parser.add_argument(
-        "--folds", type=int, nargs="+", default=[], help="folds whose unseen cases take part; with --test, which answer"
+        "--folds",
+        type=int,
+        nargs="+",
+        default=[],
+        help="folds whose unseen cases take part; with --test or --model, which answer",
     )
     parser.add_argument("--test", action="store_true", help="the test cases, with all folds")
     parser.add_argument(
@@ -112,9 +150,9 @@ def _folder_name(text: str) -> str:
     return text
 
 
-def _make_options(arguments: argparse.Namespace, settings: Settings) -> SimulationOptions:
+def _make_options(arguments: argparse.Namespace, settings: MachineSettings) -> SimulationOptions:
     """Join arguments and settings."""
-    from interactivepet.pipeline.judge.simulate import SimulationOptions
+    from interactivepet.pipeline.judge.simulated_jobs import SimulationOptions
     from interactivepet.pipeline.judge.simulated_segmenters import check_command
     from interactivepet.pipeline.predict.models import PredictionOptions
     from interactivepet.settings import count_processors
@@ -134,6 +172,7 @@ def _make_options(arguments: argparse.Namespace, settings: Settings) -> Simulati
             device=arguments.device or settings.device,
             n_threads=threads,
             promptable=choose_promptable(arguments.nninteractive, settings),
+            own_promptable=arguments.nninteractive is None,
             any_intensity=arguments.any_intensity,
         ),
         user=user,

@@ -153,8 +153,10 @@ NetworkPlan = Annotated[UNetPlan | TransformerPlan, Field(discriminator="archite
 class GuidancePlan(Record):
     """How clicks become input channels: for each label one positive, then one negative channel."""
 
-    encoding: Literal["gaussian"] = "gaussian"
-    """Maximum over the clicks of exp(-d^2 / (2 scale^2)), so that the peak is 1."""
+    encoding: Literal["gaussian", "ellipsoid"] = "gaussian"
+    """`gaussian`: maximum over the clicks of exp(-d^2 / (2 scale^2)), so that the peak is 1. `ellipsoid`: in the
+    positive channel also the ellipsoid that an object's margin points span, which falls from 0.75 at its centre to 0
+    at twice its axes."""
     scale_mm: Millimetres
     """Standard deviation of the Gaussian in mm."""
 

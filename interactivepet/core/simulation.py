@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from interactivepet.core.artefact import Artefact, Record
 from interactivepet.core.interaction import Click
@@ -112,6 +112,8 @@ class ClicksTo(Record):
 class Simulation(Artefact):
     """The content of `simulation.json`. `made_from` joins the hashes of all cases."""
 
+    later_fields: ClassVar[frozenset[str]] = frozenset({"system", "answered_by"})
+
     task: str
     name: str
     provenance: str
@@ -134,3 +136,8 @@ class Simulation(Artefact):
     """Of the answer to a correction, models and image being loaded; None when nothing was corrected."""
     seconds_95: float | None
     """The 95th percentile of the same."""
+    system: str = ""
+    """Kind of the system that answered, such as `ours`; empty in older files."""
+    answered_by: str = ""
+    """Hash of plans, choice and folds that answered with mirrored inputs, each case by the fold that never saw it;
+    empty for every other simulation."""

@@ -98,11 +98,13 @@ def choose_rule(
             must beat the better of the two.
         margin: a more complicated candidate must beat a simpler one by more than this mean Dice.
         progress: called after every case with the number of cases done and to do; each of the four stages
-            goes through all cases once.
+            goes through all cases once, and so does the score of the folds alone where the promptable model has a
+            share.
 
     Returns:
         The choice, the score of every candidate, and the nested estimate (Cawley and Talbot 2010, JMLR 11:
-        a score that was selected for being high is optimistic).
+        a score that was selected for being high is optimistic). Where the promptable model has a share, the last
+        candidate is the choice without it.
 
     Raises:
         FusionError: fewer than two cases, predictions that do not fit each other, or a promptable prediction
@@ -131,7 +133,18 @@ def choose_rule(
         candidates += [
             _to_candidate(stage, rules, table[rules], groups, chosen=rules == chosen[0]) for rules in options[0]
         ]
+    candidates += _score_folds_alone(chosen[0], table, groups)
     return _to_choice(chosen, candidates, table, groups)
+
+
+def _score_folds_alone(rules: Rules, table: _ScoreTable, groups: npt.NDArray[np.int64]) -> list[CandidateScore]:
+    """Score the chosen rules without the promptable model, which may be missing where they are used."""
+    fusion, cleaning = rules
+    if fusion.nninteractive_weight == 0:
+        return []
+    alone = (fusion.model_copy(update={"nninteractive_weight": 0.0}), cleaning)
+    table.add([alone])
+    return [_to_candidate("postprocessing", alone, table[alone], groups, chosen=False)]
 
 
 class _ScoreTable:

@@ -74,6 +74,8 @@ def make_simulation(
     user: UserName,
     start: StartName,
     seed: int,
+    system: str = "",
+    answered_by: str = "",
 ) -> Simulation:
     """Summarise finished sessions.
 
@@ -85,6 +87,8 @@ def make_simulation(
         user: who asked.
         start: what was there before the first correction.
         seed: of the user.
+        system: kind of what answered.
+        answered_by: hash of the folds and the choice that answered, where that is known.
     """
     n_steps = len(cases[0].steps)
     seconds = [step.seconds for case in cases for step in case.steps[1:] if step.seconds is not None]
@@ -107,6 +111,8 @@ def make_simulation(
         n_disobeyed=sum(case.steps[-1].n_disobeyed for case in cases),
         seconds_median=float(np.median(seconds)) if seconds else None,
         seconds_95=float(np.percentile(seconds, 95)) if seconds else None,
+        system=system,
+        answered_by=answered_by,
     )
 
 

@@ -21,7 +21,7 @@ from interactivepet.guidance.encode import encode_clicks, encode_mask
 from interactivepet.guidance.region import find_guided_box
 from interactivepet.inference.sliding_window import predict_volume
 from interactivepet.inference.tiles import FEWEST_TILES, TilePlan, plan_all_tiles, plan_tiles
-from interactivepet.networks.build import build_network
+from interactivepet.networks.build import build_empty
 from interactivepet.networks.precision import choose_precision
 from interactivepet.preprocessing.body import find_body
 from interactivepet.preprocessing.restore import make_background, restore
@@ -148,7 +148,7 @@ class FoldNetwork:
     ) -> FloatVolume:
         """Predict the tiles of a box: (1 + L, *box.shape), certain background outside of their region."""
         grid, labels, box = case.trace.resampled, self.plan.label_values, tiles.box
-        guidance = encode_clicks(clicks, grid.cropped(box), labels=labels, scale_mm=self.plan.guidance.scale_mm)
+        guidance = encode_clicks(clicks, grid.cropped(box), labels=labels, guidance=self.plan.guidance)
         inside = (slice(None), *box.slices)
         channels = np.concatenate((case.image[inside], guidance, encode_mask(previous, labels=labels)))
         volume = torch.from_numpy(channels)
@@ -182,8 +182,8 @@ def open_network(
     plan: Plan, weights: dict[str, Tensor], *, name: str, licence: str, device: torch.device, tta: bool
 ) -> FoldNetwork:
     """Build the plan's network and fill in trained weights."""
-    network = build_network(plan.network, deep_supervision=False)
-    network.load_state_dict(weights)
+    network = build_empty(plan.network)
+    network.load_state_dict(weights, assign=True)
     return FoldNetwork(name, licence, plan, network.to(device).eval(), device, tta)
 
 

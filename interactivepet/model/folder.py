@@ -10,10 +10,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from interactivepet.core.plan import Configuration
+from interactivepet.core.plan import Configuration, Plan
 from interactivepet.errors import ModelError
 from interactivepet.model.archive import extract_archive
-from interactivepet.model.description import ModelDescription, name_weights
+from interactivepet.model.description import PROMPTABLE_WEIGHTS, ModelDescription, PromptableRecord, name_weights
+from interactivepet.model.limits import check_limits
 from interactivepet.model.manifest import (
     DESCRIPTION,
     MANIFEST,
@@ -50,17 +51,32 @@ class ModelFolder:
         """The task that the model was trained on."""
         return self.description.plans.task
 
+    @property
+    def has_promptable(self) -> bool:
+        """Whether the task's own promptable model is part of the model."""
+        return self.description.promptable is not None
+
+    @property
+    def promptable_hash(self) -> str:
+        """SHA-256 of the promptable model's weights; empty without one."""
+        return self.manifest.files[PROMPTABLE_WEIGHTS].sha256 if self.has_promptable else ""
+
     def load_weights(self, configuration: Configuration, fold: int) -> dict[str, Tensor]:
         """Read a fold's `state_dict`, checked against manifest and plan.
 
         Raises:
             ModelError: the file is missing, or is not what manifest and plan say.
         """
+        return self._load(name_weights(configuration, fold), self.description.plans.plan(configuration))
+
+    def load_promptable_weights(self, record: PromptableRecord) -> dict[str, Tensor]:
+        """Read the promptable model's `state_dict`; checks and errors as of `load_weights`."""
+        return self._load(PROMPTABLE_WEIGHTS, record)
+
+    def _load(self, name: str, plan: Plan | PromptableRecord) -> dict[str, Tensor]:
         from interactivepet.model.weights import unpack_weights
 
-        name = name_weights(configuration, fold)
         content = _read_listed(self.path, self.manifest, name=name, source=self.source)
-        plan = self.description.plans.plan(configuration)
         return unpack_weights(plan, content, source=f"{self.source}: {name}")
 
     def verify(self) -> None:
@@ -69,11 +85,18 @@ class ModelFolder:
         Raises:
             ModelError: one is not what manifest and plan say.
         """
+        stored: dict[str, Plan | PromptableRecord] = {
+            name_weights(configuration, record.fold): self.description.plans.plan(configuration)
+            for configuration, folds in self.description.folds.items()
+            for record in folds
+        }
+        if self.description.promptable is not None:
+            stored[PROMPTABLE_WEIGHTS] = self.description.promptable
         for name in self.manifest.files:
-            _read_listed(self.path, self.manifest, name=name, source=self.source)
-        for configuration, folds in self.description.folds.items():
-            for record in folds:
-                self.load_weights(configuration, record.fold)
+            if name in stored:
+                self._load(name, stored[name])
+            else:
+                _read_listed(self.path, self.manifest, name=name, source=self.source)
 
 
 @contextmanager
@@ -109,7 +132,10 @@ def open_folder(path: Path, *, source: Path | None = None) -> ModelFolder:
     manifest = parse_manifest(content, source=str(source))
     text = _read_listed(path, manifest, name=DESCRIPTION, source=source)
     description = parse_record(text, ModelDescription, source=f"{source}: {DESCRIPTION}")
+    check_limits(description, source=f"{source}: {DESCRIPTION}")
     wanted = {name_weights(name, record.fold) for name, folds in description.folds.items() for record in folds}
+    if description.promptable is not None:
+        wanted.add(PROMPTABLE_WEIGHTS)
     missing = sorted(wanted.difference(manifest.files))
     if missing:
         raise ModelError(f"{source}: {', '.join(missing)} is missing, which {DESCRIPTION} names; get the model again")

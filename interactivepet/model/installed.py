@@ -1,9 +1,10 @@
-"""Models of one user, each a folder with its name."""
+"""Models under a name: those that a user installed, each a folder, and those that come with the package."""
 
 from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,16 +14,20 @@ from interactivepet.model.archive import extract_archive
 from interactivepet.model.folder import ModelFolder, open_folder
 from interactivepet.model.manifest import MANIFEST, is_name
 
-__all__ = ["find_model", "install_model", "list_installed"]
+__all__ = ["SHIPPED", "find_model", "install_model", "list_installed", "list_shipped", "remove_model"]
 
 logger = logging.getLogger(__name__)
 
+SHIPPED = Path(__file__).parent / "shipped"
+"""Models that come with the package: NAME, a folder, or NAME.zip."""
+ENDING = ".zip"
+
 
 def find_model(text: str, store: Path) -> Path:
-    """Find what a user named: a zip file, a folder, or an installed model.
+    """Find what a user named: a zip file, a folder, an installed model, or one that comes with the package.
 
     Args:
-        text: a path or a name; a path wins.
+        text: a path or a name; a path wins, then an installed model.
         store: folder of the installed models.
 
     Raises:
@@ -33,10 +38,27 @@ def find_model(text: str, store: Path) -> Path:
         return path
     if is_name(text) and (store / text).is_dir():
         return store / text
+    shipped = list_shipped()
+    if text in shipped:
+        return shipped[text]
     if path.is_dir():
         raise ModelError(f"{path} is no model of interactivepet: it holds no {MANIFEST}")
-    installed = ", ".join(sorted(folder.name for folder in _list_folders(store))) or "none"
-    raise ModelError(f"{text} is neither a file nor a folder nor an installed model; installed in {store}: {installed}")
+    installed = _list_names(folder.name for folder in _list_folders(store))
+    raise ModelError(
+        f"{text} is neither a file nor a folder nor an installed model; installed in {store}: {installed}; with the "
+        f"package: {_list_names(shipped)}"
+    )
+
+
+def list_shipped() -> dict[str, Path]:
+    """Give name -> folder or file of every model that comes with the package."""
+    paths = sorted(SHIPPED.iterdir()) if SHIPPED.is_dir() else []
+    named = {path.name.removesuffix(ENDING): path for path in paths if path.suffix == ENDING or path.is_dir()}
+    return {name: path for name, path in named.items() if is_name(name)}
+
+
+def _list_names(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
 
 
 def install_model(source: Path, store: Path, *, name: str | None = None) -> ModelFolder:
@@ -71,6 +93,35 @@ def install_model(source: Path, store: Path, *, name: str | None = None) -> Mode
     return open_folder(final)
 
 
+def remove_model(name: str, store: Path) -> Path:
+    """Delete an installed model, damaged or not.
+
+    Args:
+        name: under which it is installed.
+        store: folder of the installed models.
+
+    Returns:
+        The folder that was deleted.
+
+    Raises:
+        ModelError: no such model is installed.
+    """
+    folder = store / name
+    if not is_name(name) or not folder.is_dir():
+        is_shipped = name in list_shipped()
+        told = "comes with the package and stays" if is_shipped else "is not installed"
+        installed = _list_names(known.name for known in _list_folders(store))
+        raise ModelError(f"{name!r} {told}; installed in {store}: {installed}")
+    if folder.is_symlink():
+        # what it leads to was not installed here
+        folder.unlink()
+        return folder
+    with TemporaryDirectory(prefix=PARTIAL_PREFIX, dir=store) as temporary:
+        # renamed first, so that no half of a model stays under its name
+        folder.rename(Path(temporary) / name)
+    return folder
+
+
 def list_installed(store: Path) -> list[ModelFolder]:
     """Read the descriptions of all installed models; damaged ones are named in a warning."""
     found = []
@@ -103,5 +154,5 @@ def _copy(source: Path, folder: Path) -> None:
 def _keep(final: Path, model: ModelFolder) -> ModelFolder:
     """Keep an installed model if it is the same."""
     if open_folder(final).manifest != model.manifest:
-        raise ModelError(f"{final} is another model; delete it, or choose another --name")
+        raise ModelError(f"{final} is another model; remove it with --remove {final.name}, or choose another --name")
     return open_folder(final)

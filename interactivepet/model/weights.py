@@ -7,18 +7,26 @@ from typing import TYPE_CHECKING
 
 from interactivepet.core.plan import Plan, TransformerPlan
 from interactivepet.errors import ModelError
-from interactivepet.networks.build import build_network
+from interactivepet.model.description import PromptableRecord, WeightPrecision
+from interactivepet.model.limits import count_weights
+from interactivepet.networks.build import build_empty
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 __all__ = ["pack_weights", "unpack_weights"]
 
+StoredNetwork = Plan | PromptableRecord
+"""What says how the network of some weights is built."""
+
+_FLOAT16_BYTES = 2
 _HEADER_BYTES = 8
 """Length of the header, which begins with a brace."""
 
 
-def pack_weights(plan: Plan, weights: Mapping[str, Tensor]) -> bytes:
+def pack_weights(
+    plan: StoredNetwork, weights: Mapping[str, Tensor], *, precision: WeightPrecision = "float32"
+) -> bytes:
     """Give the content of a `.safetensors` file.
 
     Tensors that a network knows under several names are stored once.
@@ -26,17 +34,36 @@ def pack_weights(plan: Plan, weights: Mapping[str, Tensor]) -> bytes:
     Args:
         plan: of the network.
         weights: its `state_dict`.
+        precision: of the values in the file.
+
+    Raises:
+        ModelError: a weight is too large for the precision.
     """
     from safetensors.torch import save
 
-    network = build_network(plan.network, deep_supervision=False)
-    network.load_state_dict(dict(weights))
+    network = build_empty(plan.network)
+    network.load_state_dict(dict(weights), assign=True)
     own = network.state_dict()
-    return save({names[0]: own[names[0]].detach().contiguous().clone() for names in _group_names(network)})
+    first = [names[0] for names in _group_names(network)]
+    return save({name: _store(name, own[name], precision=precision) for name in first})
 
 
-def unpack_weights(plan: Plan, content: bytes, *, source: str) -> dict[str, Tensor]:
-    """Read a network's `state_dict` and check that it is the plan's.
+def _store(name: str, tensor: Tensor, *, precision: WeightPrecision) -> Tensor:
+    import torch
+
+    stored = tensor.detach().contiguous().clone()
+    if precision == "float32" or not stored.is_floating_point():
+        return stored
+    rounded = stored.to(torch.float16)
+    if not bool(torch.isfinite(rounded).all()):
+        raise ModelError(f"{name} has values beyond the range of float16; store the weights as float32")
+    return rounded
+
+
+def unpack_weights(plan: StoredNetwork, content: bytes, *, source: str) -> dict[str, Tensor]:
+    """Read a network's `state_dict` in float32 and check that it is the plan's.
+
+    A file may hold float16 in the place of float32, in all of its tensors.
 
     Args:
         plan: of the network.
@@ -56,13 +83,24 @@ def unpack_weights(plan: Plan, content: bytes, *, source: str) -> dict[str, Tens
     except (SafetensorError, ValueError, KeyError) as error:
         raise ModelError(f"{source} holds no safetensors ({error}); get the model again") from error
     _refuse_larger(plan, content, n_tensors=len(found), source=source)
-    network = _build_empty(plan)
+    # a hostile plan could ask any amount of memory
+    network = build_empty(plan.network)
     groups = {names[0]: names for names in _group_names(network)}
     expected = network.state_dict()
     _refuse_names(groups.keys() - found.keys(), found.keys() - groups.keys(), source=source)
+    found = _widen(found)
     for name, tensor in found.items():
         _check_tensor(name, tensor, expected[name], source=source)
     return {name: found[first] for first, names in groups.items() for name in names}
+
+
+def _widen(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Convert the tensors of a file of float16 to float32; one with several types is left for `_check_tensor`."""
+    import torch
+
+    if any(tensor.is_floating_point() and tensor.dtype != torch.float16 for tensor in tensors.values()):
+        return tensors
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
 
 def _group_names(network: nn.Module) -> list[list[str]]:
@@ -73,25 +111,15 @@ def _group_names(network: nn.Module) -> list[list[str]]:
     return list(groups.values())
 
 
-def _build_empty(plan: Plan) -> nn.Module:
-    """Build a network without memory for its weights, which a hostile plan could ask any amount of."""
-    import torch
-
-    if isinstance(plan.network, TransformerPlan):
-        # MONAI computes with values while it builds
-        return build_network(plan.network, deep_supervision=False)
-    with torch.device("meta"):
-        return build_network(plan.network, deep_supervision=False)
-
-
-def _refuse_larger(plan: Plan, content: bytes, *, n_tensors: int, source: str) -> None:
+def _refuse_larger(plan: StoredNetwork, content: bytes, *, n_tensors: int, source: str) -> None:
     """Refuse a plan of a network that has more weights than the file, before it is built."""
     network = plan.network
     if isinstance(network, TransformerPlan):
         # a square matrix of the tokens' width, and a convolution of the finest features, are in the file
         is_larger = 4 * max(network.hidden_size, network.feature_size) ** 2 > len(content)
     else:
-        is_larger = sum(network.n_conv_per_stage) + sum(network.n_conv_per_stage_decoder) > n_tensors
+        n_convolutions = sum(network.n_conv_per_stage) + sum(network.n_conv_per_stage_decoder)
+        is_larger = n_convolutions > n_tensors or _FLOAT16_BYTES * count_weights(network) > len(content)
     if is_larger:
         raise ModelError(f"{source}: the plan has a network of more weights than the file; get the model again")
 

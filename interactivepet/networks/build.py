@@ -7,12 +7,13 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from interactivepet.core.plan import NetworkPlan, TransformerPlan, UNetPlan
 from interactivepet.errors import SettingsError
 
-__all__ = ["SliceNetwork", "build_network"]
+__all__ = ["SliceNetwork", "build_empty", "build_network"]
 
 MLP_RATIO = 4
 """Width of UNETR's multilayer perceptrons over that of its tokens (Hatamizadeh 2021, as ViT-B)."""
@@ -66,6 +67,24 @@ def build_network(plan: NetworkPlan, *, deep_supervision: bool) -> nn.Module:
             network.register_forward_hook(_list_output)
     else:
         network = _build_unet(plan, flat_axis=axis, deep_supervision=deep_supervision)
+        _initialise(network)
+    return network if axis is None else SliceNetwork(network, axis)
+
+
+def build_empty(plan: NetworkPlan) -> nn.Module:
+    """Build a network without deep supervision whose weights are still missing: shapes without memory.
+
+    Fill it with `load_state_dict(weights, assign=True)`. A transformer has random weights, as MONAI computes with
+    values while it builds.
+
+    Raises:
+        SettingsError: the plan wants a transformer, and MONAI is not installed.
+    """
+    if isinstance(plan, TransformerPlan):
+        return build_network(plan, deep_supervision=False)
+    axis = _find_flat_axis(plan)
+    with torch.device("meta"):
+        network = _build_unet(plan, flat_axis=axis, deep_supervision=False)
     return network if axis is None else SliceNetwork(network, axis)
 
 
@@ -77,7 +96,6 @@ def _find_flat_axis(plan: NetworkPlan) -> int | None:
 
 def _build_unet(plan: UNetPlan, *, flat_axis: int | None, deep_supervision: bool) -> nn.Module:
     from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
-    from dynamic_network_architectures.initialization.weight_init import InitWeights_He
 
     axes = [axis for axis in range(3) if axis != flat_axis]
     shared = {
@@ -101,8 +119,14 @@ def _build_unet(plan: UNetPlan, *, flat_axis: int | None, deep_supervision: bool
         network = ResidualEncoderUNet(n_blocks_per_stage=list(plan.n_conv_per_stage), **shared)
     else:
         network = PlainConvUNet(n_conv_per_stage=list(plan.n_conv_per_stage), **shared)
-    network.apply(InitWeights_He(1e-2))
     return network
+
+
+def _initialise(network: nn.Module) -> None:
+    """Draw the weights as nnU-Net does; on shapes without memory this would import torch's compiler."""
+    from dynamic_network_architectures.initialization.weight_init import InitWeights_He
+
+    network.apply(InitWeights_He(1e-2))
 
 
 def _build_transformer(plan: TransformerPlan, *, flat_axis: int | None) -> nn.Module:

@@ -11,6 +11,7 @@ from interactivepet.core.plan import Plan
 from interactivepet.preprocessing.crop import crop
 from interactivepet.preprocessing.normalise import normalise
 from interactivepet.preprocessing.resample import CUBIC, find_target_shape, resample, resample_label
+from interactivepet.preprocessing.room import check_room
 
 __all__ = ["FOREGROUND_SAMPLES", "preprocess", "sample_foreground"]
 
@@ -29,11 +30,15 @@ def preprocess(case: Case, plan: Plan, *, box: BoundingBox) -> PreprocessedCase:
         case: on the scanner's grid.
         plan: order of the axes, spacing or target shape, and normalisation, are read from it.
         box: the box of the case's own grid to keep, of `find_crop`.
+
+    Raises:
+        CaseError: the plan's grid is too fine for this machine's memory.
     """
     axes = plan.find_axes(case.geometry)
     kept = crop(case.permuted(axes), box.permuted(axes))
     grid = kept.geometry
     shape = plan.target_shape or find_target_shape(grid.shape, grid.spacing_mm, target_mm=plan.spacing_mm)
+    check_room(case.id, shape, n_channels=len(kept.image))
     resampled = resample(kept.image, shape, order=CUBIC)
     # An array of our own is normalised in place: images are what fills the memory.
     image = normalise(resampled, plan.normalisation, out=None if resampled is kept.image else resampled)

@@ -61,7 +61,7 @@ class Run:
 
 def list_runs(arguments: argparse.Namespace) -> Iterator[Run]:
     """List the runs: both of a pair after each other, the first in turn, and all pairs of a seed before the next."""
-    arms: list[Arm] = ["random", "pretrained"]
+    arms: list[Arm] = arguments.arms
     pairs = product(arguments.seeds, arguments.patients or [None], arguments.folds)
     for number, (seed, patients, fold) in enumerate(pairs):
         yield from (Run(patients, fold, seed, arm) for arm in (arms if number % 2 == 0 else reversed(arms)))
@@ -186,6 +186,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--folds", type=int, nargs="+", default=[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--patients", type=int, nargs="+", help="training patients; all of them when left out")
+    parser.add_argument(
+        "--arms", nargs="+", choices=["random", "pretrained"], default=["random", "pretrained"], help="to be trained"
+    )
     parser.add_argument("--minutes", type=float, default=2.5, help="of each training")
     parser.add_argument("--iterations", type=int, help="instead of the time")
     parser.add_argument("-c", "--configuration")

@@ -78,6 +78,24 @@ def test_the_promptable_model_is_chosen_when_it_is_better() -> None:
     assert choice.dice == 1.0
 
 
+@pytest.mark.parametrize("shift", [0, 2])
+def test_the_folds_alone_are_scored_where_the_promptable_model_has_a_share(shift: int) -> None:
+    """Whoever predicts without nnInteractive gets this score, whatever threshold and clean-up were chosen."""
+    label = make_label().astype(float)
+    cases = make_cases(np.roll(0.45 * label, shift, axis=0), label, clicks=(CLICK,))
+    choice = choose_rule(cases, labels=(1,), pools=[ONE], with_clicks=True)
+    assert choice.fusion.nninteractive_weight > 0
+    last = choice.candidates[-1]
+    assert (last.fusion.nninteractive_weight, last.chosen) == (0.0, False)
+    assert last.fusion == choice.fusion.model_copy(update={"nninteractive_weight": 0.0})
+    assert last.postprocessing == choice.postprocessing
+    without = make_cases(np.roll(0.45 * label, shift, axis=0), clicks=(CLICK,))
+    folds_alone = choose_rule(without, labels=(1,), pools=[ONE], with_clicks=True)
+    by_threshold = {c.fusion.threshold: c.dice for c in folds_alone.candidates if c.stage == "threshold"}
+    assert last.dice == pytest.approx(by_threshold[choice.fusion.threshold])
+    assert len(last.fold_dice) == 3
+
+
 def test_without_clicks_or_promptable_model_only_the_folds_are_tried() -> None:
     label = make_label().astype(float)
     worse = np.roll(label, 2, axis=0)

@@ -7,10 +7,20 @@ from pathlib import Path
 
 import torch
 
+from interactivepet.core.ensemble import Choice, EnsembleRule, FusionRule, PostprocessingRule
 from interactivepet.core.plan import ConfigurationPlan, Plan, Plans, UNetPlan
+from interactivepet.core.promptable import PromptEncoding
 from interactivepet.model.archive import write_archive
 from interactivepet.model.card import make_card
-from interactivepet.model.description import FoldRecord, ImageInputs, ModelDescription, name_weights
+from interactivepet.model.description import (
+    PROMPTABLE_WEIGHTS,
+    FoldRecord,
+    ImageInputs,
+    ModelDescription,
+    PromptableRecord,
+    WeightPrecision,
+    name_weights,
+)
 from interactivepet.model.manifest import DESCRIPTION, LICENCE, MODEL_CARD
 from interactivepet.model.weights import pack_weights
 from interactivepet.networks.build import build_network
@@ -36,6 +46,49 @@ def make_weights(plan: Plan, *, seed: int = 0) -> dict[str, torch.Tensor]:
     return build_network(plan.network, deep_supervision=False).state_dict()
 
 
+PROMPTABLE = PromptableRecord(
+    network=NETWORK.model_copy(update={"input_channels": 8, "output_channels": 2}),
+    patch_size=(64, 64, 64),
+    prompts=PromptEncoding(),
+    channel="PET",
+    licence="CC0",
+    n_training=9,
+    dice=0.5,
+)
+
+
+def make_prompt_weights(*, seed: int = 7) -> dict[str, torch.Tensor]:
+    torch.manual_seed(seed)
+    return build_network(PROMPTABLE.network, deep_supervision=False).state_dict()
+
+
+def make_rule(*, share: float, nninteractive: str = "not part of the model") -> EnsembleRule:
+    """A choice with known scores, in which nnInteractive has a share in masks with clicks."""
+    scores = {"none": (0.61, 0.6), "extreme": (0.81, 0.8), "corrected": (0.91, 0.9)}
+    return EnsembleRule(
+        task="T",
+        folds=(0, 1),
+        configurations=("3d_fullres",),
+        chosen_on="",
+        nninteractive=nninteractive if share else "",
+        corrections=(1, 5, 10),
+        margin=0.002,
+        choices={
+            mode: Choice(
+                fusion=FusionRule(
+                    configurations=("3d_fullres",), nninteractive_weight=0.0 if mode == "none" else share
+                ),
+                postprocessing=PostprocessingRule(),
+                dice=dice,
+                nested_dice=nested,
+                nested_fold_dice=(nested - 0.1, nested + 0.1),
+                candidates=(),
+            )
+            for mode, (dice, nested) in scores.items()
+        },
+    )
+
+
 def describe_model(plan: Plan, *, n_folds: int = 2) -> ModelDescription:
     own = ConfigurationPlan(**{name: getattr(plan, name) for name in ConfigurationPlan.model_fields})
     return ModelDescription(
@@ -54,15 +107,22 @@ def describe_model(plan: Plan, *, n_folds: int = 2) -> ModelDescription:
     )
 
 
-def list_files(plan: Plan, *, n_folds: int = 2) -> Iterator[tuple[str, bytes]]:
-    description = describe_model(plan, n_folds=n_folds)
+def list_files(
+    plan: Plan, *, n_folds: int = 2, precision: WeightPrecision = "float32", **told: object
+) -> Iterator[tuple[str, bytes]]:
+    description = describe_model(plan, n_folds=n_folds).model_copy(update={"precision": precision, **told})
     yield DESCRIPTION, description.model_dump_json().encode()
     yield MODEL_CARD, make_card(description, name="small").encode()
     yield LICENCE, b"MIT\n"
     for fold in range(n_folds):
-        yield name_weights(plan.configuration, fold), pack_weights(plan, make_weights(plan, seed=fold))
+        yield (
+            name_weights(plan.configuration, fold),
+            pack_weights(plan, make_weights(plan, seed=fold), precision=precision),
+        )
+    if description.promptable is not None:
+        yield PROMPTABLE_WEIGHTS, pack_weights(description.promptable, make_prompt_weights())
 
 
-def write_model(path: Path, *, name: str = "small") -> Path:
-    write_archive(path, list_files(make_network_plan()), name=name)
+def write_model(path: Path, *, name: str = "small", precision: WeightPrecision = "float32", **told: object) -> Path:
+    write_archive(path, list_files(make_network_plan(), precision=precision, **told), name=name)
     return path

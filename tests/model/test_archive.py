@@ -21,12 +21,13 @@ from safetensors.torch import load, save
 
 from interactivepet.core.plan import NetworkPlan, Plan
 from interactivepet.errors import ModelError
+from interactivepet.model.description import PROMPTABLE_WEIGHTS
 from interactivepet.model.entries import MOST_ENTRIES
 from interactivepet.model.folder import open_folder, open_model
 from interactivepet.model.manifest import DESCRIPTION, LICENCE, MANIFEST, SMALL_BYTES
 from interactivepet.model.weights import pack_weights, unpack_weights
 from interactivepet.networks.build import build_network
-from tests.model.models import NETWORK, make_network_plan, make_weights, write_model
+from tests.model.models import NETWORK, PROMPTABLE, make_network_plan, make_weights, write_model
 from tests.networks.test_build import make_transformer, make_unet
 
 WEIGHTS = "weights/3d_fullres/fold_0.safetensors"
@@ -93,6 +94,38 @@ def test_weights_come_back_bit_by_bit(name: str) -> None:
     assert all(torch.equal(found[name], weights[name]) for name in weights)
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_weights_of_half_the_size_come_back_rounded(name: str) -> None:
+    if "unetr" in name:
+        pytest.importorskip("monai")
+    plan = make_network_plan().model_copy(update={"network": NETWORKS[name]})
+    weights = make_weights(plan)
+    whole, half = pack_weights(plan, weights), pack_weights(plan, weights, precision="float16")
+    assert len(half) < 0.7 * len(whole)
+    found = unpack_weights(plan, half, source="w")
+    for name_, tensor in weights.items():
+        rounded = tensor.half().float() if tensor.is_floating_point() else tensor
+        assert found[name_].dtype == tensor.dtype
+        assert torch.equal(found[name_], rounded)
+
+
+def test_a_weight_beyond_float16_is_refused() -> None:
+    plan = make_network_plan()
+    weights = make_weights(plan)
+    weights[min(weights)].view(-1)[0] = 70000.0
+    with pytest.raises(ModelError, match=r"beyond the range of float16; store the weights as float32"):
+        pack_weights(plan, weights, precision="float16")
+    pack_weights(plan, weights)
+
+
+def test_a_file_of_two_precisions_is_refused() -> None:
+    plan = make_network_plan()
+    tensors = load(pack_weights(plan, make_weights(plan)))
+    mixed = {name: tensor.half() if name == min(tensors) else tensor for name, tensor in tensors.items()}
+    with pytest.raises(ModelError, match=r"of torch\.float16, expected .* of torch\.float32"):
+        unpack_weights(plan, save(mixed), source="w")
+
+
 def test_a_tensor_of_several_names_is_stored_once() -> None:
     plan = make_network_plan()
     weights = make_weights(plan)
@@ -107,6 +140,18 @@ def test_a_folder_is_verified_as_a_file_is(tmp_path: Path) -> None:
         model.verify()
         extracted = model.path
     assert not extracted.exists()
+
+
+def test_a_file_of_the_first_schema_is_read(tmp_path: Path) -> None:
+    files = read_files(write_model(tmp_path / "new.zip"))
+    description = json.loads(files[DESCRIPTION])
+    for name in ("folds_alone", "curves", "precision", "promptable"):
+        del description[name]
+    description["schema_version"] = 1
+    write_files(tmp_path / "old.zip", list_again({**files, DESCRIPTION: json.dumps(description).encode()}))
+    with open_model(tmp_path / "old.zip") as model:
+        model.verify()
+        assert (model.description.precision, model.description.curves, model.has_promptable) == ("float32", (), False)
 
 
 def replace_weights(change: Callable[[Files, dict[str, torch.Tensor]], bytes]) -> Callable[[Files], Files]:
@@ -159,6 +204,32 @@ def change_network(**values: object) -> Callable[[Files], Files]:
     return apply
 
 
+def change_plan(**values: object) -> Callable[[Files], Files]:
+    """Change fields of the configuration; a function is given the present value."""
+
+    def apply(files: Files) -> Files:
+        description = json.loads(files[DESCRIPTION])
+        plan = description["plans"]["configurations"]["3d_fullres"]
+        plan.update({name: v(plan[name]) if callable(v) else v for name, v in values.items()})
+        return list_again({**files, DESCRIPTION: json.dumps(description).encode()})
+
+    return apply
+
+
+def change_promptable(**values: object) -> Callable[[Files], Files]:
+    def apply(files: Files) -> Files:
+        description = json.loads(files[DESCRIPTION])
+        network = {**description["promptable"]["network"], **values.pop("network", {})}  # type: ignore[dict-item]
+        description["promptable"].update({**values, "network": network})
+        return list_again({**files, DESCRIPTION: json.dumps(description).encode()})
+
+    return apply
+
+
+def replace_prompt_weights(content: Callable[[], bytes]) -> Callable[[Files], Files]:
+    return lambda files: list_again({**files, PROMPTABLE_WEIGHTS: content()})
+
+
 def pack_pickle() -> bytes:
     stream = BytesIO()
     torch.save({"a": torch.zeros(1)}, stream)
@@ -186,7 +257,8 @@ CONTENTS: dict[str, tuple[Callable[[Files], Files], str]] = {
         change_json(MANIFEST, schema_version=2, package_version="9.9", news=1),
         "schema_version 2 of interactivepet 9.9, expected 1; install that version",
     ),
-    "newer description": (change_json(DESCRIPTION, schema_version=7, news=1), r"model\.json: schema_version 7"),
+    "newer description": (change_json(DESCRIPTION, schema_version=3, news=1), r"model\.json: schema_version 3"),
+    "much newer description": (change_json(DESCRIPTION, schema_version=7, news=1), r"model\.json: schema_version 7"),
     "unknown field": (change_json(DESCRIPTION, news=1), r"model\.json: news: no such key"),
     "no JSON": (lambda f: list_again({**f, DESCRIPTION: b"{"}), r"model\.json is no JSON"),
     "JSON that is not UTF-8": (lambda f: list_again({**f, DESCRIPTION: b'"\xff"'}), r"model\.json is no JSON"),
@@ -205,7 +277,50 @@ CONTENTS: dict[str, tuple[Callable[[Files], Files], str]] = {
     "missing tensor": (replace_weights(leave_one_out), "lacks .*another network than the plan's"),
     "unknown tensor": (replace_weights(add_one), "has the unknown more"),
     "network of too many layers": (change_network(n_conv_per_stage=[10**9, 1]), "more weights than the file"),
-    "network of too many features": (change_network(features_per_stage=[10**6, 10**6]), "has shape"),
+    "network of too many features": (change_network(features_per_stage=[10**6, 10**6]), "more weights than the file"),
+    "network of endless features": (change_network(features_per_stage=[10**30, 4]), "network of more weights|GB"),
+    "network of an endless kernel": (
+        change_network(kernel_sizes=[[10**12 + 1] * 3, [3, 3, 3]]),
+        "more weights than the file",
+    ),
+    "network of a few more features": (change_network(features_per_stage=[4, 9]), "has shape"),
+    "patch that no memory holds": (
+        change_plan(patch_size=[10**6] * 3),
+        r"model\.json: patch_size \(1000000, 1000000, 1000000\) of 3d_fullres takes at least .* GB, this machine has",
+    ),
+    "grid that no memory holds": (
+        change_plan(target_shape=[10**5] * 3),
+        r"model\.json: target_shape .* of 3d_fullres takes at least 4e\+06 GB",
+    ),
+    "label that moves the cursor": (
+        lambda f: list_again({**f, DESCRIPTION: f[DESCRIPTION].replace(b'"edema"', b'"\\u001b[2J"')}),
+        r"model\.json: '\\x1b\[2J' has characters that cannot be printed",
+    ),
+    "licence that moves the cursor": (change_json(DESCRIPTION, licence="MIT\n\x1b[2J"), "cannot be printed"),
+    "label that no mask holds": (
+        lambda f: list_again({**f, DESCRIPTION: f[DESCRIPTION].replace(b'"edema":3', b'"edema":300')}),
+        r"label values .300, 1., expected different ones from 1 to 255",
+    ),
+    "label that is the background": (
+        lambda f: list_again({**f, DESCRIPTION: f[DESCRIPTION].replace(b'"edema":3', b'"edema":0')}),
+        "expected different ones from 1 to 255",
+    ),
+    "two labels of one value": (
+        lambda f: list_again({**f, DESCRIPTION: f[DESCRIPTION].replace(b'"edema":3', b'"edema":1')}),
+        "expected different ones from 1 to 255",
+    ),
+    "mean that is no number": (
+        change_plan(normalisation=lambda known: [{**known[0], "mean": float("nan")}]),
+        r"model\.json: plans\.configurations\.3d_fullres\.normalisation\.0\.mean is not finite",
+    ),
+    "clip without an end": (
+        change_plan(normalisation=lambda known: [{**known[0], "clip": [0.0, float("inf")]}]),
+        r"normalisation\.0\.clip\.1 is not finite",
+    ),
+    "axis that is mirrored again and again": (
+        change_plan(training=lambda known: {**known, "mirror_axes": [0, 1] * 30}),
+        r"mirror_axes of 3d_fullres has 60 entries, expected each axis once",
+    ),
     "weights for other labels": (
         lambda f: list_again({**f, DESCRIPTION: f[DESCRIPTION].replace(b'"edema":3,', b"")}),
         r"model\.json: .*input and output channels must be",
@@ -233,6 +348,44 @@ CONTENTS: dict[str, tuple[Callable[[Files], Files], str]] = {
 def test_a_model_of_another_content_is_refused(name: str, tmp_path: Path) -> None:
     change, message = CONTENTS[name]
     write_files(tmp_path / "bad.zip", change(read_files(write_model(tmp_path / "good.zip"))))
+    refuse(tmp_path / "bad.zip", message)
+
+
+PROMPTABLES: dict[str, tuple[Callable[[Files], Files], str]] = {
+    "missing weights": (
+        lambda f: list_again({k: v for k, v in f.items() if k != PROMPTABLE_WEIGHTS}),
+        f"{PROMPTABLE_WEIGHTS} is missing, which model.json names",
+    ),
+    "weights of a fold": (
+        lambda f: list_again({**f, PROMPTABLE_WEIGHTS: f[WEIGHTS]}),
+        f"{PROMPTABLE_WEIGHTS}: .* has shape",
+    ),
+    "wrong hash": (lambda f: {**f, PROMPTABLE_WEIGHTS: f[PROMPTABLE_WEIGHTS][:-1] + b"\1"}, "has SHA-256"),
+    "pickle": (replace_prompt_weights(lambda: pickle.dumps({})), f"{PROMPTABLE_WEIGHTS} is a pickle"),
+    "torch file": (replace_prompt_weights(pack_pickle), f"{PROMPTABLE_WEIGHTS} holds no safetensors"),
+    "checkpoint beside it": (lambda f: {**f, "checkpoint_final.pth": pack_pickle()}, "may hold a pickle"),
+    "NaN": (
+        lambda f: list_again({**f, PROMPTABLE_WEIGHTS: set_nan(f, load(f[PROMPTABLE_WEIGHTS]))}),
+        "has values that are not finite",
+    ),
+    "other channels": (change_promptable(network={"input_channels": 2}), "expected 8 input and 2 output channels"),
+    "too many features": (change_promptable(network={"features_per_stage": [512] * 2}), "more weights than the file"),
+    "patch that does not fit": (change_promptable(patch_size=[65, 64, 64]), "patch_size .* expected multiples of"),
+    "patch that is too small": (change_promptable(patch_size=[32, 64, 64]), "of nninteractive, expected 49 or more"),
+    "patch that no memory holds": (change_promptable(patch_size=[2**20] * 3), "of nninteractive takes at least"),
+    "points that no memory holds": (
+        change_promptable(prompts={"point_radius": 10**9, "decay": 0.9}),
+        "point_radius 1000000000, expected at most",
+    ),
+    "no licence": (change_promptable(licence=""), "licence"),
+}
+
+
+@pytest.mark.parametrize("name", PROMPTABLES)
+def test_a_promptable_model_of_another_content_is_refused(name: str, tmp_path: Path) -> None:
+    change, message = PROMPTABLES[name]
+    files = read_files(write_model(tmp_path / "good.zip", promptable=PROMPTABLE))
+    write_files(tmp_path / "bad.zip", change(files))
     refuse(tmp_path / "bad.zip", message)
 
 

@@ -71,7 +71,9 @@ def test_a_folder_with_a_link_is_refused(archive: Path, store: Path, tmp_path: P
 def test_another_model_of_the_same_name_is_kept(archive: Path, store: Path, tmp_path: Path) -> None:
     install_model(archive, store)
     write_archive(tmp_path / "b.zip", list_files(make_network_plan(), n_folds=1), name="small")
-    with pytest.raises(ModelError, match="small is another model; delete it, or choose another --name"):
+    with pytest.raises(
+        ModelError, match="small is another model; remove it with --remove small, or choose another --name"
+    ):
         install_model(tmp_path / "b.zip", store)
     assert len(list_installed(store)[0].description.folds["3d_fullres"]) == 2
     assert [path.name for path in store.iterdir()] == ["small"]

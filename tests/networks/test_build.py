@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import subprocess
 import sys
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -10,7 +12,7 @@ from torch import nn
 from interactivepet.core.geometry import Shape
 from interactivepet.core.plan import NetworkPlan, TransformerPlan, UNetPlan
 from interactivepet.errors import SettingsError
-from interactivepet.networks.build import SliceNetwork, build_network
+from interactivepet.networks.build import SliceNetwork, build_empty, build_network
 
 
 def make_unet(
@@ -172,3 +174,27 @@ def test_training_mode_changes_no_output(mode: bool) -> None:
     with torch.inference_mode():
         expected = network.eval()(image)
         assert torch.equal(network.train(mode)(image), expected)
+
+
+@pytest.mark.parametrize("flat", [None, 2])
+@pytest.mark.parametrize("architecture", ["plain", "residual"])
+def test_an_empty_network_takes_weights_without_memory_of_its_own(
+    architecture: Literal["plain", "residual"], flat: int | None
+) -> None:
+    plan = make_unet(architecture=architecture, flat=flat)
+    trained = build_network(plan, deep_supervision=False).eval()
+    empty = build_empty(plan).eval()
+    assert all(tensor.is_meta for tensor in empty.state_dict().values())
+    empty.load_state_dict(trained.state_dict(), assign=True)
+    volume = torch.rand(1, plan.input_channels, 16, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(empty(volume), trained(volume))
+
+
+def test_an_empty_network_does_not_load_the_compiler() -> None:
+    code = (
+        "import sys; from interactivepet.networks.build import build_empty; "
+        "from tests.networks.test_build import make_unet; build_empty(make_unet()); "
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0

@@ -18,23 +18,23 @@ import numpy.typing as npt
 
 from interactivepet.core.case import Case
 from interactivepet.core.classical import CLASSICAL_METHODS, ClassicalMethod
-from interactivepet.core.dataset import CaseEntry
 from interactivepet.core.interaction import Click
 from interactivepet.dataset.files.read import read_mask
 from interactivepet.dataset.files.volume import describe_mismatch
 from interactivepet.dataset.interactions import write_clicks
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.ensemble.fuse import to_segmentation
-from interactivepet.errors import MissingArtefactError, SegmenterError
+from interactivepet.errors import MissingArtefactError, ModelError, SegmenterError
 from interactivepet.inference.classical.segmenter import ClassicalSegmenter
 from interactivepet.inference.segmenter import Segmenter
+from interactivepet.model.folder import ModelFolder
 from interactivepet.networks.precision import choose_device
 from interactivepet.nninteractive.ordered import OrderedSegmenter
 from interactivepet.pipeline.decisions import read_plans
 from interactivepet.pipeline.judge.program import run_program
 from interactivepet.pipeline.predict.intensities import check_intensities
-from interactivepet.pipeline.predict.models import Models, PredictionOptions, open_models
-from interactivepet.pipeline.workspace import Workspace
+from interactivepet.pipeline.predict.models import Models, PredictionOptions, find_promptable, open_models
+from interactivepet.pipeline.predict.trained import PredictionSource
 from interactivepet.session.session import Session
 
 __all__ = ["PLACEHOLDERS", "MaskSegmenter", "SystemKind", "check_command", "open_system"]
@@ -76,8 +76,8 @@ class MaskSegmenter(Protocol):
 
 @contextmanager
 def open_system(
-    workspace: Workspace,
-    entry: CaseEntry,
+    source: PredictionSource,
+    images: Sequence[Path],
     *,
     kind: SystemKind,
     command: str,
@@ -88,9 +88,9 @@ def open_system(
     """Open what answers for one case.
 
     Args:
-        workspace: of the task.
-        entry: the case.
-        kind: `ours` is an interactive session with the choice of `ensemble.json` without nnInteractive, or with the
+        source: a task, or a model.
+        images: files of the case.
+        kind: `ours` is an interactive session with the choice from cross-validation without nnInteractive, or with the
             default configuration's folds where nothing was chosen; `ensemble` is the choice as it stands;
             `classical` needs neither plan nor folds.
         command: of another program, with `PLACEHOLDERS`.
@@ -100,42 +100,71 @@ def open_system(
 
     Raises:
         MissingArtefactError: no fold is trained, or nothing was chosen yet.
+        ModelError: the model holds no choice, which `ensemble` needs.
         SegmenterError: there is no nnInteractive to ask, or the command lacks a placeholder.
     """
     if kind == "command":
         check_command(command)
-        yield _Command(command, tuple(workspace.image_files(entry)))
+        yield _Command(command, tuple(images))
         return
+    channels, labels = _read_names(source)
     if method is not None:
-        manifest = read_manifest(workspace.raw)
-        yield _Rule(ClassicalSegmenter(method, manifest.label_values, manifest.channels[0]))
+        yield _Rule(ClassicalSegmenter(method, labels, channels[0]))
         return
     if kind == "nninteractive":
-        labels = read_manifest(workspace.raw).label_values
-        source = options.promptable
-        if source is None:
-            raise SegmenterError("no nnInteractive to ask; name its model folder or server with --nninteractive")
-        device = str(choose_device(options.device))
-        with source.open(labels=labels, device=device, n_threads=options.n_threads) as segmenter:
-            yield _Promptable(_order_axes(workspace, segmenter))
+        with _open_promptable(source, labels, options=options) as segmenter:
+            yield _Promptable(segmenter)
         return
-    if kind == "ensemble" and not workspace.ensemble.is_file():
-        raise MissingArtefactError(
-            f"{workspace.ensemble} is not there; run `interactivepet_postprocessing -t {workspace.task}` first"
-        )
+    if kind == "ensemble":
+        _check_choice(source)
     import torch
 
     torch.set_num_threads(options.n_threads)
-    options = options if kind == "ensemble" else replace(options, promptable=None)
-    with open_models(workspace, options, with_corrections=True) as models:
+    options = options if kind == "ensemble" else replace(options, promptable=None, own_promptable=False)
+    with open_models(source, options, with_corrections=True) as models:
         yield _OurSession(models, fast=fast, any_intensity=options.any_intensity)
 
 
-def _order_axes(workspace: Workspace, segmenter: Segmenter) -> Segmenter:
-    """Let a segmenter see cases as the task's networks do; a task that was not planned has no order."""
-    if not workspace.plans.is_file():
+def _read_names(source: PredictionSource) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Read channels and label values."""
+    if isinstance(source, ModelFolder):
+        plans = source.description.plans
+        return plans.channels, tuple(sorted(plans.labels.values()))
+    manifest = read_manifest(source.raw)
+    return manifest.channels, manifest.label_values
+
+
+@contextmanager
+def _open_promptable(
+    source: PredictionSource, labels: Sequence[int], *, options: PredictionOptions
+) -> Iterator[Segmenter]:
+    """Open nnInteractive alone, which sees cases as the networks do."""
+    with find_promptable(source, options) as found:
+        if found is None:
+            raise SegmenterError("no nnInteractive to ask; name its model folder or server with --nninteractive")
+        device = str(choose_device(options.device))
+        with found.open(labels=labels, device=device, n_threads=options.n_threads) as segmenter:
+            yield _order_axes(source, segmenter)
+
+
+def _check_choice(source: PredictionSource) -> None:
+    if isinstance(source, ModelFolder):
+        if source.description.rule is None:
+            raise ModelError(f"{source.source} holds no choice from cross-validation; take --segmenter ours")
+    elif not source.ensemble.is_file():
+        raise MissingArtefactError(
+            f"{source.ensemble} is not there; run `interactivepet_postprocessing -t {source.task}` first"
+        )
+
+
+def _order_axes(source: PredictionSource, segmenter: Segmenter) -> Segmenter:
+    """Let a segmenter see cases as the networks do; a task that was not planned has no order."""
+    if isinstance(source, ModelFolder):
+        plans = source.description.plans
+    elif source.plans.is_file():
+        plans = read_plans(source)
+    else:
         return segmenter
-    plans = read_plans(workspace)
     return OrderedSegmenter(segmenter, plans.plan(plans.default))
 
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from interactivepet.core.case import Case
 from interactivepet.core.ensemble import Choice, ChoiceMode, EnsembleRule, FusionRule, PostprocessingRule
 from interactivepet.core.intensities import IntensityRange
 from interactivepet.core.interaction import Click
@@ -17,18 +14,16 @@ from interactivepet.core.plan import Configuration, Plan, Plans
 from interactivepet.ensemble.folds import FoldEnsemble
 from interactivepet.inference.network import FoldNetwork, open_network
 from interactivepet.inference.segmenter import Segmenter
+from interactivepet.model.folder import ModelFolder
+from interactivepet.model.promptable import open_promptable
 from interactivepet.networks.precision import choose_device
 from interactivepet.nninteractive.ordered import OrderedSegmenter
 from interactivepet.pipeline.predict.trained import FoldWeights, PredictionSource, open_trained
 from interactivepet.pipeline.train.promptable_source import PromptableSource
 
-__all__ = ["Models", "PredictionOptions", "open_models", "warn_of_size"]
+__all__ = ["Models", "PredictionOptions", "find_promptable", "open_models"]
 
 logger = logging.getLogger(__name__)
-
-MOST_GROWTH = 3.0
-"""How much longer than the training cases an image may be along an axis before the user is warned: people and beds
-differ less, a cut-out and a whole body more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +36,7 @@ class PredictionOptions:
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         n_threads: of torch.
         promptable: nnInteractive; None leaves it out.
+        own_promptable: the promptable model that is part of a model takes the place of `promptable`.
         save_probabilities: also write each label's probability, as NIfTI.
         any_intensity: predict an image that seems to be in another unit than the training cases.
     """
@@ -50,6 +46,7 @@ class PredictionOptions:
     device: str = "auto"
     n_threads: int = 1
     promptable: PromptableSource | None = None
+    own_promptable: bool = True
     save_probabilities: bool = False
     any_intensity: bool = False
 
@@ -99,24 +96,6 @@ class Models:
         return chosen.fusion, chosen.postprocessing
 
 
-def warn_of_size(case: Case, plans: Plans) -> None:
-    """Warn of an image that shows far more than those of training did, such as a whole body after cut-outs."""
-    plan = plans.plan(plans.default)
-    if plan.target_shape is not None or plan.crop.region == "clicks":
-        return
-    # in the order of their length, since an image may lie otherwise
-    found = np.sort(np.asarray(case.geometry.shape) * case.geometry.spacing_mm)
-    usual = np.sort(np.asarray(plan.median_shape) * plan.spacing_mm)
-    if (found / usual).max() > MOST_GROWTH:
-        logger.warning(
-            "%s measures %s mm, the training cases %s mm in the median: what lies outside of anything that the "
-            "networks have seen they may take for a lesion; cut the image as the training cases were",
-            case.id,
-            " x ".join(f"{mm:.0f}" for mm in found),
-            " x ".join(f"{mm:.0f}" for mm in usual),
-        )
-
-
 @contextmanager
 def open_models(
     source: PredictionSource,
@@ -142,29 +121,48 @@ def open_models(
     plans = trained.plans
     folds = {name: _open_folds(plans.plan(name), known, options=options) for name, known in trained.folds.items()}
     models = Models(plans, folds, None, trained.rule, trained.made_of, trained.intensities)
-    used = options.promptable if rule is not None or _has_share(trained.rule, options, with_corrections) else None
-    if used is None:
-        yield models
-        return
-    labels, device = plans.plan(plans.default).label_values, str(choose_device(options.device))
-    with used.open(labels=labels, device=device, n_threads=options.n_threads) as promptable:
-        yield replace(models, promptable=OrderedSegmenter(promptable, plans.plan(plans.default)))
+    is_wanted = rule is not None or _has_share(trained.rule, with_corrections=with_corrections)
+    with find_promptable(source, options) if is_wanted else nullcontext() as used:
+        if used is None:
+            _tell_absence(trained.rule, is_wanted=is_wanted, options=options)
+            yield models
+            return
+        plan, device = plans.plan(plans.default), str(choose_device(options.device))
+        own = [source.promptable_hash] if isinstance(source, ModelFolder) and used is not options.promptable else []
+        with used.open(labels=plan.label_values, device=device, n_threads=options.n_threads) as promptable:
+            yield replace(models, promptable=OrderedSegmenter(promptable, plan), made_of=(*trained.made_of, *own))
+
+
+@contextmanager
+def find_promptable(source: PredictionSource, options: PredictionOptions) -> Iterator[PromptableSource | None]:
+    """Give a model's own promptable model, as long as the block lasts, or that of the options."""
+    if isinstance(source, ModelFolder) and source.has_promptable and options.own_promptable:
+        with open_promptable(source) as folder:
+            yield PromptableSource(str(folder))
+    else:
+        yield options.promptable
 
 
 def _open_folds(plan: Plan, folds: Sequence[FoldWeights], *, options: PredictionOptions) -> FoldEnsemble:
     return FoldEnsemble(plan, tuple(_open_fold(plan, fold, options=options) for fold in folds))
 
 
-def _has_share(rule: EnsembleRule | None, options: PredictionOptions, with_corrections: bool) -> bool:
-    """Whether nnInteractive is there and has a share in the choice; says so when the two disagree."""
+def _has_share(rule: EnsembleRule | None, *, with_corrections: bool) -> bool:
+    """Whether nnInteractive has a share in the choice."""
     used = [] if rule is None else [c for mode, c in rule.choices.items() if with_corrections or mode != "corrected"]
-    weight = max((choice.fusion.nninteractive_weight for choice in used), default=0.0)
-    if weight == 0 and options.promptable is not None:
+    return any(choice.fusion.nninteractive_weight > 0 for choice in used)
+
+
+def _tell_absence(rule: EnsembleRule | None, *, is_wanted: bool, options: PredictionOptions) -> None:
+    """Say why nnInteractive takes no part where the user may expect it."""
+    if is_wanted and rule is not None and rule.nninteractive:
+        logger.warning(
+            "the ensemble was chosen with nnInteractive (%s), which is off: the folds predict alone; name its model "
+            "with --nninteractive MODEL",
+            rule.nninteractive,
+        )
+    elif not is_wanted and options.promptable is not None:
         logger.info("nnInteractive takes no part: the choice from cross-validation gave it no weight")
-    if weight > 0 and options.promptable is None:
-        name = rule.nninteractive if rule is not None else ""
-        logger.warning("the ensemble was chosen with nnInteractive (%s), which is off: folds only", name)
-    return weight > 0 and options.promptable is not None
 
 
 def _open_fold(plan: Plan, fold: FoldWeights, *, options: PredictionOptions) -> FoldNetwork:

@@ -30,6 +30,7 @@ __all__ = [
     "PredictionSource",
     "TaskResults",
     "Trained",
+    "hash_results",
     "load_fold_weights",
     "open_trained",
     "read_task",
@@ -119,6 +120,12 @@ def read_task(workspace: Workspace, folds: Sequence[int], *, rule: EnsembleRule 
     wanted = [name for c in rule.choices.values() for name in c.fusion.configurations] if rule else [plans.default]
     cards = {name: _read_cards(workspace, plans.plan(name), split, folds) for name in add_first_steps(wanted)}
     return TaskResults(plans, rule, cards, _find_intensities(workspace, plans, cards))
+
+
+def hash_results(results: TaskResults) -> str:
+    """Hash plans, choice and folds, to tell whether figures are of those that are there now."""
+    rule = results.rule.content_hash() if results.rule is not None else ""
+    return hash_text(results.plans.content_hash(), rule, *map(hash_cards, results.cards.values()))
 
 
 def load_fold_weights(workspace: Workspace, configuration: Configuration, *, card: CheckpointCard) -> dict[str, Tensor]:

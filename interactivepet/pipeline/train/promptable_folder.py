@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,7 +32,19 @@ from interactivepet.pipeline.train.promptable_source import PromptableSource
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.training.checkpoint import load_weights
 
-__all__ = ["find_own_folds", "judge_model", "open_unseen", "read_seen_cases", "run_promptable_export", "stamp_unseen"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = [
+    "find_own_folds",
+    "judge_model",
+    "load_promptable_weights",
+    "open_unseen",
+    "read_promptable",
+    "read_seen_cases",
+    "run_promptable_export",
+    "stamp_unseen",
+]
 
 NAME_OF_OTHERS = "Dataset999"
 """nnU-Net wants a number; tasks whose name has none share this one."""
@@ -198,6 +211,25 @@ def run_promptable_export(workspace: Workspace, folder: Path, *, fold: FoldName 
         MissingArtefactError: the model is not trained.
         SegmenterError: the folder exists.
     """
+    card = read_promptable(workspace, fold=fold)
+    model = card.model
+    _write(
+        folder,
+        model.plan,
+        weights=workspace.promptable_fold(model.fold) / "weights.pt",
+        sha256=model.weights_sha256,
+        licence=model.licence,
+        card=card,
+    )
+    return card
+
+
+def read_promptable(workspace: Workspace, *, fold: FoldName | None = None) -> PromptableExport:
+    """Read what is known of one of the task's own promptable models, and of its folds; as of `run_promptable_export`.
+
+    Raises:
+        MissingArtefactError: the model is not trained.
+    """
     split = read_folds(workspace)
     names: list[FoldName] = ["all", *(known.index for known in split.folds)]
     complete = [name for name in names if (workspace.promptable_fold(name) / "card.json").is_file()]
@@ -206,16 +238,12 @@ def run_promptable_export(workspace: Workspace, folder: Path, *, fold: FoldName 
     chosen = complete[0] if fold is None else fold
     model = _read_card(workspace, chosen)
     scores = _read_scores(workspace, complete, made_from=model.made_from)
-    card = PromptableExport(made_from=model.content_hash(), model=model, fold_dice=scores)
-    _write(
-        folder,
-        model.plan,
-        weights=workspace.promptable_fold(chosen) / "weights.pt",
-        sha256=model.weights_sha256,
-        licence=model.licence,
-        card=card,
-    )
-    return card
+    return PromptableExport(made_from=model.content_hash(), model=model, fold_dice=scores)
+
+
+def load_promptable_weights(workspace: Workspace, model: PromptableCard) -> dict[str, Tensor]:
+    """Read the `state_dict` of a promptable model after checking the file against its card."""
+    return load_weights(workspace.promptable_fold(model.fold) / "weights.pt", sha256=model.weights_sha256)
 
 
 def _read_scores(workspace: Workspace, names: Sequence[FoldName], *, made_from: str) -> dict[str, float]:

@@ -19,7 +19,7 @@ SOME = ["--clicks", "2", "--cases", "TINY_000", "TINY_001"]
 @pytest.fixture
 def results(raw: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of simulations of a task with images, labels and `dataset.json` alone; nothing is tracked."""
-    monkeypatch.setattr(simulate_module, "_track", lambda *arguments, **options: None)
+    monkeypatch.setattr(simulate_module, "track_simulation", lambda *arguments, **options: None)
     write_tiny_task(raw, n_training=2)
     assert generate_dataset_json.main(["-m", "PET", "-l", "lesion"]) == 0
     return raw.parent / "results" / TASK / "simulation"

@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import getpass
 import json
+import logging
 import re
+import shutil
 import socket
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from interactivepet.cli import export_model, install_model, models, predict
-from interactivepet.core.ensemble import EnsembleRule
+from interactivepet.core.ensemble import CandidateScore, EnsembleRule
 from interactivepet.dataset.files.read import read_mask
 from interactivepet.dataset.files.write import read_artefact, write_artefact, write_image, write_text
-from interactivepet.errors import ArtefactError, ModelError
+from interactivepet.errors import ArtefactError, MissingArtefactError, ModelError
 from interactivepet.model.folder import open_model
-from interactivepet.pipeline.predict.model_export import run_model_export
-from tests.tiny import TASK, make_volume, open_tiny
+from interactivepet.networks.build import build_network
+from interactivepet.pipeline.judge.simulate import SimulationOptions, run_simulation
+from interactivepet.pipeline.predict import model_precision
+from interactivepet.pipeline.predict.model_export import ModelExportOptions, run_model_export
+from interactivepet.pipeline.predict.models import PredictionOptions
+from interactivepet.pipeline.train.promptable_folder import run_promptable_export
+from interactivepet.pipeline.workspace import Workspace
+from interactivepet.training.checkpoint import save_weights
+from tests.pipeline.train.test_promptable_folder import make_card
+from tests.tiny import TASK, make_options, make_volume, open_tiny
+from tests.training.promptable.conftest import make_promptable_plan
 
 FAST = ["--no-tta", "--device", "cpu"]
 FOLDERS = ("raw", "processed", "results")
@@ -99,7 +112,12 @@ def test_it_predicts_elsewhere_what_the_task_predicts(
     assert install_model.main([str(tmp_path / "tiny.zip")]) == 0
     assert models.main([]) == 0
     shown = capsys.readouterr().out
-    for told in ("labels: lesion = 1", "channels: PET", "extreme ", "licence: trained on the user's own data"):
+    for told in (
+        "labels: lesion = 1",
+        "channels: PET",
+        "6 margin points: 0.",
+        "licence: trained on the user's own data",
+    ):
         assert told in shown
     with zipfile.ZipFile(tmp_path / "tiny.zip") as opened:
         opened.extractall(tmp_path / "folder")
@@ -192,6 +210,190 @@ def test_the_address_of_a_server_does_not_travel(copied: Path, tmp_path: Path) -
     write_artefact(workspace.ensemble, rule.model_copy(update={"nninteractive": "http://secret-host:1527"}))
     run_model_export(workspace, tmp_path / "m.zip")
     assert b"secret-host" not in (tmp_path / "m.zip").read_bytes()
+
+
+def give_share(workspace: Workspace, *, nninteractive: str, share: float = 0.45) -> EnsembleRule:
+    """Let nnInteractive have a share in masks with clicks, as if it had been better; the folds alone have 0.4."""
+    rule = read_artefact(workspace.ensemble, EnsembleRule, command="")
+    choices = dict(rule.choices)
+    for mode in ("extreme", "corrected"):
+        choice = choices[mode]
+        alone = CandidateScore(
+            stage="postprocessing",
+            fusion=choice.fusion,
+            postprocessing=choice.postprocessing,
+            dice=0.4,
+            fold_dice=(0.4,),
+            chosen=False,
+        )
+        fusion = choice.fusion.model_copy(update={"nninteractive_weight": share})
+        choices[mode] = choice.model_copy(update={"fusion": fusion, "candidates": (alone,)})
+    rule = rule.model_copy(update={"choices": choices, "nninteractive": nninteractive})
+    write_artefact(workspace.ensemble, rule)
+    return rule
+
+
+def train_promptable(workspace: Workspace, *, licence: str = "CC0") -> None:
+    """Write a promptable model that marks all that it sees, where a trained one would be.
+
+    nnInteractive's answers of a network with random weights differ from one call to the next.
+    """
+    plan = make_promptable_plan((64, 64, 64), batch_size=1)
+    folder = workspace.promptable_fold("all")
+    network = build_network(plan.network, deep_supervision=False)
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            tensor.zero_()
+            if "seg_layers" in name and name.endswith("bias"):
+                tensor.copy_(torch.tensor([-5.0, 5.0]))
+    sha256 = save_weights(folder / "weights.pt", network)
+    card = make_card("all", ["TINY_000", "TINY_001"]).model_copy(
+        update={"plan": plan, "weights_sha256": sha256, "licence": licence, "pretrained": "secret-folder"}
+    )
+    write_artefact(folder / "card.json", card)
+
+
+def test_a_share_that_does_not_travel_is_told(
+    copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    workspace = open_tiny(copied)
+    give_share(workspace, nninteractive="model (CC0)")
+    with caplog.at_level(logging.WARNING):
+        description = run_model_export(workspace, tmp_path / "m.zip")
+    assert "is not in the file: without --nninteractive MODEL the folds predict alone; --promptable adds" in caplog.text
+    assert description.folds_alone == {"extreme": 0.4, "corrected": 0.4}
+    assert description.lacks_promptable
+    with zipfile.ZipFile(tmp_path / "m.zip") as opened:
+        assert "| 0.400 |" in opened.read("MODEL_CARD.md").decode()
+    caplog.clear()
+    monkeypatch.chdir(tmp_path)
+    image = write_new(tmp_path / "in")
+    with caplog.at_level(logging.WARNING):
+        assert predict.main(["--model", "m.zip", "-i", str(image), "-o", "mask.nii.gz", *FAST]) == 0
+    assert "chosen with nnInteractive (not part of the model), which is off" in caplog.text
+    assert "name its model with --nninteractive MODEL" in caplog.text
+
+
+def test_the_promptable_model_travels_and_takes_part(
+    copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace = open_tiny(copied)
+    train_promptable(workspace)
+    give_share(workspace, nninteractive="own (CC0)")
+    run_promptable_export(workspace, tmp_path / "own")
+    image = write_new(tmp_path / "in")
+    x, y, z = make_volume(70)[2].to_mm(np.array([[10.0, 10.0, 10.0]]))[0].tolist()
+    write_text(tmp_path / "clicks" / "new.csv", f"x,y,z,label\n{x},{y},{z},1\n")
+    clicked = ["-in", str(tmp_path / "clicks"), "--frame", "ras", "--save-probabilities"]
+    enter_task(copied, monkeypatch)
+    own = ["--nninteractive", str(tmp_path / "own")]
+    assert predict.main(["-i", str(image.parent), "-o", str(tmp_path / "task"), *clicked, *own, *FAST]) == 0
+    assert export_model.main(["-o", str(tmp_path / "m.zip"), "--promptable", "--weights", "float32"]) == 0
+    assert "the task's own promptable model, trained on 2 cases" in capsys.readouterr().out
+    assert b"secret-folder" not in (tmp_path / "m.zip").read_bytes()
+    assert b"TINY_" not in (tmp_path / "m.zip").read_bytes()
+    leave_task(tmp_path / "home", monkeypatch)
+    arguments = ["--model", str(tmp_path / "m.zip"), "-i", str(image.parent), *clicked, *FAST]
+    assert predict.main([*arguments, "-o", "with"]) == 0
+    assert "nnInteractive m_promptable (CC0)" in capsys.readouterr().out
+    assert read_probabilities("with") == read_probabilities(tmp_path / "task")
+    # the same folder of masks does not vouch for a prediction without it
+    assert predict.main([*arguments, "-o", "with", "--nninteractive", "off"]) == 0
+    assert "nnInteractive" not in capsys.readouterr().out
+    assert read_probabilities("with") != read_probabilities(tmp_path / "task")
+
+
+def read_probabilities(folder: str | Path) -> bytes:
+    return (Path(folder) / "probabilities" / "new.nii.gz").read_bytes()
+
+
+PROMPTABLE_EXPORTS = {
+    "a choice with another model": ("official (CC BY-NC-SA 4.0)", 0.3, "not with the task's own promptable model; run"),
+    "a choice without a share": ("own (CC0)", 0.0, "has no share in the choice, so predictions do not use it"),
+    "a choice with the same licence": ("own (CC0)", 0.3, ""),
+}
+
+
+@pytest.mark.parametrize("name", PROMPTABLE_EXPORTS)
+def test_a_promptable_model_that_was_not_judged_is_told(
+    name: str, copied: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    nninteractive, share, message = PROMPTABLE_EXPORTS[name]
+    workspace = open_tiny(copied)
+    train_promptable(workspace)
+    give_share(workspace, nninteractive=nninteractive, share=share)
+    with caplog.at_level(logging.WARNING):
+        options = ModelExportOptions(promptable=True, precision="float32")
+        description = run_model_export(workspace, tmp_path / "m.zip", options=options)
+    assert message in caplog.text if message else caplog.text == ""
+    assert description.licence.splitlines()[-1] == "CC0"
+    with open_model(tmp_path / "m.zip") as model:
+        model.verify()
+
+
+def test_a_promptable_model_that_is_not_trained_is_named(copied: Path, tmp_path: Path) -> None:
+    with pytest.raises(MissingArtefactError, match="has no promptable model; run interactivepet_train_nninteractive"):
+        run_model_export(open_tiny(copied), tmp_path / "m.zip", options=ModelExportOptions(promptable=True))
+    assert list(tmp_path.glob("*.zip")) == []
+
+
+def test_weights_are_halved_only_where_masks_stay_the_same(
+    finished: tuple[Path, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, sizes = open_tiny(finished[0]), {}
+    masks = {
+        "float16": lambda *_: iter([np.zeros((2, 2, 2), np.uint8)]),
+        "float32": lambda *_: iter([np.full((2, 2, 2), next(values), np.uint8)]),
+    }
+    values = iter(range(100))
+    for expected, make in masks.items():
+        monkeypatch.setattr(model_precision, "_make_masks", make)
+        found = run_model_export(workspace, tmp_path / f"{expected}.zip")
+        assert found.precision == expected
+        sizes[expected] = (tmp_path / f"{expected}.zip").stat().st_size
+    assert sizes["float16"] < 0.6 * sizes["float32"]
+
+
+def test_forced_half_weights_predict_what_rounded_weights_do(
+    finished: tuple[Path, object], archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = open_tiny(finished[0])
+    options = ModelExportOptions(precision="float16")
+    assert run_model_export(workspace, tmp_path / "half.zip", options=options).precision == "float16"
+    with open_model(tmp_path / "half.zip") as half, open_model(archive) as whole:
+        half.verify()
+        (name,) = half.description.needed
+        found, expected = half.load_weights(name, 0), whole.load_weights(name, 0)
+        assert all(torch.equal(found[key], tensor.half().float()) for key, tensor in expected.items())
+    image = write_new(tmp_path / "in")
+    monkeypatch.chdir(tmp_path)
+    assert predict.main(["--model", "half.zip", "-i", str(image), "-o", "m.nii.gz", *FAST]) == 0
+
+
+def test_masks_that_cannot_be_compared_keep_float32(
+    copied: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.rmtree(copied / "raw" / TASK / "imagesTr")
+    with caplog.at_level(logging.WARNING):
+        assert run_model_export(open_tiny(copied), tmp_path / "m.zip").precision == "float32"
+    assert "weights stay float32, as masks cannot be compared" in caplog.text
+
+
+def test_curves_of_simulated_users_travel(copied: Path, tmp_path: Path) -> None:
+    workspace = open_tiny(copied)
+    base = SimulationOptions(kind="ours", prediction=PredictionOptions(device="cpu"), n_corrections=1)
+    whole = replace(base, start="extreme", name="whole")
+    others = [replace(base, cases=("TINY_000",), name="one"), replace(base, fast=True, name="fast")]
+    for options in (whole, *others):
+        run_simulation(workspace, options=options, tracker=make_options(copied).tracker, n_proc=1)
+    description = run_model_export(workspace, tmp_path / "m.zip")
+    (curve,) = description.curves
+    assert (curve.system, curve.user, curve.start, curve.n_cases) == ("ours", "perfect", "extreme", 6)
+    assert curve.n_clicks == (6.0, 7.0)
+    assert len(curve.dice) == 2
+    # of another choice they say nothing
+    give_share(workspace, nninteractive="own (CC0)")
+    assert run_model_export(workspace, tmp_path / "other.zip").curves == ()
 
 
 def test_without_a_choice_the_default_configuration_travels(copied: Path, tmp_path: Path) -> None:

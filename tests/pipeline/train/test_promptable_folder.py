@@ -18,7 +18,7 @@ from interactivepet.core.prediction import Prediction
 from interactivepet.core.promptable import FoldName, PromptableCard, PromptableExport
 from interactivepet.dataset.files.write import read_artefact, write_artefact
 from interactivepet.errors import MissingArtefactError, SegmenterError, StaleArtefactError
-from interactivepet.pipeline.judge import corrections, postprocess, simulate
+from interactivepet.pipeline.judge import corrections, postprocess, simulated_cases
 from interactivepet.pipeline.judge.postprocess import run_postprocessing
 from interactivepet.pipeline.judge.simulate import SimulationOptions, run_simulation
 from interactivepet.pipeline.stamps import open_stamps
@@ -167,7 +167,7 @@ def test_each_case_is_predicted_by_the_fold_that_never_saw_it(
     def open_fold(*_: object, fold: FoldName, own: object) -> Iterator[Unseen]:
         yield Unseen(fold)
 
-    for module in (postprocess, corrections, simulate):
+    for module in (postprocess, corrections, simulated_cases):
         monkeypatch.setattr(module, "open_unseen", open_fold)
 
     def choose() -> str:
