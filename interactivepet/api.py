@@ -37,7 +37,8 @@ def load_model(
         tta: average over mirrored inputs.
 
     Returns:
-        The model, in memory; the file is not needed any more. nnInteractive takes no part.
+        The model, in memory; the file is not needed any more. A promptable model in it takes part where the choice from
+        cross-validation gave it a share; `close`, or a `with` statement, releases it.
 
     Raises:
         ModelError: there is no such model, it is damaged or hostile, or lacks a fold.
@@ -55,7 +56,7 @@ def load_model(
         n_threads=threads or settings.n_threads or count_processors(),
     )
     with locate_model(str(name_or_path), settings) as path, open_model(path) as opened:
-        return open_trained_model(opened, options)
+        return open_trained_model(opened, options, with_corrections=True)
 
 
 def read_image(path: str | Path, *, channels: Sequence[str] = ("PET",)) -> Case:
