@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from interactivepet.core.case import Case
-from interactivepet.model.description import ImageInputs
-from interactivepet.model.folder import open_model
-from interactivepet.model.installed import find_model
-from interactivepet.pipeline.predict.model import Model, open_trained_model
-from interactivepet.pipeline.predict.models import PredictionOptions
-from interactivepet.pipeline.predict.requests import check_case, find_images
-from interactivepet.settings import count_processors, load_machine_settings
+from interactivepet.errors import ModelError, SettingsError
+from interactivepet.settings import MachineSettings, count_processors, load_machine_settings, load_settings
 
-__all__ = ["load_model", "read_image"]
+if TYPE_CHECKING:
+    from interactivepet.pipeline.predict.model import Model
+
+__all__ = ["load_model", "locate_model", "read_image"]
 
 
 def load_model(
@@ -28,20 +29,25 @@ def load_model(
     """Load a model; no folder of tasks is needed.
 
     Args:
-        name_or_path: the zip file of `interactivepet_export_model`, its extracted folder, or the name of an installed
-            model.
+        name_or_path: the zip file of `interactivepet_export_model`, its extracted folder, the name of an installed
+            model, or a model that MLflow has registered, `models:/NAME/VERSION`.
         folds: which to average; all of the model when empty.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; None takes `interactivepet_device`, else `auto`.
         threads: of torch, in the whole process; None takes `interactivepet_n_threads`, else all processors.
         tta: average over mirrored inputs.
 
     Returns:
-        The model, in memory; the file is not needed any more. nnInteractive takes no part.
+        The model, in memory; the file is not needed any more. A promptable model in it takes part where the choice from
+        cross-validation gave it a share; `close`, or a `with` statement, releases it.
 
     Raises:
         ModelError: there is no such model, it is damaged or hostile, or lacks a fold.
         SettingsError: an environment variable is invalid.
     """
+    from interactivepet.model.folder import open_model
+    from interactivepet.pipeline.predict.model import open_trained_model
+    from interactivepet.pipeline.predict.models import PredictionOptions
+
     settings = load_machine_settings()
     options = PredictionOptions(
         folds=tuple(folds),
@@ -49,8 +55,8 @@ def load_model(
         device=device or settings.device,
         n_threads=threads or settings.n_threads or count_processors(),
     )
-    with open_model(find_model(str(name_or_path), settings.models)) as opened:
-        return open_trained_model(opened, options)
+    with locate_model(str(name_or_path), settings) as path, open_model(path) as opened:
+        return open_trained_model(opened, options, with_corrections=True)
 
 
 def read_image(path: str | Path, *, channels: Sequence[str] = ("PET",)) -> Case:
@@ -68,8 +74,47 @@ def read_image(path: str | Path, *, channels: Sequence[str] = ("PET",)) -> Case:
         CaseError: the image is not there, cannot be read, or has other channels.
         ManifestError: there are several images.
     """
+    from interactivepet.model.description import ImageInputs
+    from interactivepet.pipeline.predict.requests import check_case, find_images
+
     names = tuple(channels)
     inputs = ImageInputs(channels=names, is_by_channel=len(names) > 1, is_picture=True, suv="bw")
     case = find_images(inputs, Path(path)).load_single(channels=names)
     check_case(case, names)
     return case
+
+
+@contextmanager
+def locate_model(model: str, machine: MachineSettings) -> Iterator[Path]:
+    """Find what `--model` names: a file, a folder, an installed model, or a registered one, fetched for the block.
+
+    Raises:
+        ModelError: there is none of these.
+    """
+    from interactivepet.model.installed import find_model
+    from interactivepet.tracking.registry import fetch_model, is_registered
+
+    if not is_registered(model):
+        yield find_model(model, machine.models)
+        return
+    with TemporaryDirectory(prefix="interactivepet-model-") as folder:
+        yield fetch_model(model, Path(folder), uri=_find_tracking_uri(model, machine))
+
+
+def _find_tracking_uri(model: str, machine: MachineSettings) -> str:
+    """Give the MLflow server of the settings, or else the embedded store of the tasks' results.
+
+    Raises:
+        ModelError: the settings name neither.
+    """
+    from interactivepet.tracking.mlflow import default_uri
+
+    if machine.mlflow_tracking_uri is not None:
+        return machine.mlflow_tracking_uri
+    try:
+        return default_uri(load_settings().results)
+    except SettingsError as error:
+        raise ModelError(
+            f"{model}: no MLflow store is known; set MLFLOW_TRACKING_URI, or the three folders of tasks for the store "
+            "in interactivepet_results"
+        ) from error

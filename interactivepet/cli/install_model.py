@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from interactivepet.cli.common import locate_model, make_parser, report_errors
+from interactivepet.cli.common import make_parser, report_errors
 
 __all__ = ["main"]
 
@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.remove is not None and arguments.name is not None:
         parser.error("--name goes with a FILE or FOLDER; --remove names the model itself")
 
+    from interactivepet.api import locate_model
     from interactivepet.settings import load_machine_settings
     from interactivepet.tracking.registry import is_registered
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from interactivepet.dataset.files.write import write_image
 from interactivepet.errors import CaseError, InteractionError, InteractivePetError, ManifestError, ModelError
 from interactivepet.inference.network import FoldNetwork
 from interactivepet.model.installed import install_model
+from interactivepet.tracking import registry
 from tests.model.models import write_model
 from tests.session.test_session import make_case
 
@@ -272,3 +274,17 @@ def test_an_image_with_other_channels_is_not_read(
     write_image(folder / "lone_0000.nii.gz", case.image, geometry=case.geometry)
     with pytest.raises(CaseError, match=message):
         interactivepet.read_image(name, channels=channels)
+
+
+def test_a_registered_model_is_fetched_and_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def fetch(address: str, target: Path, *, uri: str) -> Path:
+        seen.append((address, uri))
+        return Path(shutil.copy(folder / "small.zip", target))
+
+    monkeypatch.setattr(registry, "fetch_model", fetch)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:5000")
+    model = interactivepet.load_model("models:/lesion/1", device="cpu", tta=False)
+    assert seen == [("models:/lesion/1", "http://localhost:5000")]
+    assert np.array_equal(model.predict("scan.nii.gz").mask, load().predict("scan.nii.gz").mask)
