@@ -31,6 +31,7 @@ COMMANDS = (
     "run",
     "ui",
     "demo",
+    "train_starter",
 )
 """Each is the console script `interactivepet_NAME` and the module `interactivepet.cli.NAME`, but for `MODULES`."""
 

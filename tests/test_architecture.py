@@ -98,7 +98,7 @@ def test_importing_core_settings_and_commands_stays_cheap() -> None:
 
 def test_every_console_script_has_its_module() -> None:
     commands = list_commands()
-    assert len(commands) == 21
+    assert len(commands) == 22
     for module in commands.values():
         text = (PROJECT_ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
         functions = [node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
@@ -153,10 +153,8 @@ def test_the_path_of_a_training_is_told_as_it_is(tmp_path: Path, monkeypatch: py
 
 
 def test_the_path_of_a_click_is_told_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from interactivepet.core.dataset import CaseEntry
     from interactivepet.inference.network import FoldNetwork
     from interactivepet.pipeline.predict.interactive import Dialogue
-    from interactivepet.pipeline.predict.requests import PredictionRequest
     from interactivepet.session.segmenter import EnsembleSegmenter
     from interactivepet.session.session import Session
     from tests.session.test_session import make_case, make_model
@@ -170,9 +168,7 @@ def test_the_path_of_a_click_is_told_as_it_is(tmp_path: Path, monkeypatch: pytes
     case, session = make_case((20, 18, 9)), Session(make_model())
     session.set_image(case)
     session.segment()
-    entry = CaseEntry(id=case.id, images=())
-    request = PredictionRequest((entry,), tmp_path, {}, tmp_path)
-    dialogue = Dialogue(session, case, entry, request, tmp_path / "mask.nii.gz", "voxel")
+    dialogue = Dialogue(session, tmp_path / "mask.nii.gz", "voxel")
     monkeypatch.setattr(FoldNetwork, "predict_box", stop)
     with pytest.raises(StepReachedError):
         dialogue.run_line("+ 5 5 5")

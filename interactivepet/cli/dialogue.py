@@ -39,7 +39,7 @@ def run_dialogue(
     from interactivepet.dataset.dicom.images import DicomReading
     from interactivepet.pipeline.predict.interactive import open_dialogue
 
-    dialogue = open_dialogue(
+    with open_dialogue(
         source,
         arguments.images,
         out=arguments.out,
@@ -47,11 +47,11 @@ def run_dialogue(
         frame=arguments.frame or "ras",
         fast=arguments.fast,
         reading=DicomReading(arguments.series, arguments.time_frame, arguments.long_uptake),
-    )
-    shape, spacing = dialogue.case.geometry.shape, dialogue.case.geometry.spacing_mm
-    size = " x ".join(f"{n}" for n in shape)
-    print(f"ready: {dialogue.case.id}, {size} voxels of {' x '.join(f'{mm:.3g}' for mm in spacing)} mm", flush=True)
-    with dialogue.session:
+    ) as dialogue:
+        case = dialogue.session.case
+        size = " x ".join(f"{n}" for n in case.geometry.shape)
+        spacing = " x ".join(f"{mm:.3g}" for mm in case.geometry.spacing_mm)
+        print(f"ready: {case.id}, {size} voxels of {spacing} mm", flush=True)
         for line in lines:
             if line.strip() == "quit":
                 break

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from interactivepet.pipeline.prepare.dry_run import Expectation
     from interactivepet.pipeline.prepare.planning import PlanningOptions
     from interactivepet.planning.request import PlanRequest
-    from interactivepet.settings import Settings
+    from interactivepet.settings import MachineSettings, Settings
 
 __all__ = ["add_planning", "main", "make_planning", "print_expectation", "print_plan"]
 
@@ -47,8 +47,9 @@ def add_planning(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-a",
         "--architecture",
-        choices=("plain", "residual", "unetr", "swinunetr"),
-        help="of the networks (default: the present plan's, else plain)",
+        metavar="NAME|MODEL",
+        help="of the networks: plain, residual, unetr, swinunetr, or a model (file, folder or installed name), whose "
+        "layers are planned so that all of its weights fit (default: the present plan's, else plain)",
     )
     parser.add_argument(
         "--configurations",
@@ -168,7 +169,7 @@ def make_planning(arguments: argparse.Namespace, settings: Settings) -> Planning
     return PlanningOptions(
         n_folds=arguments.n_folds,
         seed=arguments.seed,
-        request=_find_request(arguments),
+        request=_find_request(arguments, settings),
         snapshots=arguments.snapshots,
         verify=arguments.verify,
         n_proc=arguments.n_proc or settings.n_proc,
@@ -176,8 +177,9 @@ def make_planning(arguments: argparse.Namespace, settings: Settings) -> Planning
     )
 
 
-def _find_request(arguments: argparse.Namespace) -> PlanRequest:
+def _find_request(arguments: argparse.Namespace, settings: MachineSettings) -> PlanRequest:
     """Find what is asked of the planner."""
+    from interactivepet.pipeline.prepare.architecture import find_architecture
     from interactivepet.planning.plan import PlanOptions
     from interactivepet.planning.request import PlanRequest
 
@@ -188,7 +190,8 @@ def _find_request(arguments: argparse.Namespace) -> PlanRequest:
         normalise=arguments.normalise,
         negatives=arguments.negatives,
     )
-    return PlanRequest(arguments.budget, arguments.architecture, options, tuple(arguments.set))
+    architecture = find_architecture(arguments.architecture, settings.models)
+    return PlanRequest(arguments.budget, architecture, options, tuple(arguments.set))
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -201,7 +204,7 @@ def _show(arguments: argparse.Namespace) -> int:
     settings = load_settings()
     workspace = open_workspace(arguments.task, settings)
     with open_executor(arguments.n_proc or settings.n_proc, scheduler=settings.scheduler) as executor:
-        plans, fingerprint = plan_task(workspace, executor, request=_find_request(arguments))
+        plans, fingerprint = plan_task(workspace, executor, request=_find_request(arguments, settings))
     print_plan(plans)
     for name in plans.configurations:
         expected = expect(plans.plan(name), fingerprint, device=arguments.device or settings.device)
@@ -211,9 +214,11 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def _show_file(arguments: argparse.Namespace) -> int:
     from interactivepet.pipeline.prepare.dry_run import plan_fingerprint_file
+    from interactivepet.settings import load_machine_settings
 
+    request = _find_request(arguments, load_machine_settings())
     plans, _ = plan_fingerprint_file(
-        arguments.fingerprint, _find_request(arguments), channels=arguments.modality, labels=arguments.labels
+        arguments.fingerprint, request, channels=arguments.modality, labels=arguments.labels
     )
     print_plan(plans)
     return 0

@@ -7,7 +7,6 @@ import logging
 import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -90,7 +89,15 @@ def _add_control(parser: argparse.ArgumentParser) -> None:
         help="end training of a fold within TIME, such as 2h, 90m, 1h30m or 3600s",
     )
     parser.add_argument(
-        "--pretrained", type=Path, metavar="FILE", help="start from the weights.pt of another fold or task"
+        "--pretrained",
+        metavar="MODEL",
+        help="start from a model (file, folder or installed name), or from the weights.pt of another fold or task",
+    )
+    parser.add_argument(
+        "--patients",
+        type=positive,
+        metavar="N",
+        help="train on the first N of a random order of a fold's training patients (default: all)",
     )
     parser.add_argument(
         "--keep",
@@ -173,7 +180,8 @@ def parse_folds(parser: argparse.ArgumentParser, texts: Sequence[str]) -> list[i
 
 
 def make_training_options(arguments: argparse.Namespace, settings: Settings, *, seed: int) -> TrainingOptions:
-    """Join the arguments of `add_training` with the settings."""
+    """Join the arguments of `add_training` with the settings; raises ModelError where `--pretrained` is not there."""
+    from interactivepet.model.installed import find_model
     from interactivepet.training.inputs import TrainingOptions
 
     return TrainingOptions(
@@ -182,7 +190,8 @@ def make_training_options(arguments: argparse.Namespace, settings: Settings, *, 
         until_dice=arguments.until_dice,
         patience=arguments.patience,
         time_limit_s=arguments.time_limit,
-        pretrained=arguments.pretrained,
+        pretrained=None if arguments.pretrained is None else find_model(arguments.pretrained, settings.models),
+        patients=arguments.patients,
         keep=arguments.keep,
         deterministic=arguments.deterministic,
         compile_network=arguments.compile_network,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -22,19 +23,21 @@ class Case:
         image: (C, I, J, K) float32 in the units of the files (SUV, Bq/ml, HU, counts).
         geometry: the grid of every channel and of the label. A 2D image has K = 1.
         label: (I, J, K) uint8, 0 is background; None when unknown.
+        source: file of the first channel, whose placement a mask takes over bit by bit; None for DICOM and pictures.
     """
 
     id: str
     image: npt.NDArray[np.float32]
     geometry: Geometry
     label: npt.NDArray[np.uint8] | None = None
+    source: Path | None = None
 
     def permuted(self, axes: Permutation) -> Case:
         """Give the same voxels in another order of the axes; itself where nothing changes."""
         if axes == IDENTITY:
             return self
         label = None if self.label is None else transpose(self.label, axes)
-        return Case(self.id, transpose(self.image, axes), self.geometry.permuted(axes), label)
+        return Case(self.id, transpose(self.image, axes), self.geometry.permuted(axes), label, self.source)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,7 @@ from pydantic import SerializerFunctionWrapHandler, model_serializer
 from interactivepet.core.artefact import Artefact, Record
 from interactivepet.core.intensities import IntensityRange
 
-__all__ = ["CheckpointCard", "EpochRecord", "TrainingCard"]
+__all__ = ["CheckpointCard", "EpochRecord", "Pretraining", "TrainingCard"]
 
 
 class EpochRecord(Record):
@@ -34,6 +34,17 @@ class EpochRecord(Record):
     """While training, waiting for batches included."""
     wait_share: float = 0.0
     """Share of that time in which the device had nothing to compute."""
+
+
+class Pretraining(Record):
+    """The trained model whose weights a fold started from."""
+
+    name: str
+    """Of the model, or of the file of weights."""
+    share: float
+    """Share of the values of the fold's network that were taken from it."""
+    licence: str
+    """Text under which its weights may be used."""
 
 
 class TrainingCard(Artefact):
@@ -72,7 +83,7 @@ class CheckpointCard(TrainingCard):
     """The card of a fold's network."""
 
     field_order = "task fold training validation cases_hash weights_sha256 licence device tta run_id epochs"
-    later_fields = frozenset({"intensities"})
+    later_fields = frozenset({"intensities", "patients", "pretrained"})
 
     fold: int
     tta: bool
@@ -81,3 +92,7 @@ class CheckpointCard(TrainingCard):
     """Click mode (`none`, `extreme`) -> case -> mean Dice over the labels, out of fold, threshold 0.5."""
     intensities: tuple[IntensityRange, ...] | None = None
     """Per channel, what the training cases of the task hold; None where it was not measured."""
+    patients: int | None = None
+    """To how many of the fold's training patients the training was limited; None for all of them."""
+    pretrained: Pretraining | None = None
+    """The model that training started from; None for random weights."""

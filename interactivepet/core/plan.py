@@ -153,8 +153,10 @@ NetworkPlan = Annotated[UNetPlan | TransformerPlan, Field(discriminator="archite
 class GuidancePlan(Record):
     """How clicks become input channels: for each label one positive, then one negative channel."""
 
-    encoding: Literal["gaussian"] = "gaussian"
-    """Maximum over the clicks of exp(-d^2 / (2 scale^2)), so that the peak is 1."""
+    encoding: Literal["gaussian", "ellipsoid"] = "gaussian"
+    """`gaussian`: maximum over the clicks of exp(-d^2 / (2 scale^2)), so that the peak is 1. `ellipsoid`: in the
+    positive channel also the ellipsoid that an object's margin points span, which falls from 0.75 at its centre to 0
+    at twice its axes."""
     scale_mm: Millimetres
     """Standard deviation of the Gaussian in mm."""
 
@@ -230,6 +232,8 @@ class ConfigurationPlan(Record):
     memory: MemoryEstimate
     reasons: dict[str, str] = Field(default_factory=dict)
     """Field -> why the planner chose its value."""
+    layers_of: str = ""
+    """Name of the trained model whose layers the network has; empty for layers chosen by the rules."""
 
     @model_validator(mode="after")
     def _check_patch(self) -> Self:
@@ -281,7 +285,7 @@ class Plan(ConfigurationPlan, Artefact):
 
     def content_hash(self) -> str:
         """Hash every decision: neither reasons nor an estimate of memory make trained folds stale."""
-        told = dict.fromkeys(("package_version", "made_from", "reasons", "memory", *ORDER_FIELDS), True)
+        told = dict.fromkeys(("package_version", "made_from", "reasons", "layers_of", "memory", *ORDER_FIELDS), True)
         return hash_text(self.model_dump_json(exclude={**told, **WITHOUT_REASONS}))
 
     def preprocessing_hash(self) -> str:
@@ -361,7 +365,9 @@ class Plans(Artefact):
 
     def content_hash(self) -> str:
         """Hash every decision, without the order of the axes, so that plans from before it was kept stay valid."""
-        return hash_text(self.model_dump_json(exclude={"package_version", "made_from", *ORDER_FIELDS}))
+        told = dict.fromkeys(("package_version", "made_from", *ORDER_FIELDS), True)
+        layers = {"configurations": {"__all__": {"layers_of"}}}
+        return hash_text(self.model_dump_json(exclude={**told, **layers}))
 
 
 class Fold(Record):

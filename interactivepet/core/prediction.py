@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.geometry import Geometry
+from interactivepet.core.interaction import Click
 
 __all__ = ["Prediction", "Segmentation"]
 
@@ -39,8 +41,14 @@ class Segmentation:
         case_id: the case's identifier.
         mask: (I, J, K) uint8, 0 is background.
         geometry: the grid of the case's files.
+        labels: values that the mask can hold besides 0.
+        unmet: clicks that the mask does not meet, as newer ones contradict them.
+        source: file of the image, whose placement the mask's file takes over bit by bit; None writes `geometry`.
     """
 
     case_id: str
     mask: npt.NDArray[np.uint8]
     geometry: Geometry
+    labels: tuple[int, ...] = (1,)
+    unmet: tuple[Click, ...] = ()
+    source: Path | None = None

@@ -99,7 +99,7 @@ def to_segmentation(prediction: Prediction, *, threshold: float) -> Segmentation
     mask = np.zeros(background.shape, np.uint8)
     # lesions are a small part of a body: the likeliest label is looked for in them alone
     mask[is_foreground] = values[foreground[:, is_foreground].argmax(axis=0)]
-    return Segmentation(prediction.case_id, mask, prediction.geometry)
+    return Segmentation(prediction.case_id, mask, prediction.geometry, prediction.labels)
 
 
 def _check_same(first: Prediction, second: Prediction) -> None:

@@ -9,16 +9,18 @@ import numpy.typing as npt
 
 from interactivepet.core.geometry import Geometry, Shape, Spacing
 from interactivepet.core.interaction import Click
+from interactivepet.core.plan import GuidancePlan
 from interactivepet.errors import InteractionError
+from interactivepet.guidance.margin import draw_ellipsoid, split_margins
 
-__all__ = ["CUT_OFF_SCALES", "encode_clicks", "encode_mask", "encode_points"]
+__all__ = ["CUT_OFF_SCALES", "encode_clicks", "encode_mask", "encode_points", "encode_sign"]
 
 CUT_OFF_SCALES = 4.0
 """A Gaussian is not followed further than this many scales along an axis; it has fallen to 0.0003 there."""
 
 
 def encode_clicks(
-    clicks: Sequence[Click], geometry: Geometry, *, labels: Sequence[int], scale_mm: float
+    clicks: Sequence[Click], geometry: Geometry, *, labels: Sequence[int], guidance: GuidancePlan
 ) -> npt.NDArray[np.float32]:
     """Encode the clicks of a case as guidance channels.
 
@@ -26,15 +28,14 @@ def encode_clicks(
         clicks: in RAS+ mm; a click outside of the grid still reaches into it.
         geometry: the grid of the channels, with axes at right angles.
         labels: the L label values, in the order of the channels.
-        scale_mm: standard deviation of the Gaussian in mm.
+        guidance: encoding and scale.
 
     Returns:
-        (2 L, I, J, K) float32 in [0, 1] as `encode_points` makes it: channel 2 l from the positive and
+        (2 L, I, J, K) float32 in [0, 1] as `encode_sign` makes it: channel 2 l from the positive and
         channel 2 l + 1 from the negative clicks of `labels[l]`.
 
     Raises:
         InteractionError: a click has a label that is not in `labels`.
-        ValueError: `scale_mm` is not positive.
     """
     unknown = sorted({click.label for click in clicks} - set(labels))
     if unknown:
@@ -45,13 +46,38 @@ def encode_clicks(
         for is_positive in (True, False):
             positions = [c.position_mm for c in clicks if c.label == label and c.is_positive is is_positive]
             points = geometry.to_voxel(np.array(positions, dtype=np.float64).reshape(-1, 3))
-            channels.append(encode_points(points, geometry.shape, spacing_mm=geometry.spacing_mm, scale_mm=scale_mm))
+            channels.append(
+                encode_sign(
+                    points, geometry.shape, spacing_mm=geometry.spacing_mm, guidance=guidance, is_positive=is_positive
+                )
+            )
     return np.stack(channels) if channels else np.zeros((0, *geometry.shape), dtype=np.float32)
 
 
 def encode_mask(mask: npt.NDArray[np.uint8], *, labels: Sequence[int]) -> npt.NDArray[np.float32]:
     """Encode a mask (I, J, K) of label values as (L, I, J, K) float32: 1 inside of each label, 0 elsewhere."""
     return np.stack([mask == label for label in labels]).astype(np.float32)
+
+
+def encode_sign(
+    points: npt.NDArray[np.floating], shape: Shape, *, spacing_mm: Spacing, guidance: GuidancePlan, is_positive: bool
+) -> npt.NDArray[np.float32]:
+    """Encode the clicks of one label and one sign as a plan says.
+
+    Args:
+        points: (N, 3) voxel indices along (i, j, k), oldest first.
+        shape: voxels of the map along (i, j, k).
+        spacing_mm: voxel spacing along (i, j, k).
+        guidance: encoding and scale.
+        is_positive: the sign; ellipsoids are drawn for positive clicks only.
+
+    Returns:
+        (I, J, K) float32 in [0, 1].
+    """
+    heat = encode_points(points, shape, spacing_mm=spacing_mm, scale_mm=guidance.scale_mm)
+    if guidance.encoding == "gaussian" or not is_positive:
+        return heat
+    return draw_ellipsoid(heat, split_margins(points, shape, spacing_mm=spacing_mm).margins, spacing_mm=spacing_mm)
 
 
 def encode_points(

@@ -148,7 +148,7 @@ class FoldNetwork:
     ) -> FloatVolume:
         """Predict the tiles of a box: (1 + L, *box.shape), certain background outside of their region."""
         grid, labels, box = case.trace.resampled, self.plan.label_values, tiles.box
-        guidance = encode_clicks(clicks, grid.cropped(box), labels=labels, scale_mm=self.plan.guidance.scale_mm)
+        guidance = encode_clicks(clicks, grid.cropped(box), labels=labels, guidance=self.plan.guidance)
         inside = (slice(None), *box.slices)
         channels = np.concatenate((case.image[inside], guidance, encode_mask(previous, labels=labels)))
         volume = torch.from_numpy(channels)

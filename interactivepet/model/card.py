@@ -32,6 +32,7 @@ def make_card(description: ModelDescription, *, name: str) -> str:
         f"## What it segments\n\n| label | value in the mask |\n|---|---|\n{labels}\n"
         f"## What images must be\n\n{_describe_images(description)}\n"
         f"## What to expect\n\n{_describe_scores(description)}\n"
+        f"{_describe_origin(description)}"
         f"## Networks\n\n| configuration | fold | training cases | out-of-fold Dice |\n|---|---|---|---|\n{folds}\n"
         f"{_describe_weights(description)}\n"
         f"## Licence of the weights\n\n{description.licence.strip()}\n"
@@ -47,6 +48,10 @@ def _describe_weights(description: ModelDescription) -> str:
         f"{told}\nA promptable model in nnInteractive's format, for channel {own.channel}, trained on {own.n_training} "
         f"cases{dice}.\n"
     )
+
+
+def _describe_origin(description: ModelDescription) -> str:
+    return f"## How it was made\n\n{description.origin.strip()}\n\n" if description.origin else ""
 
 
 def _describe_images(description: ModelDescription) -> str:

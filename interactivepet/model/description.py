@@ -124,6 +124,8 @@ class ModelDescription(Artefact):
     """The task's own promptable model, where it is part of the model."""
     licence: str = Field(min_length=1)
     """Text under which the weights may be used."""
+    origin: str = ""
+    """How it was made, for the card; empty for a task of a user."""
 
     @model_validator(mode="after")
     def _check_parts(self) -> Self:

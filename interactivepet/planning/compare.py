@@ -28,7 +28,7 @@ def describe_configuration(own: ConfigurationPlan, *, channels: Sequence[str]) -
         "median shape": _join(own.median_shape),
         "patch": _join(own.patch_size),
         "batch": str(own.training.batch_size),
-        "architecture": own.network.architecture,
+        "architecture": own.network.architecture + (f", layers of {own.layers_of}" if own.layers_of else ""),
     }
     if own.target_shape is not None:
         rows["fixed shape"] = _join(own.target_shape)

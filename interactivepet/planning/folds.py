@@ -11,7 +11,7 @@ from interactivepet.core.dataset import CaseEntry
 from interactivepet.core.plan import Fold
 from interactivepet.errors import PlanError
 
-__all__ = ["make_folds"]
+__all__ = ["limit_patients", "make_folds"]
 
 
 def make_folds(entries: Sequence[CaseEntry], seed: int, *, n_folds: int = 5) -> tuple[Fold, ...]:
@@ -29,9 +29,7 @@ def make_folds(entries: Sequence[CaseEntry], seed: int, *, n_folds: int = 5) -> 
     Raises:
         PlanError: fewer patients than folds, or fewer than two folds.
     """
-    groups: dict[str, list[CaseEntry]] = defaultdict(list)
-    for entry in sorted(entries, key=lambda e: e.id):
-        groups[entry.patient or entry.id].append(entry)
+    groups = _group_patients(entries)
     if not groups:
         raise PlanError("there is no training case to plan from: add images and labels of some, or import them")
     if not 2 <= n_folds <= len(groups):
@@ -42,6 +40,42 @@ def make_folds(entries: Sequence[CaseEntry], seed: int, *, n_folds: int = 5) -> 
         Fold(index=index, training=tuple(sorted(everyone - set(cases))), validation=tuple(sorted(cases)))
         for index, cases in enumerate(assigned)
     )
+
+
+def limit_patients(fold: Fold, entries: Sequence[CaseEntry], *, most: int, seed: int) -> Fold:
+    """Leave the first patients of a random order in a fold's training part; its validation part stays.
+
+    The order depends on the fold's training patients and on the seed alone, so the patients of a smaller number are
+    among those of a larger one: the points of a learning curve are comparable.
+
+    Args:
+        fold: to limit.
+        entries: training cases of the task, which know their patients.
+        most: number of training patients, at least 1.
+        seed: of the order; that of the split.
+
+    Raises:
+        PlanError: the fold has fewer training patients.
+    """
+    known = set(fold.training)
+    groups = _group_patients([entry for entry in entries if entry.id in known])
+    if not 1 <= most <= len(groups):
+        raise PlanError(
+            f"--patients {most}: fold {fold.index} has {len(groups)} training patients; ask for 1 to {len(groups)}, or "
+            "leave it out to train on all"
+        )
+    order = np.random.default_rng((seed, fold.index)).permutation(len(groups))
+    patients = [list(groups)[index] for index in order[:most]]
+    chosen = {entry.id for patient in patients for entry in groups[patient]}
+    return fold.model_copy(update={"training": tuple(name for name in fold.training if name in chosen)})
+
+
+def _group_patients(entries: Sequence[CaseEntry]) -> dict[str, list[CaseEntry]]:
+    """Give the cases of each patient, in the order of their identifiers."""
+    groups: dict[str, list[CaseEntry]] = defaultdict(list)
+    for entry in sorted(entries, key=lambda e: e.id):
+        groups[entry.patient or entry.id].append(entry)
+    return groups
 
 
 def _list_possible(n_patients: int) -> str:

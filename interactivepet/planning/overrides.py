@@ -13,12 +13,20 @@ from pydantic import ValidationError
 
 from interactivepet.core.artefact import explain_refusal
 from interactivepet.core.geometry import to_triple
-from interactivepet.core.plan import PREPROCESSING_FIELDS, Architecture, Budget, Configuration, ConfigurationPlan, Plans
+from interactivepet.core.plan import (
+    PREPROCESSING_FIELDS,
+    Architecture,
+    Budget,
+    Configuration,
+    ConfigurationPlan,
+    Plans,
+    UNetPlan,
+)
 from interactivepet.dataset.files.json_text import parse_json
 from interactivepet.errors import PlanError
 from interactivepet.planning.budgets import BUDGETS, find_most_gb, get_memory_gb
 from interactivepet.planning.cost import Cost, estimate_cost
-from interactivepet.planning.sizing import NetworkSpec, cover_shape
+from interactivepet.planning.sizing import ModelLayers, NetworkSpec, cover_shape
 
 __all__ = ["apply_overrides", "explain_excess"]
 
@@ -62,8 +70,9 @@ def apply_overrides(plans: Plans, overrides: Sequence[str]) -> Plans:
     """Set values of a plan, then work out what follows from them.
 
     When patch, spacing or architecture is set and nothing else of the network, its strides, kernels and widths are
-    chosen again by the rules; the median shape follows the spacing; the memory of a step is estimated again. Logs a
-    warning for each configuration whose training step exceeds the budget, whoever edited it.
+    chosen again by the rules, but for a plan that has the layers of a model, which it keeps; the median shape follows
+    the spacing; the memory of a step is estimated again. Logs a warning for each configuration whose training step
+    exceeds the budget, whoever edited it.
 
     Args:
         plans: to change.
@@ -157,6 +166,8 @@ def _change(plans: Plans, name: Configuration, overrides: Sequence[_Override]) -
     # on a fixed grid every case has the target shape, whatever its spacing
     if "spacing_mm" in fields and "median_shape" not in fields and before.target_shape is None:
         content["median_shape"] = _scale_shape(before, _read_triple(content, "spacing_mm"))
+    if any(override.key == "network.architecture" for override in overrides):
+        content["layers_of"] = ""
     sets_network = any(o.path[0] == "network" and not o.shapes for o in overrides)
     try:
         if any(o.shapes for o in overrides) and not sets_network:
@@ -232,6 +243,12 @@ def _scale_shape(before: ConfigurationPlan, spacing: Sequence[float]) -> list[in
     ]
 
 
+def _find_layers(content: Mapping[str, Any]) -> ModelLayers | None:
+    """Give the layers of the model whose layers a configuration has."""
+    name = content["layers_of"]
+    return ModelLayers(name, UNetPlan.model_validate(content["network"])) if name else None
+
+
 def _shape_network(plans: Plans, content: Mapping[str, Any]) -> dict[str, Any]:
     """Choose the network for the patch and spacing that were set.
 
@@ -246,6 +263,7 @@ def _shape_network(plans: Plans, content: Mapping[str, Any]) -> dict[str, Any]:
         n_inputs=content["network"]["input_channels"],
         n_outputs=content["network"]["output_channels"],
         budget=BUDGETS[plans.budget],
+        layers=_find_layers(content),
     )
     i, j, k = (int(edge) for edge in _read_triple(content, "patch_size"))
     spacing = _read_triple(content, "spacing_mm")

@@ -34,7 +34,7 @@ from interactivepet.planning.rules import (
     measure_extents_mm,
     measure_voxel_edge_mm,
 )
-from interactivepet.planning.sizing import NetworkSpec, fit_batch
+from interactivepet.planning.sizing import ModelLayers, NetworkSpec, fit_batch
 
 __all__ = ["DEFAULT_OPTIONS", "PlanOptions", "Scheme", "make_plans"]
 
@@ -78,7 +78,7 @@ def make_plans(
     fingerprint: Fingerprint,
     budget: Budget,
     *,
-    architecture: Architecture = "plain",
+    architecture: Architecture | ModelLayers = "plain",
     options: PlanOptions = DEFAULT_OPTIONS,
 ) -> Plans:
     """Plan every configuration that the fingerprint calls for: preprocessing, guidance, network and training.
@@ -86,20 +86,22 @@ def make_plans(
     Args:
         fingerprint: of the whole task.
         budget: the name of one of `BUDGETS`.
-        architecture: of all configurations' networks.
+        architecture: of all configurations' networks: a family, or the layers of a trained model.
         options: what the user asked for.
 
     Raises:
-        PlanError: the task has no case or no object, cannot have a configuration that was asked for, or even the
-            smallest patch exceeds the budget.
+        PlanError: the task has no case or no object, cannot have a configuration that was asked for or the layers of
+            the model, or even the smallest patch exceeds the budget.
     """
     if not fingerprint.cases or all(case.objects == () for case in fingerprint.cases):
         raise PlanError(f"{fingerprint.task}: no case holds a labelled voxel; there is nothing to learn")
+    layers = architecture if isinstance(architecture, ModelLayers) else None
     spec = NetworkSpec(
-        architecture,
+        architecture.network.architecture if isinstance(architecture, ModelLayers) else architecture,
         n_inputs=len(fingerprint.channels) + 3 * len(fingerprint.labels),
         n_outputs=1 + len(fingerprint.labels),
         budget=BUDGETS[budget],
+        layers=layers,
     )
     crop = choose_crop(fingerprint, interactive=bool(options.interactive))
     extents = Extents(
@@ -138,6 +140,7 @@ def _make_configuration(
         crop=crop,
         normalisation=choose_normalisation(fingerprint, options.normalise),
         network=spec.make_network(grid.patch, grid.spacing),
+        layers_of="" if spec.layers is None else spec.layers.name,
         guidance=choose_guidance(fingerprint, grid.spacing),
         training=_choose_training(
             spec,

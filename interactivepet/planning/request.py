@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from interactivepet.core.fingerprint import Fingerprint
-from interactivepet.core.plan import Architecture, Budget, ConfigurationPlan, NegativeSampling, Plans
+from interactivepet.core.plan import Architecture, Budget, ConfigurationPlan, NegativeSampling, Plans, UNetPlan
 from interactivepet.planning.overrides import apply_overrides
 from interactivepet.planning.plan import DEFAULT_OPTIONS, PlanOptions, make_plans
+from interactivepet.planning.sizing import ModelLayers
 
 __all__ = ["DEFAULT_REQUEST", "PlanRequest", "answer_request", "complete_request", "is_planned", "set_negatives"]
 
@@ -18,13 +19,13 @@ class PlanRequest:
 
     Attributes:
         budget: None keeps the present plans', or takes `cpu` when there are none.
-        architecture: None keeps the present plans', or takes `plain`.
+        architecture: a family, or the layers of a trained model; None keeps the present plans', or takes `plain`.
         options: what is None in them keeps the present plans' choice, or leaves it to the rules.
         overrides: `KEY=VALUE`, applied last.
     """
 
     budget: Budget | None = None
-    architecture: Architecture | None = None
+    architecture: Architecture | ModelLayers | None = None
     options: PlanOptions = DEFAULT_OPTIONS
     overrides: tuple[str, ...] = ()
 
@@ -65,7 +66,7 @@ def is_planned(present: Plans, request: PlanRequest) -> bool:
     schemes = {rule.scheme for rule in own.normalisation}
     same = (
         request.budget in (None, present.budget),
-        request.architecture in (None, own.network.architecture),
+        request.architecture is None or _has_architecture(own, request.architecture),
         options.configurations in (None, tuple(present.configurations)),
         options.interactive in (None, own.crop.region == "clicks"),
         options.target_shape in (None, own.target_shape),
@@ -88,8 +89,22 @@ def complete_request(request: PlanRequest, present: Plans) -> PlanRequest:
         normalise=options.normalise or ("minmax" if _is_minmax(own) else None),
         negatives=options.negatives or own.training.negatives,
     )
-    architecture = request.architecture or own.network.architecture
+    architecture = request.architecture or _find_architecture(own)
     return replace(request, budget=request.budget or present.budget, architecture=architecture, options=filled)
+
+
+def _has_architecture(own: ConfigurationPlan, wanted: Architecture | ModelLayers) -> bool:
+    """Whether a configuration's network is of a family, or has the layers of a model and says so."""
+    if isinstance(wanted, ModelLayers):
+        return own.layers_of == wanted.name and wanted.is_of(own.network)
+    return not own.layers_of and own.network.architecture == wanted
+
+
+def _find_architecture(own: ConfigurationPlan) -> Architecture | ModelLayers:
+    """Give the family of a configuration's network, or the model whose layers it has."""
+    if own.layers_of and isinstance(own.network, UNetPlan):
+        return ModelLayers(own.layers_of, own.network)
+    return own.network.architecture
 
 
 def _is_minmax(own: ConfigurationPlan) -> bool:

@@ -18,6 +18,7 @@ __all__ = [
     "MAXIMUM_BATCH_SHARE",
     "RESIDUAL_BLOCKS",
     "SMALLEST_BATCH",
+    "ModelLayers",
     "NetworkSpec",
     "cover_shape",
     "fit_batch",
@@ -44,6 +45,30 @@ TRANSFORMER_STEPS: dict[Architecture, tuple[int, int]] = {"unetr": (16, 32), "sw
 
 
 @dataclass(frozen=True, slots=True)
+class ModelLayers:
+    """The layers of a trained model, to be planned for another task so that all of its weights fit.
+
+    Attributes:
+        name: of the model.
+        network: its U-Net, whatever the numbers of its channels.
+    """
+
+    name: str
+    network: UNetPlan
+
+    @property
+    def reach(self) -> tuple[bool, ...]:
+        """Whether any kernel or stride reaches along each axis."""
+        sizes = (*self.network.kernel_sizes, *self.network.strides)
+        return tuple(any(size[axis] > 1 for size in sizes) for axis in range(3))
+
+    def is_of(self, network: NetworkPlan) -> bool:
+        """Whether a network has these layers, but for the first and the last ones' channels."""
+        numbers = {"input_channels": network.input_channels, "output_channels": network.output_channels}
+        return self.network.model_copy(update=numbers) == network
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkSpec:
     """What a network must be, whatever its patch.
 
@@ -52,12 +77,14 @@ class NetworkSpec:
         n_inputs: channels of images, guidance and previous masks.
         n_outputs: background and labels.
         budget: that a training step must fit.
+        layers: of a trained model, in place of those that the rules choose for each patch.
     """
 
     architecture: Architecture
     n_inputs: int
     n_outputs: int
     budget: MemoryBudget
+    layers: ModelLayers | None = None
 
     @property
     def is_transformer(self) -> bool:
@@ -65,7 +92,15 @@ class NetworkSpec:
         return self.architecture in TRANSFORMER_STEPS
 
     def make_network(self, patch: Shape, spacing: Spacing) -> NetworkPlan:
-        """Make the network for a patch that `fit_patch` or `cover_shape` gave."""
+        """Make the network for a patch that `fit_patch` or `cover_shape` gave.
+
+        Raises:
+            PlanError: the given layers reach along an axis of one voxel, or along none of several.
+        """
+        if self.layers is not None:
+            _check_reach(self.layers, patch)
+            numbers = {"input_channels": self.n_inputs, "output_channels": self.n_outputs}
+            return self.layers.network.model_copy(update=numbers)
         if self.is_transformer:
             return self._make_transformer(patch)
         topology = find_topology(patch, spacing)
@@ -121,10 +156,10 @@ def fit_patch(bound: Shape, spacing: Spacing, *, spec: NetworkSpec, reach_mm: fl
         PlanError: even the smallest patch exceeds the budget.
     """
     edge_mm = min(reach_mm, max(n * mm for n, mm in zip(bound, spacing, strict=True)))
-    smallest, widest = (_grow(bound, spacing, edge_mm=mm, architecture=spec.architecture) for mm in (0.0, edge_mm))
+    smallest, widest = (_grow(bound, spacing, edge_mm=mm, spec=spec) for mm in (0.0, edge_mm))
     refused: Shape | None = None
     while True:
-        patch = _grow(bound, spacing, edge_mm=edge_mm, architecture=spec.architecture)
+        patch = _grow(bound, spacing, edge_mm=edge_mm, spec=spec)
         if patch != refused and spec.fits(patch, spacing, batch_size=SMALLEST_BATCH):
             return _widen(patch, spacing, spec=spec, limit=widest)
         if patch == smallest:
@@ -154,22 +189,45 @@ def _refuse(patch: Shape, spacing: Spacing, spec: NetworkSpec) -> PlanError:
     )
 
 
-def _grow(bound: Shape, spacing: Spacing, *, edge_mm: float, architecture: Architecture) -> Shape:
+def _check_reach(layers: ModelLayers, patch: Shape) -> None:
+    """Refuse a network of slices for volumes, and one of volumes for slices."""
+    if layers.reach != tuple(edge > 1 for edge in patch):
+        named = " and ".join(axis for axis, is_reached in zip("ijk", layers.reach, strict=True) if is_reached)
+        raise PlanError(
+            f"the layers of {layers.name} reach along {named}, but a patch has {patch} voxels; leave this "
+            "configuration out with --configurations, or choose another --architecture"
+        )
+
+
+def _find_steps(spec: NetworkSpec) -> tuple[Shape, Shape] | None:
+    """Give what edges are multiples of and the shortest along each axis; None where they depend on the patch."""
+    if spec.layers is not None:
+        i, j, k = spec.layers.network.divisor
+        # two voxels of the coarsest stage, as normalisation over a single one is undefined
+        return (i, j, k), (2 * i, 2 * j, 2 * k)
+    if spec.is_transformer:
+        step, shortest = TRANSFORMER_STEPS[spec.architecture]
+        return (step, step, step), (shortest, shortest, shortest)
+    return None
+
+
+def _grow(bound: Shape, spacing: Spacing, *, edge_mm: float, spec: NetworkSpec) -> Shape:
     """Give the patch of about `edge_mm` on each axis within `bound`, rounded to what the network divides."""
-    if architecture not in TRANSFORMER_STEPS:
+    fixed = _find_steps(spec)
+    if fixed is None:
         return grow_patch(bound, spacing, edge_mm=edge_mm)
-    step, shortest = TRANSFORMER_STEPS[architecture]
     return to_triple(
         1 if n == 1 else max(shortest, round(min(n, edge_mm / mm) / step) * step)
-        for n, mm in zip(bound, spacing, strict=True)
+        for n, mm, step, shortest in zip(bound, spacing, *fixed, strict=True)
     )
 
 
 def cover_shape(shape: Shape, spacing: Spacing, *, spec: NetworkSpec) -> Shape:
     """Round a shape up to the smallest patch that covers it and that the network divides."""
-    if spec.is_transformer:
-        step, shortest = TRANSFORMER_STEPS[spec.architecture]
-        return to_triple(1 if n == 1 else max(shortest, -(-n // step) * step) for n in shape)
+    fixed = _find_steps(spec)
+    if fixed is not None:
+        edges = zip(shape, *fixed, strict=True)
+        return to_triple(1 if n == 1 else max(shortest, -(-n // step) * step) for n, step, shortest in edges)
     divisor = find_topology(shape, spacing).divisor
     return to_triple(-(-n // step) * step for n, step in zip(shape, divisor, strict=True))
 

@@ -73,9 +73,12 @@ def describe_duration(seconds: float) -> str:
 def _list_facts(card: CheckpointCard, plan: Plan, *, summary: FoldSummary) -> dict[str, str]:
     """Give what a reader asks first, one line each."""
     planned = plan.memory
+    limited = "" if card.patients is None else f" (of {card.patients} patients only)"
+    start = card.pretrained
     return {
         "Plan": describe_plan(plan),
-        "Cases": f"{len(card.training)} for training, {len(card.validation)} for validation",
+        "Cases": f"{len(card.training)} for training{limited}, {len(card.validation)} for validation",
+        "First weights": "random" if start is None else f"{start.share:.0%} of {start.name}, the rest random",
         "Device": card.device,
         "Time": f"{describe_duration(summary.seconds)} for {len(card.epochs)} epochs",
         "Iterations a second": f"{summary.iterations_per_second:.3g} (median of the epochs)",

@@ -10,14 +10,15 @@ from interactivepet.core.case import Case
 from interactivepet.core.ensemble import FusionRule, PostprocessingRule
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Configuration
-from interactivepet.core.prediction import Prediction
+from interactivepet.core.prediction import Prediction, Segmentation
+from interactivepet.ensemble.click_constraints import make_mask
 from interactivepet.ensemble.folds import FoldEnsemble
 from interactivepet.ensemble.fuse import blend, find_silent
 from interactivepet.inference.segmenter import Segmenter
 from interactivepet.session.history import CaseModel
 from interactivepet.session.prompts import check_clicks
 
-__all__ = ["FAST_FOLDS", "EnsembleSegmenter", "SessionModel"]
+__all__ = ["FAST_FOLDS", "EnsembleSegmenter", "SessionModel", "make_segmentation"]
 
 FAST_FOLDS = 2
 """Folds of a fast session: the fewest of which one can correct the other."""
@@ -103,6 +104,19 @@ class EnsembleSegmenter:
         if weight >= 1 and not find_silent(self.labels, clicks):
             return shown
         return blend(predict_folds(), shown, clicks, weight=weight)
+
+
+def make_segmentation(
+    case: Case,
+    prediction: Prediction,
+    clicks: Sequence[Click],
+    *,
+    fusion: FusionRule,
+    postprocessing: PostprocessingRule,
+) -> Segmentation:
+    """Make the mask (I, J, K) of a case in which every click holds but the `unmet` ones; arguments of `make_mask`."""
+    mask, unmet = make_mask(prediction, clicks, fusion=fusion, postprocessing=postprocessing)
+    return Segmentation(case.id, mask, case.geometry, prediction.labels, unmet, case.source)
 
 
 def _hasten(ensemble: FoldEnsemble) -> FoldEnsemble:

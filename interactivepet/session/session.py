@@ -12,11 +12,10 @@ from interactivepet.core.case import Case
 from interactivepet.core.ensemble import FusionRule, PostprocessingRule
 from interactivepet.core.interaction import Click
 from interactivepet.core.prediction import Prediction, Segmentation
-from interactivepet.ensemble.click_constraints import make_mask
 from interactivepet.errors import SegmenterError
 from interactivepet.session.history import CaseModel, PredictionState
 from interactivepet.session.prompts import Position, check_clicks, make_box_clicks, make_scribble_clicks
-from interactivepet.session.segmenter import EnsembleSegmenter, SessionModel
+from interactivepet.session.segmenter import EnsembleSegmenter, SessionModel, make_segmentation
 
 __all__ = ["MOST_STATES", "Session"]
 
@@ -55,19 +54,16 @@ class Session:
         *,
         fast: bool = False,
         check: Callable[[Case], None] | None = None,
-        close: Callable[[], None] | None = None,
     ) -> None:
         """Open a session without an image.
 
         Args:
-            model: a task's results, as `pipeline.predict.interactive.open_session` loads them.
+            model: trained folds and the choice from cross-validation.
             fast: use `FAST_FOLDS` folds and no mirrored inputs.
             check: raises for an image that the model cannot answer for.
-            close: releases what the model holds.
         """
         self._model = model
         self._check = check
-        self._close = close
         self.segmenter = EnsembleSegmenter(model, fast=fast)
         self._case_model: CaseModel | None = None
         self._numbers = count()
@@ -199,13 +195,15 @@ class Session:
         prediction = self.probabilities
         fusion, postprocessing = self._choose()
         self._answered.add(self._key)
-        mask, self._unmet = make_mask(prediction, self.clicks, fusion=fusion, postprocessing=postprocessing)
-        return Segmentation(prediction.case_id, mask, prediction.geometry)
+        found = make_segmentation(self.case, prediction, self.clicks, fusion=fusion, postprocessing=postprocessing)
+        self._unmet = found.unmet
+        return found
 
     def close(self) -> None:
-        """Release nnInteractive's session, if there is one."""
-        if self._close is not None:
-            self._close()
+        """Forget the image and all that was computed of it; the model stays."""
+        self.reset()
+        self._states.clear()
+        self._case_model = None
 
     def __enter__(self) -> Self:
         """Give itself."""

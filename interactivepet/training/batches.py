@@ -17,7 +17,7 @@ from interactivepet.core.geometry import BoundingBox, Shape, Spacing, to_triple
 from interactivepet.core.plan import Plan
 from interactivepet.core.preprocessed import CaseRecord
 from interactivepet.dataset.files.arrays import open_array
-from interactivepet.guidance.encode import encode_mask, encode_points
+from interactivepet.guidance.encode import encode_mask, encode_sign
 from interactivepet.guidance.simulate import draw_inside, draw_negative
 from interactivepet.training.augment import Augmentation, Patch, find_source_shape
 from interactivepet.training.distributed import ALONE, Ranks
@@ -262,11 +262,12 @@ def encode_patch(clicks: VoxelClicks, shape: Shape, *, plan: Plan, spacing_mm: S
         for wanted in (True, False):
             points = [p for p, label, sign in clicks if label == value and sign is wanted]
             maps.append(
-                encode_points(
+                encode_sign(
                     np.asarray(points, np.float64).reshape(-1, 3),
                     shape,
                     spacing_mm=spacing_mm,
-                    scale_mm=plan.guidance.scale_mm,
+                    guidance=plan.guidance,
+                    is_positive=wanted,
                 )
             )
     return np.stack(maps)

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import is_zipfile
 
-from interactivepet.core.checkpoint import EpochRecord
+from interactivepet.core.checkpoint import EpochRecord, Pretraining
 from interactivepet.dataset.files.write import atomic_path
 from interactivepet.errors import StaleArtefactError, TrainingError
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = [
     "TrainingState",
     "has_state",
-    "load_pretrained",
     "load_state",
     "load_weights",
     "read_tensors",
@@ -50,6 +48,7 @@ class TrainingState:
         optimizer: `state_dict` of the optimiser.
         scaler: `state_dict` of the gradient scaler, empty when none is used.
         run_id: the tracker's run, so that a continued fold stays one run.
+        pretrained: the model that the run started from; None for random weights.
     """
 
     made_from: str
@@ -60,6 +59,7 @@ class TrainingState:
     optimizer: Tensors
     scaler: Tensors
     run_id: str | None
+    pretrained: Pretraining | None = None
 
 
 def save_state(path: Path, state: TrainingState) -> None:
@@ -68,6 +68,7 @@ def save_state(path: Path, state: TrainingState) -> None:
 
     content = {field.name: getattr(state, field.name) for field in fields(state)}
     content["epochs"] = json.dumps([epoch.model_dump() for epoch in state.epochs])
+    content["pretrained"] = None if state.pretrained is None else state.pretrained.model_dump_json()
     with atomic_path(path) as partial:
         torch.save(content, partial)
         if path.is_file():
@@ -112,11 +113,13 @@ def load_state(path: Path, *, made_from: str) -> TrainingState:
     if found != made_from:
         raise StaleArtefactError(
             f"{path} was trained with plan and cases {found}, which are now {made_from}; restore "
-            "plan, images, labels and clicks, or start anew with the same command and --no-continue"
+            "plan, images, labels, clicks and --patients, or start again with the same command and --no-continue"
         )
     epochs = tuple(EpochRecord.model_validate(epoch) for epoch in json.loads(content["epochs"]))
+    told = content.get("pretrained")
+    pretrained = None if told is None else Pretraining.model_validate_json(told)
     # a state from before `ended` was kept counts as interrupted
-    return TrainingState(**{"ended": False, **content, "epochs": epochs})
+    return TrainingState(**{"ended": False, **content, "epochs": epochs, "pretrained": pretrained})
 
 
 def save_weights(path: Path, network: nn.Module) -> str:
@@ -144,33 +147,6 @@ def load_weights(path: Path, *, sha256: str) -> dict[str, Tensor]:
             "restore it or train the fold again with --no-continue"
         )
     return read_tensors(path)
-
-
-def load_pretrained(network: nn.Module, path: Path) -> tuple[int, int]:
-    """Take every tensor of equal name and shape; others, such as heads for other labels, stay random.
-
-    Returns:
-        The number of tensors taken, and of all that the network has.
-
-    Raises:
-        TrainingError: the file is missing or damaged, or nothing in it fits.
-    """
-    import torch
-
-    if not path.is_file():
-        raise TrainingError(f"--pretrained {path} is not there; name the weights.pt of a trained fold")
-    if not is_zipfile(path):
-        raise TrainingError(f"--pretrained {path} is no file of weights; name the weights.pt of a trained fold")
-    found = {name: value for name, value in read_tensors(path).items() if isinstance(value, torch.Tensor)}
-    own = network.state_dict()
-    fitting = {name: found[name] for name, tensor in own.items() if name in found and found[name].shape == tensor.shape}
-    if not fitting:
-        raise TrainingError(
-            f"--pretrained {path}: none of its {len(found)} tensors fits this network, which has {len(own)}; "
-            "name the weights.pt of a fold with the same architecture"
-        )
-    network.load_state_dict(fitting, strict=False)
-    return len(fitting), len(own)
 
 
 def read_tensors(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from interactivepet.core.checkpoint import EpochRecord
+from interactivepet.core.checkpoint import EpochRecord, Pretraining
 from interactivepet.core.promptable import TrainablePlan
 from interactivepet.training.augment import Augmentation, defer_augmentation, make_augmentation
 from interactivepet.training.engine import Engine
@@ -50,6 +50,7 @@ class Run:
         done: the finished epochs, before and after an interruption.
         run_id: of the tracker.
         ended: whether it goes on from a run that had ended, of which no more was asked for.
+        pretrained: the model that the run started from; None for random weights.
         utilisation: of the graphics card at the end of the last epoch's iterations, if known; see `read_utilisation`.
     """
 
@@ -61,6 +62,7 @@ class Run:
     done: list[EpochRecord]
     run_id: str | None
     ended: bool = False
+    pretrained: Pretraining | None = None
     utilisation: float | None = None
 
     @property

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from interactivepet.core.checkpoint import EpochRecord
+from interactivepet.core.checkpoint import EpochRecord, Pretraining
 from interactivepet.core.promptable import TrainablePlan
 from interactivepet.errors import TrainingError
 from interactivepet.networks.build import build_network
@@ -48,12 +48,14 @@ class TrainedFold:
         weights_sha256: of `weights.pt`.
         device: that trained it.
         run_id: of the tracker.
+        pretrained: the model that training started from; None for random weights.
     """
 
     epochs: tuple[EpochRecord, ...]
     weights_sha256: str
     device: str
     run_id: str | None
+    pretrained: Pretraining | None = None
 
 
 def train_fold(
@@ -105,7 +107,7 @@ def train_fold(
         if not options.resume:
             withdraw()
         if not run.done:
-            tracker.log_parameters(run.plan.model_dump(mode="json", exclude={"reasons"}))
+            tracker.log_parameters(_list_parameters(run))
         try:
             _train(run, tracker, draw_samples=draw_samples)
             run.agree(1.0)
@@ -117,7 +119,7 @@ def train_fold(
             run.engine.result.load_state_dict(read_tensors(data.best_weights))
         withdraw()
         sha256 = save_weights(data.weights, run.engine.result)
-    return TrainedFold(tuple(run.done), sha256, device, run.run_id)
+    return TrainedFold(tuple(run.done), sha256, device, run.run_id, run.pretrained)
 
 
 def assist_fold(task: TrainingTask, data: FoldData, *, options: TrainingOptions, ranks: Ranks) -> None:
@@ -173,13 +175,12 @@ def _make_run(task: TrainingTask, data: FoldData, *, options: TrainingOptions, i
         logger.warning(
             "fold %d goes on where it was, so --pretrained is ignored; --no-continue starts from it", data.index
         )
-    if is_new:
-        logger.info(
-            "fold %d starts from %s", data.index, task.set_first_weights(network, pretrained=options.pretrained)
-        )
+    first = task.set_first_weights(network, pretrained=options.pretrained) if is_new else None
+    if first is not None:
+        logger.info("fold %d starts from %s", data.index, first.words)
     device = use_device(options.device)
     engine = make_engine(network, task.plan, device=device, compile_network=options.compile_network)
-    run = Run(engine, task, data, options, interruption, [], None)
+    run = Run(engine, task, data, options, interruption, [], None, pretrained=first.pretrained if first else None)
     if not is_new:
         _restore(run)
     return run
@@ -195,7 +196,7 @@ def _restore(run: Run) -> None:
     # empty when the epochs before ran on a device that needs no scaling
     if state.scaler:
         engine.scaler.load_state_dict(dict(state.scaler))
-    run.done, run.run_id = list(state.epochs), state.run_id
+    run.done, run.run_id, run.pretrained = list(state.epochs), state.run_id, state.pretrained
     # the options that ended it need not be given again
     run.ended = state.ended and not wants_more(state.epochs, run.options)
     words = "had ended after %d epochs, and only -e trains it further" if run.ended else "continues after epoch %d"
@@ -251,7 +252,15 @@ def _snapshot(run: Run) -> TrainingState:
         optimizer=engine.optimizer.state_dict(),
         scaler=engine.scaler.state_dict(),
         run_id=run.run_id,
+        pretrained=run.pretrained,
     )
+
+
+def _list_parameters(run: Run) -> dict[str, object]:
+    """List what the run follows and starts from."""
+    plan = run.plan.model_dump(mode="json", exclude={"reasons"})
+    start = {} if run.pretrained is None else {"pretrained": run.pretrained.model_dump(exclude={"licence"})}
+    return {**plan, "patients": run.options.patients or "all", **start}
 
 
 def _metrics(record: EpochRecord, plan: TrainablePlan) -> dict[str, float]:

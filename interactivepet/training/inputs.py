@@ -67,7 +67,8 @@ class TrainingOptions:
         patience: stop after so many epochs without a better smoothed pseudo Dice.
         time_limit_s: training ends within so many seconds, counted over all interruptions; the learning rate
             falls with the time when the time is the tighter limit.
-        pretrained: weights of another fold or task to start from.
+        pretrained: weights, or a model, to start from.
+        patients: train on the first so many of the fold's training patients only; None for all.
         keep: which weights become the fold's: the last, or those with the best smoothed pseudo Dice.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         seed: of weights, patches, clicks and augmentation.
@@ -85,6 +86,7 @@ class TrainingOptions:
     patience: int | None = None
     time_limit_s: float | None = None
     pretrained: Path | None = None
+    patients: int | None = None
     keep: Keep = "last"
     device: str = "auto"
     seed: int = 0

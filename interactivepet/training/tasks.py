@@ -5,6 +5,7 @@ A fold's network sees patches with clicks; a promptable one sees prompts that de
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,22 +15,42 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from interactivepet.core.plan import Plan
+from interactivepet.core.checkpoint import Pretraining
+from interactivepet.core.plan import Plan, UNetPlan
 from interactivepet.core.promptable import PromptablePlan, TrainablePlan
 from interactivepet.training.augment import Augmentation
 from interactivepet.training.augment_device import DeviceAugmentation
 from interactivepet.training.batches import PatchLoader, StoredCase
-from interactivepet.training.checkpoint import load_pretrained
 from interactivepet.training.correct import add_corrections, draw_rounds
 from interactivepet.training.distributed import ALONE, Ranks
 from interactivepet.training.engine import Batch, BatchTransform, Engine
+from interactivepet.training.pretrained import PretrainedNetwork, ReadPretrained, read_weights_file
 from interactivepet.training.promptable.batches import draw_prompt_batch
 from interactivepet.training.promptable.prompt_user import PromptUser
 from interactivepet.training.promptable.start import favour_background, load_model_weights
+from interactivepet.training.transfer import transfer_weights
 
-__all__ = ["FoldTask", "PromptTask", "TrainingTask"]
+__all__ = ["FirstWeights", "FoldTask", "PromptTask", "TrainingTask"]
+
+logger = logging.getLogger(__name__)
 
 Seed = Sequence[int]
+
+ENOUGH = 0.8
+"""Share of a network's weights below which a pretrained network is of little use: its layers are other ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstWeights:
+    """What a new network starts from.
+
+    Attributes:
+        words: for the log.
+        pretrained: the model that a fold starts from; None for random weights.
+    """
+
+    words: str
+    pretrained: Pretraining | None = None
 
 
 class TrainingTask(Protocol):
@@ -39,11 +60,12 @@ class TrainingTask(Protocol):
     def plan(self) -> TrainablePlan:
         """The plan that the training follows."""
 
-    def set_first_weights(self, network: nn.Module, *, pretrained: Path | None) -> str:
-        """Give a new network its first weights, of another model or random ones; describe them in words.
+    def set_first_weights(self, network: nn.Module, *, pretrained: Path | None) -> FirstWeights:
+        """Give a new network its first weights, of another model or random ones.
 
         Raises:
             TrainingError: the weights cannot be used.
+            ModelError: the same, of a model.
             SegmenterError: the same, of a promptable model's folder.
         """
 
@@ -61,16 +83,41 @@ class TrainingTask(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FoldTask:
-    """The task of a fold's network, which sees image, clicks and a previous mask."""
+    """The task of a fold's network, which sees image, clicks and a previous mask.
+
+    Attributes:
+        plan: that the training follows.
+        read_pretrained: reads what the network is to start from.
+    """
 
     plan: Plan
+    read_pretrained: ReadPretrained = read_weights_file
 
-    def set_first_weights(self, network: nn.Module, *, pretrained: Path | None) -> str:
-        """Take what fits of the weights of another fold or task; the rest stays random."""
+    def set_first_weights(self, network: nn.Module, *, pretrained: Path | None) -> FirstWeights:
+        """Take what fits of the weights of a model, of another fold or task; the rest stays random."""
         if pretrained is None:
-            return "random weights"
-        n_taken, n_all = load_pretrained(network, pretrained)
-        return f"{n_taken} of {n_all} tensors from {pretrained}"
+            return FirstWeights("random weights")
+        given = self.read_pretrained(pretrained)
+        transfer = transfer_weights(network, given, plan=self.plan)
+        notes = f" ({'; '.join(transfer.notes)})" if transfer.notes else ""
+        if transfer.share < ENOUGH:
+            logger.warning(
+                "only %.0f %% of the weights come from %s, the rest is random: %s",
+                100 * transfer.share,
+                given.name,
+                self._advise(given, pretrained),
+            )
+        words = f"{given.name}: {transfer.share:.0%} of the weights are taken{notes}"
+        return FirstWeights(words, Pretraining(name=given.name, share=transfer.share, licence=given.licence))
+
+    def _advise(self, given: PretrainedNetwork, path: Path) -> str:
+        """Say how more of a pretrained network fits."""
+        if given.plan is None or not isinstance(given.plan.network, UNetPlan):
+            return "its layers are other ones than this plan's"
+        return (
+            "its layers are other ones than this plan's; plan the same ones with interactivepet_plan_and_process -t "
+            f"{self.plan.task} --architecture {path}"
+        )
 
     def draw_batch(
         self, cases: Sequence[StoredCase], *, seed: Seed, augmentation: Augmentation | None, ranks: Ranks = ALONE
@@ -115,13 +162,13 @@ class PromptTask:
 
     plan: PromptablePlan
 
-    def set_first_weights(self, network: nn.Module, *, pretrained: Path | None) -> str:
+    def set_first_weights(self, network: nn.Module, *, pretrained: Path | None) -> FirstWeights:
         """Take all weights of a model folder, or random ones that are almost sure of background."""
         favour_background(network)
         if pretrained is None:
-            return "random weights"
+            return FirstWeights("random weights")
         load_model_weights(network, pretrained)
-        return f"the weights of {pretrained}"
+        return FirstWeights(f"the weights of {pretrained}")
 
     def draw_batch(
         self, cases: Sequence[StoredCase], *, seed: Seed, augmentation: Augmentation | None, ranks: Ranks = ALONE

@@ -24,7 +24,7 @@ from interactivepet.core.case import Case
 from interactivepet.dataset.files.read import read_case
 from interactivepet.dataset.manifest import read_manifest
 from interactivepet.pipeline.judge.simulated_session import SimulatedUser
-from interactivepet.pipeline.predict.interactive import open_session
+from interactivepet.pipeline.predict.model import open_trained_model
 from interactivepet.pipeline.predict.models import PredictionOptions
 from interactivepet.session.session import Session
 from interactivepet.settings import load_settings
@@ -67,7 +67,8 @@ def main() -> int:
         promptable=choose_promptable(arguments.nninteractive, settings),
     )
     manifest, firsts, seconds = read_manifest(workspace.raw), [], []
-    with open_session(workspace, options, fast=arguments.fast) as session:
+    with open_trained_model(workspace, options, with_corrections=True) as model:
+        session = Session(model.models, fast=arguments.fast)
         for entry in manifest.training:
             first, took = time_case(session, read_case(workspace.raw, entry), n_clicks=arguments.clicks)
             print(

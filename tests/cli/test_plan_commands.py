@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from interactivepet.cli import compare_plans, plan_and_process
 from interactivepet.dataset.files.write import write_artefact
+from interactivepet.model.installed import install_model
 from interactivepet.planning.plan import make_plans
+from tests.model.models import write_model
 from tests.planning.factory import make_fingerprint
 from tests.planning.test_compare import THEIRS
 from tests.planning.test_nnunet import make_content
@@ -55,6 +58,21 @@ def test_a_fingerprint_of_the_projects_own_keeps_its_names(
     assert plan_and_process.main(["--fingerprint", str(path), "--dry-run", *names]) == 1
     assert "leave out -m and -l" in capsys.readouterr().err
     assert plan_and_process.main(["--fingerprint", str(path), "--dry-run"]) == 0
+
+
+def test_the_layers_of_a_model_are_planned_by_its_path_and_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "fingerprint.json"
+    write_artefact(path, make_fingerprint())
+    model, store = write_model(tmp_path / "small.zip"), tmp_path / "models"
+    monkeypatch.setenv("interactivepet_models", str(store))
+    install_model(model, store, name="starter")
+    for name in (str(model), "starter"):
+        assert plan_and_process.main(["--fingerprint", str(path), "--dry-run", "-a", name]) == 0
+        assert re.search(r"architecture +│? *plain, layers of small", capsys.readouterr().out)
+    assert plan_and_process.main(["--fingerprint", str(path), "--dry-run", "-a", "plian"]) == 1
+    assert "none of plain, residual, unetr, swinunetr and no model: plian is neither" in capsys.readouterr().err
 
 
 def test_an_override_that_is_not_understood_ends_with_the_nearest(

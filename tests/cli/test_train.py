@@ -37,13 +37,26 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 
 
 def test_every_argument_reaches_the_options(tmp_path: Path) -> None:
+    weights = tmp_path / "w.pt"
+    weights.touch()
     options = make_options(
         tmp_path,
         *("-e", "7", "--iterations", "5", "--until-dice", "0.8", "--patience", "4", "--keep", "best"),
-        *("--pretrained", "w.pt", "--deterministic", "--compile", "--no-continue", "--device", "cpu"),
+        *(
+            "--pretrained",
+            str(weights),
+            "--patients",
+            "5",
+            "--deterministic",
+            "--compile",
+            "--no-continue",
+            "--device",
+            "cpu",
+        ),
     )
     assert (options.epochs, options.iterations, options.until_dice, options.patience) == (7, 5, 0.8, 4)
-    assert (options.keep, options.pretrained, options.seed) == ("best", Path("w.pt"), 3)
+    assert (options.keep, options.pretrained, options.seed) == ("best", weights, 3)
+    assert options.patients == 5
     assert options.deterministic
     assert options.compile_network
     assert not options.resume
@@ -80,3 +93,16 @@ def test_torchrun_can_start_the_module() -> None:
     command = [sys.executable, "-m", "interactivepet.cli.train", "-h"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("usage: interactivepet_train")
+
+
+def test_a_model_to_start_from_is_looked_for_at_once(raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (raw / "Task001_A" / "imagesTr").mkdir(parents=True)
+    assert train.main(["-t", "Task001_A", "-f", "0", "--pretrained", "strater"]) == 1
+    assert "strater is neither a file nor a folder nor an installed model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["0", "-3", "all", "1.5"])
+def test_patients_are_counted_in_whole_numbers(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("--patients", number)
+    assert "--patients" in capsys.readouterr().err

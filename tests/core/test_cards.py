@@ -134,4 +134,4 @@ def test_a_new_field_follows_those_whose_order_is_fixed() -> None:
     class Longer(CheckpointCard):
         extra: int = 1
 
-    assert list(Longer.model_validate(FOLD).model_dump()) == [*FOLD, "intensities", "extra"]
+    assert list(Longer.model_validate(FOLD).model_dump()) == [*FOLD, "intensities", "patients", "pretrained", "extra"]

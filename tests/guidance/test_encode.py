@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from interactivepet.core.geometry import Geometry
 from interactivepet.core.interaction import Click
+from interactivepet.core.plan import GuidancePlan
 from interactivepet.errors import InteractionError
 from interactivepet.guidance.encode import CUT_OFF_SCALES, encode_clicks, encode_points
 
@@ -67,7 +68,7 @@ def test_channels_are_positive_then_negative_for_each_label() -> None:
         for (label, sign), v in voxels.items()
     ]
 
-    channels = encode_clicks(clicks, geometry, labels=(2, 1), scale_mm=5)
+    channels = encode_clicks(clicks, geometry, labels=(2, 1), guidance=GuidancePlan(scale_mm=5))
 
     assert channels.shape == (4, 10, 10, 10)
     assert channels.dtype == np.float32
@@ -78,7 +79,7 @@ def test_channels_are_positive_then_negative_for_each_label() -> None:
 
 
 def test_without_clicks_the_channels_are_zero() -> None:
-    channels = encode_clicks([], Geometry((4, 5, 1), np.eye(4)), labels=(1, 2), scale_mm=5)
+    channels = encode_clicks([], Geometry((4, 5, 1), np.eye(4)), labels=(1, 2), guidance=GuidancePlan(scale_mm=5))
 
     assert channels.shape == (4, 4, 5, 1)
     assert not channels.any()
@@ -88,7 +89,7 @@ def test_a_click_of_an_unknown_label_is_refused() -> None:
     click = Click(position_mm=(0, 0, 0), label=3)
 
     with pytest.raises(InteractionError, match=r"label \[3\], expected \[1, 2\]"):
-        encode_clicks([click], Geometry((4, 4, 4), np.eye(4)), labels=(1, 2), scale_mm=5)
+        encode_clicks([click], Geometry((4, 4, 4), np.eye(4)), labels=(1, 2), guidance=GuidancePlan(scale_mm=5))
 
 
 @pytest.mark.parametrize("scale_mm", [0.0, -1.0, float("nan")])

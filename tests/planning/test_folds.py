@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interactivepet.core.dataset import CaseEntry
+from interactivepet.core.plan import Fold
 from interactivepet.errors import PlanError
-from interactivepet.planning.folds import make_folds
+from interactivepet.planning.folds import limit_patients, make_folds
 
 
 def entry(case: str, *, patient: str | None = None, subtype: str | None = None) -> CaseEntry:
@@ -91,3 +93,37 @@ def test_the_folds_that_there_can_be_are_told(n_patients: int, n_folds: int) -> 
     entries = [entry(f"c{p}_{i}", patient=f"p{p}") for p in range(n_patients) for i in range(2)]
     with pytest.raises(PlanError, match=POSSIBLE[n_patients, n_folds]):
         make_folds(entries, 0, n_folds=n_folds)
+
+
+COHORT = [entry(f"c{p:02d}_{i}", patient=f"p{p:02d}") for p in range(10) for i in range(1 + p % 3)]
+COHORT_FOLDS = make_folds(COHORT, 0)
+
+
+def find_patients(cases: tuple[str, ...]) -> set[str]:
+    return {case.split("_")[0] for case in cases}
+
+
+@pytest.mark.parametrize("fold", COHORT_FOLDS, ids=lambda fold: f"fold {fold.index}")
+def test_fewer_patients_are_among_more(fold: Fold) -> None:
+    n_patients = len(find_patients(fold.training))
+    limited = [limit_patients(fold, COHORT, most=n, seed=0) for n in range(1, n_patients + 1)]
+    for n, small in enumerate(limited, 1):
+        assert len(find_patients(small.training)) == n, "patients are counted, not cases"
+        assert find_patients(small.training) == {c.split("_")[0] for c in small.training}
+        assert set(small.training) == {c for c in fold.training if c.split("_")[0] in find_patients(small.training)}
+        assert (small.index, small.validation) == (fold.index, fold.validation)
+    assert all(set(a.training) < set(b.training) for a, b in pairwise(limited))
+    assert limited[-1] == fold
+
+
+def test_the_order_of_patients_is_that_of_the_seed() -> None:
+    fold = COHORT_FOLDS[0]
+    first = [limit_patients(fold, COHORT, most=4, seed=seed).training for seed in (0, 0, 1, 2, 3)]
+    assert first[0] == first[1] == limit_patients(fold, list(reversed(COHORT)), most=4, seed=0).training
+    assert len(set(first)) > 1
+
+
+@pytest.mark.parametrize("most", [0, -1, 9, 100])
+def test_patients_that_are_not_there_are_counted(most: int) -> None:
+    with pytest.raises(PlanError, match=rf"--patients {most}: fold 0 has 8 training patients; ask for 1 to 8"):
+        limit_patients(COHORT_FOLDS[0], COHORT, most=most, seed=0)

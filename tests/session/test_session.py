@@ -561,13 +561,18 @@ def test_clicks_after_a_mask_with_clicks_follow_the_rule_for_corrections() -> No
     assert not is_corrected()
 
 
-def test_closing_releases_what_the_model_holds() -> None:
-    closed: list[bool] = []
-    with Session(make_model(), close=lambda: closed.append(True)) as session:
-        assert closed == []
-        assert session.segmenter.name
-    assert closed == [True]
-    Session(make_model()).close()
+def test_a_closed_session_forgets_its_image() -> None:
+    case = make_case((20, 18, 9))
+    with Session(make_model()) as session:
+        session.set_image(case)
+        session.add_click(place(case, (10, 9, 5)))
+        session.segment()
+    assert session.clicks == ()
+    for use in (session.segment, lambda: session.case):
+        with pytest.raises(SegmenterError, match="call set_image first"):
+            use()
+    session.set_image(case)
+    assert session.segment().case_id == "A"
 
 
 def test_clicks_are_added_all_or_none() -> None:

@@ -352,7 +352,7 @@ def test_training_and_prediction_encode_clicks_alike(make_plan: MakePlan, store_
 
     batch = next(PatchLoader([case], plan, seed=(0,), augmentation=None))
 
-    whole = encode_clicks(case.record.clicks, grid, labels=plan.label_values, scale_mm=plan.guidance.scale_mm)
+    whole = encode_clicks(case.record.clicks, grid, labels=plan.label_values, guidance=plan.guidance)
     free = batch["data"][0]
     assert np.array_equal(free[0], make_volume((24, 20, 20))[0][0])
     assert free[1:-1] == pytest.approx(whole, abs=1e-6)

@@ -18,7 +18,7 @@ from interactivepet.training.batches import StoredCase
 from interactivepet.training.checkpoint import save_weights
 from interactivepet.training.distributed import Ranks
 from interactivepet.training.engine import make_engine
-from interactivepet.training.tasks import FoldTask, PromptTask, TrainingTask
+from interactivepet.training.tasks import FirstWeights, FoldTask, PromptTask, TrainingTask
 from tests.training.promptable.conftest import make_promptable_plan
 
 MakePlan = Callable[..., Plan]
@@ -70,7 +70,7 @@ def test_a_kind_is_described(
     assert (task.augments_on_device(CPU), task.augments_on_device(CARD)) == (False, on_card)
     assert pickle.loads(pickle.dumps(task)) == task, "workers get it"
     network = build_network(task.plan.network, deep_supervision=True)
-    assert task.set_first_weights(network, pretrained=None) == "random weights"
+    assert task.set_first_weights(network, pretrained=None) == FirstWeights("random weights")
     with pytest.raises(error):
         task.set_first_weights(network, pretrained=tmp_path / "gone")
 
@@ -119,6 +119,8 @@ def test_weights_of_another_fold_are_counted(make_plan: MakePlan, tmp_path: Path
     task = FoldTask(make_plan())
     network = build_network(task.plan.network, deep_supervision=True)
     save_weights(tmp_path / "weights.pt", network)
-    n_tensors = len(network.state_dict())
-    told = task.set_first_weights(network, pretrained=tmp_path / "weights.pt")
-    assert told == f"{n_tensors} of {n_tensors} tensors from {tmp_path / 'weights.pt'}"
+    first = task.set_first_weights(network, pretrained=tmp_path / "weights.pt")
+    assert first.words == "weights.pt: 100% of the weights are taken"
+    assert first.pretrained is not None
+    assert (first.pretrained.name, first.pretrained.share) == ("weights.pt", 1.0)
+    assert first.pretrained.licence.startswith("unknown")

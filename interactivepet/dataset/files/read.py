@@ -121,9 +121,10 @@ def read_case(task_dir: Path, entry: CaseEntry, *, with_label: bool = True) -> C
     Raises:
         CaseError: a file cannot be used, or image and label differ in their grid.
     """
-    image, geometry = read_image([task_dir / name for name in entry.images])
+    paths = [task_dir / name for name in entry.images]
+    image, geometry = read_image(paths)
     if entry.label is None or not with_label:
-        return Case(entry.id, image, geometry)
+        return Case(entry.id, image, geometry, source=paths[0])
     label, label_geometry = read_mask(task_dir / entry.label)
     if not label_geometry.matches(geometry):
         found = describe_mismatch("label", label_geometry, other_name="image", other=geometry)
@@ -132,7 +133,7 @@ def read_case(task_dir: Path, entry: CaseEntry, *, with_label: bool = True) -> C
         raise CaseError(
             f"{entry.id}: {found} (tolerance {GRID_TOLERANCE_MM} mm); {remedy} or export both from one series"
         )
-    return Case(entry.id, image, geometry, label)
+    return Case(entry.id, image, geometry, label, paths[0])
 
 
 def read_geometry(path: Path) -> Geometry:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from interactivepet.core.geometry import BoundingBox, Geometry, Shape, to_triple
 from interactivepet.core.interaction import Click
 from interactivepet.guidance.extreme import make_inward_mm
+from interactivepet.guidance.margin import split_margins
 
 __all__ = ["RADIUS_MM", "ClickedObject", "find_clicked_objects", "find_clicked_voxels"]
 
@@ -66,7 +67,9 @@ def find_clicked_objects(clicks: Sequence[Click], geometry: Geometry, *, label: 
         The objects; () without a positive click of the label within the image.
     """
     voxels = find_clicked_voxels(clicks, geometry, label=label, is_positive=True)
-    margins, loose = _split_margins(np.reshape(voxels, (-1, 3)).astype(np.intp), geometry)
+    split = split_margins(np.reshape(voxels, (-1, 3)), geometry.shape, spacing_mm=geometry.spacing_mm)
+    margins = [points.astype(np.intp) for points in split.margins]
+    loose = [point.astype(np.intp) for point in split.loose]
     spacing = np.asarray(geometry.spacing_mm)
     boxes = [_bound(points) for points in margins]
     others = []
@@ -81,41 +84,6 @@ def find_clicked_objects(clicks: Sequence[Click], geometry: Geometry, *, label: 
     found = [_make_object(points, geometry, margin_mm=inward_mm, has_margin=True) for points in margins]
     chains = _chain(np.reshape(others, (-1, 3)).astype(np.intp), spacing_mm=spacing)
     return (*found, *(_make_object(points, geometry, margin_mm=RADIUS_MM, has_margin=False) for points in chains))
-
-
-def _split_margins(points: Points, geometry: Geometry) -> tuple[list[Points], list[Points]]:
-    """Give the sets of margin points, each (N, 3), and the other points, each (3,)."""
-    n_sides = 2 * sum(n > 1 for n in geometry.shape)
-    margins, loose, index = [], [], 0
-    while index < len(points):
-        run = points[index : index + n_sides]
-        if len(run) == n_sides > 0 and _are_margin_points(run, geometry):
-            margins.append(run)
-            index += n_sides
-        else:
-            loose.append(points[index])
-            index += 1
-    return margins, loose
-
-
-def _are_margin_points(points: Points, geometry: Geometry) -> bool:
-    """Whether each point can be given a side of their box that it lies at, each side to another point.
-
-    A margin point lies up to the inward step within the object, and a hand errs by as much. Touching voxels one after
-    the other are a stroke.
-    """
-    from scipy.optimize import linear_sum_assignment
-
-    steps = np.abs(np.diff(points, axis=0)).max(axis=1)
-    if (steps <= 1).sum() > len(steps) / 2:
-        return False
-    tolerance_mm = 2 * make_inward_mm(geometry.spacing_mm, shape=geometry.shape)
-    axes = [axis for axis, n in enumerate(geometry.shape) if n > 1]
-    places = (points * np.asarray(geometry.spacing_mm))[:, axes]
-    offsets = np.concatenate([places - places.min(axis=0), places.max(axis=0) - places], axis=1)
-    is_far = offsets > tolerance_mm
-    rows, columns = linear_sum_assignment(is_far)
-    return not is_far[rows, columns].any()
 
 
 def _chain(points: Points, *, spacing_mm: npt.NDArray[np.float64]) -> Iterator[Points]:

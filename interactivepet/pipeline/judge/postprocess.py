@@ -17,7 +17,7 @@ from interactivepet.core.axes import IDENTITY
 from interactivepet.core.checkpoint import CheckpointCard
 from interactivepet.core.dataset import DatasetManifest
 from interactivepet.core.ensemble import Choice, ChoiceMode, ClickMode, EnsembleRule
-from interactivepet.core.plan import Configuration, FoldList, Plan, Plans
+from interactivepet.core.plan import Configuration, Fold, FoldList, Plan, Plans
 from interactivepet.core.prediction import Prediction
 from interactivepet.core.preprocessed import CaseRecord
 from interactivepet.core.promptable import PromptableCard
@@ -193,7 +193,9 @@ class _Cases:
         for name, cards in trained.items():
             plan = self._plans[name]
             records = read_records(self._workspace, plan, cases=sorted(self._folds))
-            for fold, card in zip(self._split.folds, cards, strict=True):
+            for card in cards:
+                # perhaps trained on a part of the patients
+                fold = Fold(index=card.fold, training=card.training, validation=card.validation)
                 check_cases(
                     card,
                     load_fold(self._workspace, plan, fold=fold, records=records),

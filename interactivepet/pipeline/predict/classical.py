@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from interactivepet.dataset.manifest import read_manifest
 from interactivepet.ensemble.fuse import to_segmentation
 from interactivepet.errors import CaseError, InteractionError
 from interactivepet.inference.classical.segmenter import ClassicalSegmenter
-from interactivepet.pipeline.predict.prediction import predict_cases, write_case_mask
+from interactivepet.pipeline.predict.masks import save_mask
+from interactivepet.pipeline.predict.prediction import predict_cases
 from interactivepet.pipeline.predict.requests import PICTURE_ENDING, PredictionRequest
 from interactivepet.pipeline.stamps import open_stamps
 from interactivepet.pipeline.workspace import Workspace
@@ -91,8 +93,6 @@ def _predict_entry(
         )
     if not any(click.is_positive for click in clicks):
         logger.warning("%s: no positive click, so the mask of %s is empty", case.id, segmenter.name)
-    mask = to_segmentation(segmenter.segment(case, clicks), threshold=0.5).mask
-    write_case_mask(
-        request.path(entry), mask, request=request, entry=entry, case=case, largest_label=max(segmenter.labels)
-    )
+    found = to_segmentation(segmenter.segment(case, clicks), threshold=0.5)
+    save_mask(replace(found, source=case.source), request.path(entry))
     return len(clicks), 0.0

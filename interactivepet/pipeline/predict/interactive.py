@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from interactivepet.core.case import Case
-from interactivepet.core.dataset import CaseEntry
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Plans
 from interactivepet.dataset.click_tables import PointFrame
@@ -20,12 +18,11 @@ from interactivepet.dataset.interactions import to_ras
 from interactivepet.errors import CaseError, InteractionError, InteractivePetError
 from interactivepet.model.folder import ModelFolder
 from interactivepet.pipeline.decisions import read_plans
-from interactivepet.pipeline.predict.intensities import check_intensities
-from interactivepet.pipeline.predict.models import PredictionOptions, open_models, warn_of_size
-from interactivepet.pipeline.predict.prediction import write_case_mask
+from interactivepet.pipeline.predict.masks import save_mask
+from interactivepet.pipeline.predict.model import open_trained_model
+from interactivepet.pipeline.predict.models import PredictionOptions
 from interactivepet.pipeline.predict.requests import (
     MASK_ENDINGS,
-    PredictionRequest,
     make_folder_request,
     read_inputs,
     refuse_pictures_of_volumes,
@@ -33,7 +30,7 @@ from interactivepet.pipeline.predict.requests import (
 from interactivepet.pipeline.predict.trained import PredictionSource
 from interactivepet.session.session import Session
 
-__all__ = ["Answer", "Dialogue", "open_dialogue", "open_session"]
+__all__ = ["Answer", "Dialogue", "open_dialogue"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +56,11 @@ class Dialogue:
 
     Attributes:
         session: holds the image.
-        case: the image.
-        entry: its files.
-        request: where they come from.
         out: path of the mask.
         frame: of the numbers in lines.
     """
 
     session: Session
-    case: Case
-    entry: CaseEntry
-    request: PredictionRequest
     out: Path
     frame: PointFrame
 
@@ -98,17 +89,9 @@ class Dialogue:
                 # the line may be said again
                 self.session.undo()
                 raise
-        largest = max(self.session.labels)
-        write_case_mask(
-            self.out,
-            segmentation.mask,
-            request=self.request,
-            entry=self.entry,
-            case=self.case,
-            largest_label=largest,
-        )
-        counts = np.bincount(segmentation.mask.ravel(), minlength=largest + 1)
-        volumes = {label: float(counts[label]) * self.case.geometry.voxel_volume_ml for label in self.session.labels}
+        save_mask(segmentation, self.out)
+        counts = np.bincount(segmentation.mask.ravel(), minlength=max(segmentation.labels) + 1)
+        volumes = {label: float(counts[label]) * segmentation.geometry.voxel_volume_ml for label in segmentation.labels}
         seconds = time.perf_counter() - start
         return Answer(volumes, seconds, len(self.session.clicks), self.session.unmet)
 
@@ -140,34 +123,11 @@ class Dialogue:
 
     def _read_point(self, numbers: list[str]) -> tuple[float, float, float]:
         x, y, z = (_read_number(text) for text in numbers)
-        x, y, z = to_ras((x, y, z), self.case.geometry, frame=self.frame).tolist()
+        x, y, z = to_ras((x, y, z), self.session.case.geometry, frame=self.frame).tolist()
         return (x, y, z)
 
 
-def open_session(source: PredictionSource, options: PredictionOptions, *, fast: bool = False) -> Session:
-    """Load a task's folds and the choice from cross-validation for interactive use.
-
-    Use it in a `with` statement, or call its `close`, where nnInteractive takes part.
-
-    Args:
-        source: a task with at least one trained fold, or a model.
-        options: folds, mirrored inputs, device, threads and nnInteractive, which takes part if it has a share in the
-            choice.
-        fast: of the folds, fewer and without mirrored inputs.
-
-    Raises:
-        MissingArtefactError: no fold is trained.
-        StaleArtefactError: plan, split, folds and choice do not belong together.
-    """
-    import torch
-
-    torch.set_num_threads(options.n_threads)
-    with ExitStack() as stack:
-        models = stack.enter_context(open_models(source, options, with_corrections=True))
-        check = partial(check_intensities, models=models, any_intensity=options.any_intensity)
-        return Session(models, fast=fast, check=check, close=stack.pop_all().close)
-
-
+@contextmanager
 def open_dialogue(
     source: PredictionSource,
     image: Path,
@@ -177,17 +137,17 @@ def open_dialogue(
     frame: PointFrame,
     fast: bool,
     reading: DicomReading | None = None,
-) -> Dialogue:
-    """Load a task's results and an image.
+) -> Iterator[Dialogue]:
+    """Load a model and an image.
 
     Args:
         source: a task with at least one trained fold, or a model.
         image: a file; of several channels `CASE_0000.nii.gz`, the others beside it. Or a folder with one case, such
             as a DICOM series.
         out: path of the mask, with its ending.
-        options: as of `open_session`.
+        options: as of `open_trained_model`.
         frame: of the numbers in lines.
-        fast: as of `open_session`.
+        fast: as of `Model.open_session`.
         reading: of a folder of DICOM: which series to take, and how.
 
     Raises:
@@ -198,14 +158,13 @@ def open_dialogue(
     if not out.name.lower().endswith(MASK_ENDINGS):
         raise CaseError(f"{out}: unknown ending; expected one of {', '.join(MASK_ENDINGS)}")
     request = make_folder_request(source, image, clicks_folder=None, out=out, reading=reading)
-    plans = _read_plans(source)
-    refuse_pictures_of_volumes(request, plans)
-    entry = request.entries[0]
-    case = request.read(entry, channels=read_inputs(source).channels)
-    session = open_session(source, options, fast=fast)
-    warn_of_size(case, plans)
-    session.set_image(case)
-    return Dialogue(session, case, entry, request, out, frame)
+    refuse_pictures_of_volumes(request, _read_plans(source))
+    case = request.load_single(channels=read_inputs(source).channels)
+    with (
+        open_trained_model(source, options, with_corrections=True) as model,
+        model.open_session(case, fast=fast) as session,
+    ):
+        yield Dialogue(session, out, frame)
 
 
 def _read_plans(source: PredictionSource) -> Plans:

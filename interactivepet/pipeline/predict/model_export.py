@@ -59,7 +59,13 @@ class ModelExportOptions:
 
 
 def run_model_export(
-    workspace: Workspace, path: Path, *, folds: Sequence[int] = (), options: ModelExportOptions = ModelExportOptions()
+    workspace: Workspace,
+    path: Path,
+    *,
+    folds: Sequence[int] = (),
+    licence: str = "",
+    origin: str = "",
+    options: ModelExportOptions = ModelExportOptions(),
 ) -> ModelDescription:
     """Write what inference needs of a task, and nothing else, as a zip file.
 
@@ -67,6 +73,8 @@ def run_model_export(
         workspace: of the task.
         path: of the file, which must not exist yet; its name without the ending is the model's.
         folds: indices; all complete ones when empty.
+        licence: of the weights, in place of what the folds' cards say.
+        origin: how the model was made, for its card.
         options: what else it holds, and how.
 
     Returns:
@@ -84,7 +92,8 @@ def run_model_export(
     results = read_task(workspace, sorted(set(folds)))
     promptable = read_promptable(workspace) if options.promptable else None
     precision = options.precision or _choose_precision(workspace, results, options)
-    description = _describe(workspace, results, promptable, precision=precision)
+    found = _describe(workspace, results, promptable, precision=precision)
+    description = found.model_copy(update={"origin": origin, "licence": licence or found.licence})
     _warn_of_share(description, results.rule, licence=promptable.model.licence if promptable else "")
     files = _list_files(workspace, results, description, promptable=promptable, name=path.stem)
     write_archive(path, files, name=path.stem)

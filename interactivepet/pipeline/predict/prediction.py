@@ -8,35 +8,29 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
 from interactivepet.core.artefact import hash_text
-from interactivepet.core.case import Case
 from interactivepet.core.dataset import CaseEntry
 from interactivepet.core.interaction import Click
 from interactivepet.core.prediction_log import PredictionLog
-from interactivepet.dataset.files.write import read_artefact, write_artefact, write_image, write_mask
-from interactivepet.dataset.folders.mip import write_projection_mask
+from interactivepet.dataset.files.write import read_artefact, write_artefact, write_image
 from interactivepet.dataset.interactions import read_clicks
-from interactivepet.ensemble.click_constraints import make_mask
 from interactivepet.errors import ArtefactError, CaseError, InteractionError
 from interactivepet.pipeline.lock import PATIENCE_S, lock_folder
-from interactivepet.pipeline.predict.intensities import check_intensities
-from interactivepet.pipeline.predict.models import Models, PredictionOptions, open_models, warn_of_size
+from interactivepet.pipeline.predict.masks import save_mask
+from interactivepet.pipeline.predict.model import Model, open_trained_model
+from interactivepet.pipeline.predict.models import Models, PredictionOptions
 from interactivepet.pipeline.predict.requests import (
     FILE_ENDING,
-    PICTURE_ENDING,
     PredictionRequest,
     refuse_pictures_of_volumes,
 )
 from interactivepet.pipeline.predict.trained import PredictionSource
 from interactivepet.pipeline.stamps import FileStamps, open_stamps
 from interactivepet.pipeline.workspace import Workspace
-from interactivepet.session.segmenter import EnsembleSegmenter
 
-__all__ = ["predict_cases", "run_prediction", "write_case_mask"]
+__all__ = ["predict_cases", "run_prediction"]
 
 logger = logging.getLogger(__name__)
 
@@ -59,20 +53,17 @@ def run_prediction(
         ModelError: the model is damaged, or lacks a fold.
         CaseError: the format of the masks cannot hold those of this task.
     """
-    import torch
-
-    torch.set_num_threads(options.n_threads)
-    with open_models(source, options) as models, open_stamps(_find_workspace(source)) as stamps:
-        refuse_pictures_of_volumes(request, models.plans)
-        logger.info("predicting with %s", models.description)
-        made_from = _hash_inputs(request, models, stamps, options=options)
+    with open_trained_model(source, options) as model, open_stamps(_find_workspace(source)) as stamps:
+        refuse_pictures_of_volumes(request, model.plans)
+        logger.info("predicting with %s", model.description)
+        made_from = _hash_inputs(request, model.models, stamps, options=options)
         return predict_cases(
             source.task,
             request,
-            models=models.description,
+            models=model.description,
             made_from=made_from,
             stamps=stamps,
-            predict=partial(_predict_entry, models, request, options=options),
+            predict=partial(_predict_entry, model, request, save_probabilities=options.save_probabilities),
         )
 
 
@@ -154,54 +145,26 @@ class _Outcome:
 
 
 def _predict_entry(
-    models: Models,
+    model: Model,
     request: PredictionRequest,
     entry: CaseEntry,
     clicks_path: Path | None,
     *,
-    options: PredictionOptions,
+    save_probabilities: bool,
 ) -> tuple[int, float]:
     """Predict one case and write its files; gives the number of clicks and the share of the work that was skipped."""
-    case = request.read(entry, channels=models.plans.channels)
-    warn_of_size(case, models.plans)
-    check_intensities(case, models, any_intensity=options.any_intensity)
+    case = request.load(entry, channels=model.channels)
     clicks: tuple[Click, ...] = ()
     if clicks_path is not None:
-        clicks = read_clicks(clicks_path, geometry=case.geometry, point_frame=request.point_frame, labels=models.labels)
-    prediction = EnsembleSegmenter(models).segment(case, clicks)
-    fusion, postprocessing = models.choice(clicks)
-    mask, unmet = make_mask(prediction, clicks, fusion=fusion, postprocessing=postprocessing)
-    for click in unmet:
+        clicks = read_clicks(clicks_path, geometry=case.geometry, point_frame=request.point_frame, labels=model.labels)
+    prediction, segmentation = model.predict_whole(case, clicks)
+    for click in segmentation.unmet:
         logger.warning("%s: a newer click contradicts %s, which the mask does not meet", case.id, click)
-    if options.save_probabilities:
+    if save_probabilities:
         path = request.out / "probabilities" / f"{entry.id}{FILE_ENDING}"
         write_image(path, prediction.probabilities[1:], geometry=case.geometry)
-    write_case_mask(
-        request.path(entry), mask, request=request, entry=entry, case=case, largest_label=max(prediction.labels)
-    )
+    save_mask(segmentation, request.path(entry))
     return len(clicks), prediction.skipped
-
-
-def write_case_mask(
-    path: Path,
-    mask: npt.NDArray[np.uint8],
-    *,
-    request: PredictionRequest,
-    entry: CaseEntry,
-    case: Case,
-    largest_label: int,
-) -> None:
-    """Write the mask (I, J, K) of one of a request's cases, a picture when the path says so.
-
-    Raises:
-        CaseError: the format cannot hold the mask.
-    """
-    if path.suffix.lower() == PICTURE_ENDING:
-        write_projection_mask(path, mask, largest_label=largest_label)
-        return
-    source = request.images_root / entry.images[0] if entry.images else None
-    like = source if source is not None and source.suffix.lower() != PICTURE_ENDING else None
-    write_mask(path, mask, geometry=case.geometry, like=like)
 
 
 def _hash_inputs(request: PredictionRequest, models: Models, stamps: FileStamps, *, options: PredictionOptions) -> str:

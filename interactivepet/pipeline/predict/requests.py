@@ -13,13 +13,7 @@ from interactivepet.core.plan import Plans
 from interactivepet.core.suv import SuvVariant
 from interactivepet.core.time_frame import TimeFrame
 from interactivepet.dataset.checks import check_image
-from interactivepet.dataset.click_files import (
-    CLICK_FILE_ENDINGS,
-    find_own_clicks,
-    list_visible,
-    match_click_files,
-    warn_of_unused,
-)
+from interactivepet.dataset.click_files import find_own_clicks
 from interactivepet.dataset.click_tables import PointFrame
 from interactivepet.dataset.dicom.case import DicomJob
 from interactivepet.dataset.dicom.images import DicomReading
@@ -28,7 +22,6 @@ from interactivepet.dataset.files.read import read_case
 from interactivepet.dataset.files.scan import scan_folder
 from interactivepet.dataset.files.write import WRITABLE_ENDINGS
 from interactivepet.dataset.folders.mip import is_projection, read_projection
-from interactivepet.dataset.interactions import has_points
 from interactivepet.dataset.layout import (
     ITK_ENDINGS,
     NIFTI_ENDINGS,
@@ -39,9 +32,10 @@ from interactivepet.dataset.layout import (
     split_ending,
 )
 from interactivepet.dataset.manifest import read_manifest
-from interactivepet.errors import CaseError, InteractionError, ManifestError
+from interactivepet.errors import CaseError, ManifestError
 from interactivepet.model.description import ImageInputs
 from interactivepet.model.folder import ModelFolder
+from interactivepet.pipeline.predict.request_clicks import find_clicks
 from interactivepet.pipeline.predict.trained import PredictionSource
 from interactivepet.pipeline.workspace import Workspace
 
@@ -50,6 +44,8 @@ __all__ = [
     "MASK_ENDINGS",
     "PICTURE_ENDING",
     "PredictionRequest",
+    "check_case",
+    "find_images",
     "is_by_channel",
     "make_folder_request",
     "make_test_request",
@@ -107,22 +103,17 @@ class PredictionRequest:
         return self.mask or self.out / f"{entry.id}{self.file_ending}"
 
     def read(self, entry: CaseEntry, *, channels: Sequence[str]) -> Case:
-        """Read a case's image without its label, and check it as `interactivepet_verify` checks training images.
-
-        Raises:
-            CaseError: the image cannot be read, or cannot be what the model was trained on.
-        """
-        case = self._read(entry, channels)
-        issues = check_image(case, channels)
-        errors = [issue for issue in issues if issue.severity == "error"]
-        for issue in issues:
-            if issue not in errors[:1]:
-                logger.warning("%s: %s; expected %s; %s", entry.id, issue.found, issue.expected, issue.remedy)
-        if errors:
-            raise CaseError(f"{entry.id}: {errors[0].found}; expected {errors[0].expected}; {errors[0].remedy}")
+        """Read a case's image without its label, and check it; raises as `load` and `check_case` do."""
+        case = self.load(entry, channels=channels)
+        check_case(case, channels)
         return case
 
-    def _read(self, entry: CaseEntry, channels: Sequence[str]) -> Case:
+    def load(self, entry: CaseEntry, *, channels: Sequence[str]) -> Case:
+        """Read a case's image without its label, and do not check what it holds.
+
+        Raises:
+            CaseError: the image cannot be read.
+        """
         if entry.id in self.series:
             from interactivepet.dataset.dicom.images import read_dicom_image
 
@@ -140,8 +131,27 @@ class PredictionRequest:
             return Case(entry.id, image, geometry)
         if self.time_frame is not None:
             image, geometry = read_frame(paths, self.time_frame, n_channels=len(channels))
-            return Case(entry.id, image, geometry)
+            return Case(entry.id, image, geometry, source=paths[0])
         return read_case(self.images_root, entry, with_label=False)
+
+    def load_single(self, *, channels: Sequence[str]) -> Case:
+        """Read the only case as `load` does; raises ManifestError where there are several."""
+        self.refuse_several("one image is expected here; name its file, or the folder of one series")
+        return self.load(self.entries[0], channels=channels)
+
+    def refuse_several(self, remedy: str) -> None:
+        """Refuse a request that is not one case.
+
+        Raises:
+            ManifestError: there are several cases; the message ends with `remedy`.
+            CaseError: a case cannot be read.
+        """
+        if self.unreadable or not self.entries:
+            reasons = "\n".join(f"{name}: {reason}" for name, reason in self.unreadable.items())
+            raise CaseError(f"{self.images_root}: not all images can be read:\n{reasons}")
+        if len(self.entries) != 1:
+            found = ", ".join(entry.id for entry in self.entries[:_SHOWN])
+            raise ManifestError(f"{self.images_root} holds {len(self.entries)} cases ({found}), but {remedy}")
 
     def list_files(self, entry: CaseEntry) -> list[Path]:
         """List the files that a case is read from."""
@@ -149,6 +159,21 @@ class PredictionRequest:
         if job is not None:
             return [*job.pet.paths, *(job.ct.paths if job.ct is not None else ())]
         return [self.images_root / name for name in entry.images]
+
+
+def check_case(case: Case, channels: Sequence[str]) -> None:
+    """Check an image in memory as `interactivepet_verify` checks training images.
+
+    Raises:
+        CaseError: it cannot be what a model of these channels was trained on.
+    """
+    issues = check_image(case, channels)
+    errors = [issue for issue in issues if issue.severity == "error"]
+    for issue in issues:
+        if issue not in errors[:1]:
+            logger.warning("%s: %s; expected %s; %s", case.id, issue.found, issue.expected, issue.remedy)
+    if errors:
+        raise CaseError(f"{case.id}: {errors[0].found}; expected {errors[0].expected}; {errors[0].remedy}")
 
 
 def make_test_request(workspace: Workspace, *, file_ending: str = ".nii.gz") -> PredictionRequest:
@@ -204,22 +229,23 @@ def make_folder_request(
         )
     ending = _find_mask_ending(out)
     mask = out if ending else None
-    request = _find_images(source, images, out=out.parent if mask else out, reading=reading or DicomReading())
-    named = mask or (clicks_folder if clicks_folder is not None and clicks_folder.is_file() else None)
-    if len(request.entries) == 0 or (named is not None and request.unreadable):
-        reasons = "\n".join(f"{name}: {reason}" for name, reason in request.unreadable.items())
-        raise CaseError(f"{images}: not all images can be read:\n{reasons}")
-    if named is not None and len(request.entries) != 1:
-        found = ", ".join(entry.id for entry in request.entries[:_SHOWN])
+    folder = out.parent if mask else out
+    if images.exists() and folder.resolve() == images.resolve():
         raise ManifestError(
-            f"{images} holds {len(request.entries)} cases ({found}), but {named} is one {'mask' if mask else 'file'}; "
-            f"name the file of one image with -i, or a folder with {'-o' if mask else '-in'}"
+            f"{folder} holds the images, which masks of the same names would replace; choose another -o"
         )
-    request = replace(request, file_ending=ending if mask else file_ending, mask=mask)
+    request = find_images(source, images, reading=reading)
+    named = mask or (clicks_folder if clicks_folder is not None and clicks_folder.is_file() else None)
+    if named is not None or not request.entries:
+        request.refuse_several(
+            f"{named} is one {'mask' if mask else 'file'}; name the file of one image with -i, or a folder with "
+            f"{'-o' if mask else '-in'}"
+        )
+    request = replace(request, out=folder, file_ending=ending if mask else file_ending, mask=mask)
     _refuse_replacing(request)
     if clicks_folder is None:
         return request
-    return replace(request, clicks=_find_clicks(clicks_folder, request.entries), point_frame=point_frame)
+    return replace(request, clicks=find_clicks(clicks_folder, request.entries), point_frame=point_frame)
 
 
 def refuse_pictures_of_volumes(request: PredictionRequest, plans: Plans) -> None:
@@ -259,25 +285,36 @@ def _refuse_replacing(request: PredictionRequest) -> None:
             raise ManifestError(f"{path} is the image, which the mask would replace; choose another -o")
 
 
-def _find_images(source: PredictionSource, images: Path, *, out: Path, reading: DicomReading) -> PredictionRequest:
-    inputs = read_inputs(source)
+def find_images(
+    source: PredictionSource | ImageInputs, images: Path, *, reading: DicomReading | None = None
+) -> PredictionRequest:
+    """Find the images of a path; where masks go is open.
+
+    Args:
+        source: a task or a model, or what images must be.
+        images: as of `make_folder_request`.
+        reading: as of `make_folder_request`.
+
+    Raises:
+        ManifestError: options for DICOM, but there is none.
+        CaseError: there is neither an image nor a PET series, or the task's cases are in different SUV.
+    """
+    inputs, reading = read_inputs(source), reading or DicomReading()
     if not images.is_dir() and not images.is_file():
         raise CaseError(f"{images} is not there; name an image, or a folder of images")
-    if out.resolve() == images.resolve():
-        raise ManifestError(f"{out} holds the images, which masks of the same names would replace; choose another -o")
     if images.is_dir() and not list_files(images, "."):
-        return _make_dicom_request(images, inputs, variant=_find_variant(source), out=out, reading=reading)
+        return _make_dicom_request(images, inputs, variant=_find_variant(source), reading=reading)
     if reading.series is not None or reading.long_uptake:
         raise ManifestError(f"{images} holds no DICOM, so --series and --long-uptake have no effect; leave them out")
     if images.is_file():
-        request = _find_file(images, inputs, out=out)
+        request = _find_file(images, inputs)
     else:
         entries = scan_folder(images, n_channels=len(inputs.channels), by_channel=inputs.is_by_channel)
-        request = PredictionRequest(entries, images, {}, out, is_projected=not inputs.is_picture)
+        request = PredictionRequest(entries, images, {}, Path(), is_projected=not inputs.is_picture)
     return replace(request, time_frame=reading.time_frame)
 
 
-def _find_file(image: Path, inputs: ImageInputs, *, out: Path) -> PredictionRequest:
+def _find_file(image: Path, inputs: ImageInputs) -> PredictionRequest:
     """Find the other channels of an image beside the file that was named."""
     stem, ending = split_ending(image.name)
     if not ending:
@@ -295,35 +332,7 @@ def _find_file(image: Path, inputs: ImageInputs, *, out: Path) -> PredictionRequ
     if missing:
         raise CaseError(f"{image.parent}: {', '.join(missing)} is not there; expected {', '.join(inputs.channels)}")
     entry = CaseEntry(id=stem, images=names)
-    return PredictionRequest((entry,), image.parent, {}, out, is_projected=not inputs.is_picture)
-
-
-def _find_clicks(source: Path, entries: Sequence[CaseEntry]) -> dict[str, Path]:
-    """Give case -> its click file, and name the files of a folder that are not used."""
-    if source.is_file():
-        clicks = {entries[0].id: source}
-        if not source.name.lower().endswith(CLICK_FILE_ENDINGS):
-            known = ", ".join(CLICK_FILE_ENDINGS)
-            raise InteractionError(f"{source}: no click file, expected one of {known}; convert it, or leave -in out")
-    else:
-        clicks, unused = match_click_files(list_visible(source), {entry.id for entry in entries}).take_first()
-        warn_of_unused(unused)
-    _refuse_no_clicks(clicks, source, entries)
-    return clicks
-
-
-def _refuse_no_clicks(clicks: Mapping[str, Path], source: Path, entries: Sequence[CaseEntry]) -> None:
-    """Refuse click files without a click for any case, and name those that hold none."""
-    empty = {case for case, path in clicks.items() if not has_points(path)}
-    if len(empty) == len(clicks):
-        names = ", ".join(entry.id for entry in entries[:_SHOWN])
-        held = f"{len(empty)} files without a point" if empty else "no click file"
-        raise InteractionError(
-            f"{source}: {held} for the {len(entries)} images, expected CASE.mrk.json, .json, .fcsv, .csv or .nii.gz "
-            f"for {names}{' ...' if len(entries) > _SHOWN else ''}; rename the files after the images, or leave -in out"
-        )
-    for case in sorted(empty):
-        logger.warning("%s: %s holds no point, so the case is predicted without clicks", case, clicks[case])
+    return PredictionRequest((entry,), image.parent, {}, Path(), is_projected=not inputs.is_picture)
 
 
 def is_by_channel(manifest: DatasetManifest) -> bool:
@@ -332,8 +341,10 @@ def is_by_channel(manifest: DatasetManifest) -> bool:
     return any(name.startswith(f"{case}_0000.") for case, name in names)
 
 
-def read_inputs(source: PredictionSource) -> ImageInputs:
+def read_inputs(source: PredictionSource | ImageInputs) -> ImageInputs:
     """Read what images must be; a task's SUV is not read, since few images need it."""
+    if isinstance(source, ImageInputs):
+        return source
     if isinstance(source, ModelFolder):
         return source.description.inputs
     manifest = read_manifest(source.raw)
@@ -343,20 +354,19 @@ def read_inputs(source: PredictionSource) -> ImageInputs:
     )
 
 
-def _find_variant(source: PredictionSource) -> SuvVariant:
+def _find_variant(source: PredictionSource | ImageInputs) -> SuvVariant:
     if isinstance(source, Workspace):
         from interactivepet.dataset.dicom.images import find_suv_variant
 
         return find_suv_variant(source.raw, read_manifest(source.raw).training)
-    if source.description.inputs.suv is None:
-        raise CaseError(
-            f"{source.source}: the SUV that the model expects is unknown; convert the series and name files"
-        )
-    return source.description.inputs.suv
+    variant = read_inputs(source).suv
+    if variant is None:
+        raise CaseError("the SUV that the model expects is unknown; convert the DICOM series and name files")
+    return variant
 
 
 def _make_dicom_request(
-    folder: Path, inputs: ImageInputs, *, variant: SuvVariant, out: Path, reading: DicomReading
+    folder: Path, inputs: ImageInputs, *, variant: SuvVariant, reading: DicomReading
 ) -> PredictionRequest:
     from interactivepet.dataset.dicom.images import find_dicom_images
 
@@ -364,5 +374,5 @@ def _make_dicom_request(
     series = {job.id: job for job in jobs}
     entries = tuple(CaseEntry(id=name, images=()) for name in series)
     return PredictionRequest(
-        entries, folder, {}, out, series=series, time_frame=reading.time_frame, unreadable=unreadable
+        entries, folder, {}, Path(), series=series, time_frame=reading.time_frame, unreadable=unreadable
     )

@@ -179,7 +179,7 @@ def _make_record(
 def _write_snapshot(
     case: Case, ready: PreprocessedCase, clicks: tuple[Click, ...], *, workspace: Workspace, plan: Plan
 ) -> None:
-    guidance = encode_clicks(clicks, ready.trace.resampled, labels=plan.label_values, scale_mm=plan.guidance.scale_mm)
+    guidance = encode_clicks(clicks, ready.trace.resampled, labels=plan.label_values, guidance=plan.guidance)
     png = draw_snapshot(
         case, ready, guidance=guidance, clicks=clicks, title=case.id, is_emission=is_emission(plan.channels)
     )

@@ -92,7 +92,7 @@ def read_reference(workspace: Workspace, manifest: DatasetManifest, *, record: C
 
 
 def read_card(workspace: Workspace, plan: Plan, *, fold: Fold) -> CheckpointCard:
-    """Read the card of a complete fold.
+    """Read the card of a complete fold, which may have been trained on a part of the fold's training patients.
 
     Raises:
         MissingArtefactError: the fold is not complete.
@@ -101,7 +101,8 @@ def read_card(workspace: Workspace, plan: Plan, *, fold: Fold) -> CheckpointCard
     command = f"interactivepet_train -t {workspace.task} -c {plan.configuration} -f {fold.index}"
     path = workspace.card(plan.configuration, fold.index)
     card = read_artefact(path, CheckpointCard, command=command, made_from=plan.content_hash())
-    if (card.training, card.validation) != (fold.training, fold.validation):
+    is_part = card.patients is not None and set(card.training) <= set(fold.training)
+    if card.validation != fold.validation or not (is_part or card.training == fold.training):
         raise StaleArtefactError(f"{path} was trained on another split of the cases; run {command} again")
     return card
 

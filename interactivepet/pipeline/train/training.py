@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from interactivepet.core.checkpoint import CheckpointCard
-from interactivepet.core.plan import Configuration, FoldList, Plan, Plans
+from interactivepet.core.plan import Configuration, Fold, FoldList, Plan, Plans
 from interactivepet.dataset.files.write import write_text
-from interactivepet.errors import PlanError, SettingsError, TrainingError
+from interactivepet.dataset.manifest import read_manifest
+from interactivepet.errors import PlanError, SettingsError, StaleArtefactError, TrainingError
 from interactivepet.inference.network import open_network
 from interactivepet.networks.precision import choose_device
 from interactivepet.pipeline.decisions import read_fingerprint
@@ -19,9 +20,11 @@ from interactivepet.pipeline.prepare.steps import read_decisions
 from interactivepet.pipeline.train.cascade import run_coarse_masks
 from interactivepet.pipeline.train.fold_job import WEIGHTS_LICENCE, FoldJob, complete_fold, complete_folds
 from interactivepet.pipeline.train.folds import load_fold, read_card
+from interactivepet.pipeline.train.pretrained import PretrainedReader
 from interactivepet.pipeline.train.tracking import TrackerConfig, find_parent_run
 from interactivepet.pipeline.train.validation import Validation, validate_fold
 from interactivepet.pipeline.workspace import Workspace
+from interactivepet.planning.folds import limit_patients
 from interactivepet.planning.intensities import find_seen_ranges
 from interactivepet.reporting.batch_pictures import draw_batch
 from interactivepet.reporting.fold_page import render_fold
@@ -42,11 +45,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkJob(FoldJob[CheckpointCard]):
-    """One fold of a configuration to train; `tta` says whether its predictions average over mirrored inputs."""
+    """One fold of a configuration to train.
+
+    Attributes:
+        whole: the fold with all training patients, of which `fold` may have only some.
+        tta: whether the fold's predictions average over mirrored inputs.
+    """
 
     keeps_state = True
 
     task: FoldTask
+    whole: Fold
     tta: bool
 
     def load(self) -> FoldData:
@@ -56,8 +65,13 @@ class NetworkJob(FoldJob[CheckpointCard]):
         return load_fold(self.workspace, plan, fold=self.fold, records=records)
 
     def read_card(self) -> CheckpointCard:
-        """Read the card; raises as `folds.read_card`."""
-        return read_card(self.workspace, self.task.plan, fold=self.fold)
+        """Read the card; raises as `folds.read_card`, and StaleArtefactError for another number of patients."""
+        card = read_card(self.workspace, self.task.plan, fold=self.whole)
+        if card.training != self.fold.training:
+            asked = (card.patients, self.options.patients)
+            before, now = (f"{'all' if n is None else n} of its patients" for n in asked)
+            raise StaleArtefactError(f"it was trained on {before}, and is now to be trained on {now} (--patients)")
+        return card
 
     def judge(self, data: FoldData, trained: TrainedFold, *, tracker: Tracker) -> CheckpointCard:
         """Predict out of fold, and show the fold on its page and in the tracker."""
@@ -65,7 +79,7 @@ class NetworkJob(FoldJob[CheckpointCard]):
             self.task.plan,
             load_weights(data.weights, sha256=trained.weights_sha256),
             name=f"fold_{self.fold.index}",
-            licence=WEIGHTS_LICENCE,
+            licence=_find_licence(trained),
             device=choose_device(self.options.device),
             tta=self.tta,
         )
@@ -80,10 +94,12 @@ class NetworkJob(FoldJob[CheckpointCard]):
         card = CheckpointCard(
             **self.describe(data, trained),
             fold=self.fold.index,
-            licence=WEIGHTS_LICENCE,
+            licence=_find_licence(trained),
             tta=self.tta,
             validation_dice=found.dice,
             intensities=find_seen_ranges(read_fingerprint(self.workspace)),
+            patients=self.options.patients,
+            pretrained=trained.pretrained,
         )
         _show(self, card, found, data=data, tracker=tracker)
         return card
@@ -120,7 +136,7 @@ def run_training(
     with open_ranks(options.device) as ranks:
         plans, split = read_decisions(workspace)
         plan = plans.plan(choose_configuration(plans, configuration))
-        indices = _choose_folds(workspace, folds, split=split)
+        chosen = _limit_patients(workspace, _choose_folds(workspace, folds, split=split), options, split=split)
         if scheduler is not None and ranks.size > 1:
             raise SettingsError(
                 f"torchrun trains one fold on many devices, and the scheduler {scheduler} folds on many machines; use "
@@ -131,28 +147,33 @@ def run_training(
         parent = find_parent_run(workspace, tracker) if ranks.is_first else None
         n_workers = 1
         if scheduler is None:
-            options, n_workers = place_folds(options, n_folds=len(indices), n_proc=n_proc, n_cores=n_cores, ranks=ranks)
-        task = FoldTask(plan)
+            options, n_workers = place_folds(options, n_folds=len(chosen), n_proc=n_proc, n_cores=n_cores, ranks=ranks)
         jobs = [
             NetworkJob(
                 workspace=workspace,
-                task=task,
-                name=index,
-                fold=split.folds[index],
-                folder=workspace.fold(plan.configuration, index),
+                task=FoldTask(plan, PretrainedReader(plan.task, plan.configuration, fold, workspace.processed.parent)),
+                name=fold.index,
+                fold=fold,
+                whole=split.folds[fold.index],
+                folder=workspace.fold(plan.configuration, fold.index),
                 options=options,
                 tta=tta,
                 tracker=tracker,
                 parent_run=parent,
                 ranks=ranks,
-                draw_samples=make_batch_drawing(plan, index),
+                draw_samples=make_batch_drawing(plan, fold.index),
             )
-            for index in indices
+            for fold in chosen
         ]
         if scheduler is None and (len(jobs) == 1 or ranks.size > 1):
             # the first failure ends all processes: with another fold, they would no longer do the same
             return [card for job in jobs if (card := complete_fold(job)) is not None]
     return complete_folds(jobs, n_workers=n_workers, scheduler=scheduler)
+
+
+def _find_licence(trained: TrainedFold) -> str:
+    """Give the licence of the model that training started from, which stays with the weights; else the user's own."""
+    return WEIGHTS_LICENCE if trained.pretrained is None else trained.pretrained.licence
 
 
 def make_batch_drawing(plan: Plan, fold: int) -> DrawSamples:
@@ -161,13 +182,23 @@ def make_batch_drawing(plan: Plan, fold: int) -> DrawSamples:
     return partial(draw_batch, spacing_mm=plan.spacing_mm, title=title, is_emission=is_emission(plan.channels))
 
 
-def _choose_folds(workspace: Workspace, folds: Sequence[int], *, split: FoldList) -> list[int]:
+def _choose_folds(workspace: Workspace, folds: Sequence[int], *, split: FoldList) -> list[Fold]:
     """Give the folds that were asked for, or all, each once."""
     indices = list(dict.fromkeys(folds)) if folds else [fold.index for fold in split.folds]
     for index in indices:
         if not 0 <= index < len(split.folds):
             raise TrainingError(f"fold {index} does not exist: {workspace.folds} has folds 0 to {len(split.folds) - 1}")
-    return indices
+    return [split.folds[index] for index in indices]
+
+
+def _limit_patients(
+    workspace: Workspace, folds: list[Fold], options: TrainingOptions, *, split: FoldList
+) -> list[Fold]:
+    """Leave so many training patients in each fold as were asked for."""
+    if options.patients is None:
+        return folds
+    entries = read_manifest(workspace.raw).training
+    return [limit_patients(fold, entries, most=options.patients, seed=split.seed) for fold in folds]
 
 
 def place_folds(

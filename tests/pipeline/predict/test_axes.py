@@ -21,7 +21,7 @@ from interactivepet.dataset.files.read import read_image, read_mask
 from interactivepet.dataset.files.write import read_artefact, write_artefact, write_image, write_mask
 from interactivepet.errors import CaseError, StaleArtefactError
 from interactivepet.pipeline.executor import InlineExecutor
-from interactivepet.pipeline.predict.interactive import open_session
+from interactivepet.pipeline.predict.model import open_trained_model
 from interactivepet.pipeline.predict.models import PredictionOptions
 from interactivepet.pipeline.predict.prediction import run_prediction
 from interactivepet.pipeline.predict.requests import make_folder_request
@@ -216,10 +216,10 @@ def test_a_session_answers_a_turned_image_alike(
     images, _ = predicted
     request = make_folder_request(workspace, images, clicks_folder=None, out=tmp_path)
     case = request.read(request.entries[0], channels=["PET"])
-    session = open_session(workspace, PredictionOptions(tta=False, device="cpu"))
+    model = open_trained_model(workspace, PredictionOptions(tta=False, device="cpu"))
     masks = []
     for shown in (case, case.permuted(axes)):
-        session.set_image(shown)
+        session = model.open_session(shown)
         session.segment()
         for voxel, is_positive in (((10, 10, 10), True), ((2, 3, 4), False)):
             x, y, z = case.geometry.to_mm(voxel).tolist()

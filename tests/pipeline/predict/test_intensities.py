@@ -25,7 +25,7 @@ from interactivepet.dataset.folders.mip import read_projection
 from interactivepet.errors import CaseError
 from interactivepet.pipeline.executor import InlineExecutor
 from interactivepet.pipeline.predict.intensities import check_intensities
-from interactivepet.pipeline.predict.interactive import open_session
+from interactivepet.pipeline.predict.model import open_trained_model
 from interactivepet.pipeline.predict.models import Models, PredictionOptions, open_models
 from interactivepet.pipeline.predict.requests import make_folder_request
 from interactivepet.pipeline.prepare.steps import run_generate_dataset_json, run_verification
@@ -181,7 +181,7 @@ def test_a_session_refuses_another_unit(finished: tuple[Path, object], command: 
     request = make_folder_request(workspace, Path("new.nii.gz"), clicks_folder=None, out=Path("out"))
     case = request.read(request.entries[0], channels=["PET"])
     with pytest.raises(CaseError, match=REFUSED):
-        open_session(workspace, OPTIONS).set_image(case)
+        open_trained_model(workspace, OPTIONS).open_session(case)
 
 
 def test_test_and_simulate_have_the_option(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +24,16 @@ from interactivepet.errors import (
     MissingArtefactError,
     SegmenterError,
 )
-from interactivepet.pipeline.predict.interactive import Dialogue, open_dialogue, open_session
+from interactivepet.pipeline.predict.interactive import Dialogue, open_dialogue
+from interactivepet.pipeline.predict.model import open_trained_model
 from interactivepet.pipeline.predict.models import PredictionOptions, warn_of_size
 from interactivepet.pipeline.predict.prediction import run_prediction
 from interactivepet.pipeline.predict.requests import make_folder_request, make_test_request
 from tests.tiny import TASK, open_tiny, write_tiny_task
 
 OPTIONS = PredictionOptions(tta=False, device="cpu")
+OPENED = ExitStack()
+"""Keeps dialogues open as long as the tests run: they hold no server and no file."""
 
 
 @pytest.fixture
@@ -40,19 +44,20 @@ def image(finished: tuple[Path, object], tmp_path: Path) -> Path:
 
 
 def start(root: Path, image: Path, *, frame: PointFrame = "voxel", out: str = "mask.nii.gz") -> Dialogue:
-    return open_dialogue(open_tiny(root), image, out=image.parent / out, options=OPTIONS, frame=frame, fast=False)
+    return OPENED.enter_context(
+        open_dialogue(open_tiny(root), image, out=image.parent / out, options=OPTIONS, frame=frame, fast=False)
+    )
 
 
 def test_a_session_opens_on_a_tasks_results(finished: tuple[Path, object]) -> None:
     workspace = open_tiny(finished[0])
-    session = open_session(workspace, OPTIONS)
-    request = make_test_request(workspace)
-    case = request.read(request.entries[0], channels=["PET"])
-    session.set_image(case)
+    model = open_trained_model(workspace, OPTIONS)
+    case = make_test_request(workspace).load_single(channels=["PET"])
+    session = model.open_session(case)
     mask = session.segment().mask
     assert mask.shape == case.geometry.shape
     assert session.segmenter.name == "3d_fullres fold_0 fold_1 fold_2"
-    assert open_session(workspace, OPTIONS, fast=True).segmenter.name == "3d_fullres fold_0 fold_1"
+    assert model.open_session(case, fast=True).segmenter.name == "3d_fullres fold_0 fold_1"
 
 
 def test_every_line_leads_to_the_mask_on_disk(finished: tuple[Path, object], image: Path) -> None:
@@ -129,12 +134,10 @@ def test_a_folder_holds_one_case(finished: tuple[Path, object], image: Path) -> 
     folder = image.parent / "one"
     folder.mkdir()
     shutil.copy(image, folder)
-    out = image.parent / "mask.nii.gz"
-    dialogue = open_dialogue(open_tiny(finished[0]), folder, out=out, options=OPTIONS, frame="voxel", fast=True)
-    assert dialogue.case.id == "new"
+    assert start(finished[0], folder).session.case.id == "new"
     shutil.copy(image, folder / "other_0000.nii.gz")
     with pytest.raises(ManifestError, match="2 cases"):
-        open_dialogue(open_tiny(finished[0]), folder, out=out, options=OPTIONS, frame="voxel", fast=True)
+        start(finished[0], folder)
 
 
 def test_predictions_with_click_files_obey_them_too(
@@ -188,7 +191,7 @@ def test_voxels_of_a_table_are_placed_by_the_frame(finished: tuple[Path, object]
 def test_a_task_without_folds_says_what_to_run(tmp_path: Path) -> None:
     write_tiny_task(tmp_path / "raw")
     with pytest.raises(MissingArtefactError, match="interactivepet_plan_and_process"):
-        open_session(open_tiny(tmp_path), OPTIONS)
+        open_trained_model(open_tiny(tmp_path), OPTIONS)
 
 
 def test_a_line_that_could_not_be_answered_leaves_no_click(
@@ -222,7 +225,7 @@ def test_a_task_of_whole_files_takes_each_file_for_a_case(
         path.rename(path.with_name(path.name.replace("_0000", "")))
     other = image.with_name("new_0001.nii.gz")
     shutil.copy(image, other)
-    assert start(root, other).case.id == "new_0001"
+    assert start(root, other).session.case.id == "new_0001"
     with pytest.raises(CaseError, match=r"new_0001.nii.gz is not among the 1 channels"):
         start(finished[0], other)
 

@@ -94,7 +94,7 @@ def make_job(root: Path, kind: type, **options: object) -> FoldJob[Any]:
         "parent_run": None,
     }
     if kind is CheckpointCard:
-        return StubNetworkJob(task=FoldTask(make_plan()), tta=False, **common)
+        return StubNetworkJob(task=FoldTask(make_plan()), whole=FOLD, tta=False, **common)
     return StubPromptableJob(task=PromptTask(make_promptable_plan()), records={}, licence="", seen=(), **common)
 
 

@@ -99,7 +99,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
 def test_an_untrained_network_says_background() -> None:
     plan = make_promptable_plan()
     network = build_network(plan.network, deep_supervision=True)
-    assert PromptTask(plan).set_first_weights(network, pretrained=None) == "random weights"
+    assert PromptTask(plan).set_first_weights(network, pretrained=None).words == "random weights"
     with torch.no_grad():
         finest = network(torch.rand(1, 8, 16, 16, 16))[0]
     assert (finest.argmax(1) == 0).all()
