@@ -91,7 +91,9 @@ def unpack_weights(plan: StoredNetwork, content: bytes, *, source: str) -> dict[
     found = _widen(found)
     for name, tensor in found.items():
         _check_tensor(name, tensor, expected[name], source=source)
-    return {name: found[first] for first, names in groups.items() for name in names}
+    # memory as torch lays it out, so that networks compute as with a task's own weights
+    own = {first: tensor.clone() for first, tensor in found.items()}
+    return {name: own[first] for first, names in groups.items() for name in names}
 
 
 def _widen(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
