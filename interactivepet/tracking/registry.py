@@ -103,7 +103,7 @@ class RegisteredModel:
             score: name of the Dice that is compared.
         """
         own = self._read_score(version, score)
-        known = self.client.get_registered_model(self.name).aliases if self._is_known() else {}
+        known = self.client.get_registered_model(self.name).aliases
         present = str(known[CHAMPION]) if CHAMPION in known else None
         if present == version:
             return f"version {version} is the champion already ({score} {_show(own)})"
