@@ -13,7 +13,7 @@ from interactivepet.core.geometry import BoundingBox, Geometry
 from interactivepet.core.region import REGION_METHODS, RegionMethod
 from interactivepet.dataset.dicom.source import DicomOptions, find_dicom_source
 from interactivepet.detection.find import RegionOptions, find_regions
-from interactivepet.errors import CaseError
+from interactivepet.errors import CaseError, SettingsError
 from tests.detection.digital import count_regions, make_digital
 
 WHOLE = make_digital(40)
@@ -182,11 +182,36 @@ def test_without_a_liver_nothing_is_sure() -> None:
     [
         (np.zeros((20, 20, 20), np.float32), RegionOptions(), "A: no body is brighter than the air"),
         (np.full((20, 20, 20), np.nan, np.float32), RegionOptions(), "A: no body is brighter than the air"),
+        (WHOLE[0] * 4096, RegionOptions(method="suv"), "A: the body has a median of .*, expected SUV"),
         (WHOLE[0], RegionOptions(sphere_mm=(9000.0, 0.0, 0.0)), "A: the sphere at 9000, 0, 0 mm is outside"),
     ],
-    ids=["empty", "NaN", "sphere outside"],
+    ids=["empty", "NaN", "other unit", "sphere outside"],
 )
 def test_images_that_cannot_be_used(image: np.ndarray, options: RegionOptions, message: str) -> None:
     geometry = Geometry(image.shape, WHOLE[2].affine)
     with pytest.raises(CaseError, match=message):
         find_regions(image, geometry, case_id="A", options=options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"percentile": 100.0}, "percentile 100, expected above 0 and below 100"),
+        ({"percentile": 0.0}, "percentile 0, expected"),
+        ({"percentile": float("nan")}, "percentile nan, expected"),
+        ({"suv": 0.0}, "SUV 0, expected above 0"),
+        ({"suv": float("inf")}, "SUV inf, expected"),
+        ({"least_ml": -1.0}, "a least volume of -1 ml, expected 0 or more"),
+    ],
+)
+def test_limits_that_no_image_has(options: dict[str, float], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        RegionOptions(**options)
+
+
+@pytest.mark.parametrize("shape", [(60, 60, 1), (1, 60, 60), (2, 2, 2)])
+def test_thin_images_give_no_lesion(shape: tuple[int, int, int]) -> None:
+    image = np.random.default_rng(0).gamma(1.0, 0.2, shape).astype(np.float32)
+    image[shape[0] // 2 :, shape[1] // 2 :] += 3
+    found = find_regions(image, Geometry(shape, np.diag([-4.0, -4.0, 4.0, 1.0])), case_id="A")
+    assert {region.status for region in found.regions} <= {"unsure"}

@@ -71,7 +71,7 @@ TABLE = [
     ("as the liver, with contrast", make_candidate(LUNG, WEAK - 0.1, contrast=9.0), "physiological", "background"),
     ("as the liver, small, with contrast", make_candidate(LUNG, 2.0, edges=(3, 3, 3)), "lesion", "lesion"),
     ("as the liver, small", make_candidate(LUNG, 2.0, edges=(3, 3, 3), contrast=3.0), "physiological", "background"),
-    ("hardly hotter than around", make_candidate(LUNG, 6.0, contrast=1.8), "unsure", "contrast"),
+    ("hardly hotter than around", make_candidate(LUNG, 6.0, contrast=1.6), "unsure", "contrast"),
     ("in the air", make_candidate(at(0, 1.15, 0), 6.0), "unsure", "outside"),
     ("in an arm", make_candidate((MIDDLE + 52, 30, 150), 30.0), "unsure", "outside"),
     ("at the first slice", make_candidate((90, 30, 0), 6.0, edges=(5, 5, 1)), "unsure", "cut"),
