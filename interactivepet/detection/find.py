@@ -24,13 +24,16 @@ from interactivepet.detection.reference import (
 )
 from interactivepet.detection.rules import Surroundings, Verdict, judge
 from interactivepet.detection.scan import BoolVolume, Scan, Volume, make_scan
-from interactivepet.errors import CaseError
+from interactivepet.errors import CaseError, SettingsError
 
 __all__ = ["Detection", "RegionOptions", "find_regions"]
 
 ORDER = {"lesion": 0, "unsure": 1, "physiological": 2}
 """Order in which regions are shown."""
 
+
+LARGEST_LEVEL = 10.0
+"""Median uptake of a body above which an image is not SUV: its mean is about 1 by definition."""
 
 NO_LIVER = Verdict("unsure", "no liver", "no liver is seen, so normal uptake cannot be told apart")
 
@@ -53,6 +56,19 @@ class RegionOptions:
     suv: float = 2.5
     sphere_mm: tuple[float, float, float] | None = None
     least_ml: float = 0.3
+
+    def __post_init__(self) -> None:
+        """Refuse limits that no image has.
+
+        Raises:
+            SettingsError: names the limit and what was expected.
+        """
+        if not 0 < self.percentile < 100:
+            raise SettingsError(f"percentile {self.percentile:g}, expected above 0 and below 100; change it")
+        if not 0 < self.suv < float("inf"):
+            raise SettingsError(f"SUV {self.suv:g}, expected above 0; change it")
+        if not self.least_ml >= 0:
+            raise SettingsError(f"a least volume of {self.least_ml:g} ml, expected 0 or more; change it")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,6 +151,11 @@ def _find_threshold(
 ) -> float:
     """Find the uptake from which candidates begin."""
     if options.method == "suv":
+        if body.level > LARGEST_LEVEL:
+            raise CaseError(
+                f"{case_id}: the body has a median of {body.level:.4g}, expected SUV, of which it has less than "
+                f"{LARGEST_LEVEL:g}; convert the image, or choose percentile or liver"
+            )
         return options.suv
     if options.method == "percentile":
         return float(np.percentile(scan.values[body.mask], options.percentile))

@@ -64,7 +64,7 @@ SYMMETRY = 0.65
 ASIDE_MM = 20.0
 """Nearer to the body's middle a region is its own mirror image."""
 
-LEAST_CONTRAST = 2.0
+LEAST_CONTRAST = 1.7
 """Peak over the surroundings that a lesion has at least."""
 
 BAND_MM = 100.0
@@ -202,7 +202,7 @@ def _is_symmetric(candidate: Candidate, place: Place, around: Surroundings) -> V
 def _is_ureter(candidate: Candidate, place: Place, around: Surroundings) -> Verdict | None:
     if candidate.volume_ml > 6 or candidate.peak < URINE * around.liver.mean:
         return None
-    if not _is_at(place, ((12.0, 60.0), (0.35, 0.75), (-290.0, -120.0))):
+    if not _is_at(place, ((12.0, 60.0), (0.3, 0.65), (-290.0, -120.0))):
         return None
     return Verdict("unsure", "ureter", f"{candidate.volume_ml:.1f} ml where the ureter runs")
 

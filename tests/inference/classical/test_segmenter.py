@@ -12,18 +12,22 @@ from interactivepet.core.classical import CLASSICAL_METHODS, ClassicalMethod
 from interactivepet.core.geometry import BoundingBox, Geometry
 from interactivepet.core.interaction import Click
 from interactivepet.dataset.files.read import read_image, read_mask
+from interactivepet.detection.reference import measure_liver, percist_threshold
 from interactivepet.errors import CaseError
 from interactivepet.guidance.simulate import ClickOptions, simulate_clicks
 from interactivepet.inference.classical.segmenter import ClassicalSegmenter
 from interactivepet.inference.classical.shapes import find_ellipsoid
 from interactivepet.inference.classical.thresholds import find_background, find_nestle_threshold, find_share_threshold
+from tests.detection.digital import make_digital
 
 GRID = Geometry((48, 44, 40), np.diag([4.0, 4.0, 3.0, 1.0]))
 FLAT = Geometry((48, 44, 1), np.diag([4.0, 4.0, 3.0, 1.0]))
 CENTRES = ((14, 14, 20), (36, 32, 20))
 RADIUS_MM = 24.0
 # the ellipsoid fills the box of the points, which is up to a voxel larger than the object
-EXPECTED = dict.fromkeys(CLASSICAL_METHODS, 0.85) | {"ellipsoid": 0.75}
+ALONE = tuple(name for name in CLASSICAL_METHODS if name != "percist")
+"""Methods that look at the object alone; `percist` needs the liver of a whole body."""
+EXPECTED = dict.fromkeys(ALONE, 0.85) | {"ellipsoid": 0.75}
 # a walker from a small ball is stopped by little
 ONE_CLICK = {"randomwalker": 0.55}
 
@@ -70,7 +74,7 @@ def dice(mask: np.ndarray, reference: np.ndarray) -> float:
     return float(2 * (mask & reference).sum() / (mask.sum() + reference.sum()))
 
 
-@pytest.mark.parametrize("method", CLASSICAL_METHODS)
+@pytest.mark.parametrize("method", ALONE)
 @pytest.mark.parametrize("geometry", [GRID, FLAT], ids=["volume", "flat"])
 def test_margin_points_give_the_object(method: ClassicalMethod, geometry: Geometry) -> None:
     label = make_label(geometry)
@@ -78,7 +82,7 @@ def test_margin_points_give_the_object(method: ClassicalMethod, geometry: Geomet
     assert dice(mask == 1, label == 1) > EXPECTED[method]
 
 
-@pytest.mark.parametrize("method", sorted(set(CLASSICAL_METHODS) - {"ellipsoid"}))
+@pytest.mark.parametrize("method", sorted(set(ALONE) - {"ellipsoid"}))
 def test_one_click_gives_the_object_without_another_one(method: ClassicalMethod) -> None:
     label = make_label(n=2)
     mask = segment(method, make_case(label), (at(*CENTRES[0]),))
@@ -86,7 +90,7 @@ def test_one_click_gives_the_object_without_another_one(method: ClassicalMethod)
     assert not mask[label == 2].any()
 
 
-@pytest.mark.parametrize("method", CLASSICAL_METHODS)
+@pytest.mark.parametrize("method", ALONE)
 def test_each_label_has_its_own_clicks(method: ClassicalMethod) -> None:
     label = make_label(n=2)
     mask = segment(method, make_case(label), place(label), n=2)
@@ -94,14 +98,14 @@ def test_each_label_has_its_own_clicks(method: ClassicalMethod) -> None:
     assert dice(mask == 2, label == 2) > EXPECTED[method]
 
 
-@pytest.mark.parametrize("method", CLASSICAL_METHODS)
+@pytest.mark.parametrize("method", ALONE)
 def test_objects_of_one_label_are_all_found(method: ClassicalMethod) -> None:
     label = (make_label(n=2) > 0).astype(np.uint8)
     mask = segment(method, make_case(label), place(label))
     assert dice(mask == 1, label == 1) > EXPECTED[method]
 
 
-@pytest.mark.parametrize("method", CLASSICAL_METHODS)
+@pytest.mark.parametrize("method", ALONE)
 @pytest.mark.parametrize(
     "clicks", [(), (at(14, 14, 20, is_positive=False),), (at(99, 14, 20),), (at(14, 14, 20, label=7),)]
 )
@@ -109,7 +113,7 @@ def test_nothing_is_segmented_without_a_positive_click(method: ClassicalMethod, 
     assert not segment(method, make_case(make_label()), clicks).any()
 
 
-@pytest.mark.parametrize("method", CLASSICAL_METHODS)
+@pytest.mark.parametrize("method", ALONE)
 def test_a_negative_click_takes_its_surroundings_away_and_nothing_far(method: ClassicalMethod) -> None:
     label = make_label()
     case, clicks = make_case(label), place(label)
@@ -123,7 +127,7 @@ def test_a_negative_click_takes_its_surroundings_away_and_nothing_far(method: Cl
         assert after[GRID.find_voxel(click.position_mm)] == 1
 
 
-@pytest.mark.parametrize("method", CLASSICAL_METHODS)
+@pytest.mark.parametrize("method", ALONE)
 @pytest.mark.parametrize("is_positive", [True, False])
 def test_the_last_click_in_a_voxel_wins(method: ClassicalMethod, is_positive: bool) -> None:
     label = make_label()
@@ -131,7 +135,7 @@ def test_the_last_click_in_a_voxel_wins(method: ClassicalMethod, is_positive: bo
     assert segment(method, make_case(label), clicks)[15, 14, 20] == int(is_positive)
 
 
-@pytest.mark.parametrize("method", CLASSICAL_METHODS)
+@pytest.mark.parametrize("method", ALONE)
 @pytest.mark.parametrize("value", [0.0, 3.0, -1.0])
 def test_an_image_without_contrast_is_segmented_all_the_same(method: ClassicalMethod, value: float) -> None:
     label = make_label()
@@ -198,6 +202,33 @@ def test_an_ellipsoid_fills_its_box() -> None:
     assert found.shape == (20, 30, 40)
     assert found.mean() == pytest.approx(np.pi / 6, abs=0.01)
     assert BoundingBox.of(found) == BoundingBox((0, 0, 0), (20, 30, 40))
+
+
+def test_percist_follows_the_liver_of_the_image() -> None:
+    image, label, geometry = make_digital(40)
+    hottest = np.unravel_index(int(np.where(label > 0, image, 0).argmax()), image.shape)
+    x, y, z = geometry.to_mm(hottest).tolist()
+    click = Click(position_mm=(x, y, z), label=1)
+    case = Case("WHOLE", image[None], geometry)
+    liver = measure_liver(image, geometry)
+    assert liver is not None
+    limit = percist_threshold(liver)
+    mask = segment("percist", case, (click,)) == 1
+    assert mask[hottest]
+    assert image[mask].min() >= limit
+    assert (label[mask] > 0).mean() > 0.8
+    counts = Case("WHOLE", case.image * 4096, geometry)
+    assert (segment("percist", counts, (click,)) == 1).sum() == pytest.approx(mask.sum(), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("channel", "message"),
+    [("PET", "percist needs the liver, and none is seen"), ("CT", "percist needs SUV, and the first channel is CT")],
+)
+def test_percist_needs_a_liver(channel: str, message: str) -> None:
+    label = make_label()
+    with pytest.raises(CaseError, match=f"MADE: {message}"):
+        ClassicalSegmenter("percist", (1,), channel).segment(make_case(label), place(label))
 
 
 @pytest.mark.real_data
