@@ -23,9 +23,11 @@ from interactivepet.cli.postprocessing import add_promptable
 from interactivepet.cli.predict import add_any_intensity
 from interactivepet.cli.tables import print_table
 from interactivepet.core.classical import CLASSICAL_METHODS
+from interactivepet.errors import SettingsError
 
 if TYPE_CHECKING:
     from interactivepet.core.classical import ClassicalMethod
+    from interactivepet.core.operators import OperatorStudy
     from interactivepet.core.simulation import Simulation, UserName
     from interactivepet.pipeline.judge.simulated_jobs import SimulationOptions
     from interactivepet.pipeline.judge.simulated_segmenters import SystemKind
@@ -49,11 +51,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_promptable(parser)
     add_device(parser)
     arguments = parser.parse_args(argv)
+    if arguments.repeats > 1 and (arguments.user == "perfect" or arguments.fixed is not None):
+        parser.error("--repeats needs a --user whose clicks differ from time to time, such as noisy")
     _check_folders(parser, arguments)
     with open_source(arguments.task, arguments.model) as (source, settings):
+        if arguments.repeats > 1:
+            return _repeat(arguments, source, settings)
         simulation, folder = _simulate(arguments, source, settings)
     print_simulation(simulation)
     print(f"report: {folder / 'report.html'}")
+    return 0
+
+
+def _repeat(arguments: argparse.Namespace, source: PredictionSource, settings: MachineSettings) -> int:
+    """Let several simulated users work on a task's cases."""
+    from interactivepet.model.folder import ModelFolder
+    from interactivepet.pipeline.judge.operators import run_operators
+    from interactivepet.settings import load_settings
+
+    if isinstance(source, ModelFolder):
+        raise SettingsError("--repeats goes with the cases of a task, not with --model; leave one of them out")
+    options = _make_options(arguments, settings)
+    study = run_operators(
+        source,
+        options=options,
+        n_operators=arguments.repeats,
+        tracker=make_tracker(source, load_settings()),
+        n_proc=arguments.n_proc,
+    )
+    print_operators(study, source.simulation(options.name))
     return 0
 
 
@@ -135,6 +161,13 @@ def _add_simulation(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-s", "--seed", type=not_negative, default=0, help="of the user")
     parser.add_argument(
+        "--repeats",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="N users with seeds of their own, and the spread between them beside methods without training",
+    )
+    parser.add_argument(
         "-np",
         "--n-proc",
         type=positive,
@@ -211,6 +244,18 @@ def _make_name(arguments: argparse.Namespace, *, system: str, user: UserName) ->
         arguments.frame if arguments.frame != "voxel" else "",
     ]
     return "-".join(part for part in parts if part)
+
+
+def print_operators(study: OperatorStudy, folder: Path) -> None:
+    """Show the spread between operators after the last correction, system by system."""
+    rows = []
+    for spread in study.spreads:
+        last = spread.points[-1]
+        variation = "-" if last.volume_cv_percent is None else f"{last.volume_cv_percent:.1f}"
+        rows.append([spread.system, str(spread.n_cases), f"{last.mean_dice:.3f}", f"{last.dice_sd:.3f}", variation])
+    title = f"{study.task}: {len(study.seeds)} users '{study.user}', after the last correction"
+    print_table(title, ["system", "cases", "mean Dice", "SD of Dice", "CV of volume (%)"], rows)
+    print(f"spread between users of a case, mean over the cases: {folder / 'operators.json'}")
 
 
 def print_simulation(simulation: Simulation) -> None:
