@@ -62,9 +62,7 @@ class PatientOutcome(Record):
     """Why there is no result."""
 
 
-def summarise_measures(
-    measures: CaseMeasures, *, settings: dict[str, str], versions: dict[str, str]
-) -> PatientSummary:
+def summarise_measures(measures: CaseMeasures, *, settings: dict[str, str], versions: dict[str, str]) -> PatientSummary:
     """Make the summary of a patient whose mask was measured: each of its lesions is a region."""
     regions = tuple(
         RegionSummary(id=str(number), label=region.label, measures=region.values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -109,9 +109,8 @@ def _draw_view(
 ) -> LesionView:
     slices = list(field.slices)
     slices[plane.normal] = slice(centre[plane.normal], centre[plane.normal] + 1)
-    uptake, labels = (
-        array[tuple(slices)].squeeze(plane.normal).T[::-1, ::-1] for array in (image, regions)
-    )
+    uptake = _flatten(image[tuple(slices)], plane)
+    labels = _flatten(regions[tuple(slices)], plane)
     edges_mm = geometry.spacing_mm[plane.vertical], geometry.spacing_mm[plane.horizontal]
     height_mm, width_mm = (n * edge for n, edge in zip(uptake.shape, edges_mm, strict=True))
     numbers = [int(value) for value in np.unique(labels) if value]
@@ -125,6 +124,11 @@ def _draw_view(
         top=top,
         scale_bar_mm=max((bar for bar in SCALE_BARS_MM if bar <= 0.4 * min(width_mm, height_mm)), default=0),
     )
+
+
+def _flatten(array: npt.NDArray[Any], plane: Plane) -> npt.NDArray[Any]:
+    """Give a slab of one slice as (rows, columns) from the upper left corner of the screen."""
+    return array.squeeze(plane.normal).T[::-1, ::-1]
 
 
 def _trace(mask: npt.NDArray[np.bool_], edges_mm: tuple[float, float]) -> str:

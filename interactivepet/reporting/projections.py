@@ -27,7 +27,7 @@ AIR: Final = 0.02
 _LEAST_BODY = 0.002
 """Planes in which less than this share of the voxels is no air are cut off."""
 _LEAST_REGION = 0.2
-"""Interpolated share of a region from which a pixel is tinted: a region of one voxel stays visible."""
+"""Interpolated share of a region above which a pixel is tinted: a cube has at least a quarter at the nearest point."""
 
 Volume = npt.NDArray[np.float32]
 
@@ -71,7 +71,7 @@ def draw_projections(
     cut = regions[box.slices]
     body = _resample(image[box.slices], spacing_mm)
     shown = np.array([0, *statuses], np.uint8)[cut]
-    tints = {status: _resample(shown == status, spacing_mm) for status in sorted(set(statuses))}
+    tints = {status: _resample_mask(shown == status, spacing_mm) for status in sorted(set(statuses))}
     half = [_project(body, tints, angle=2 * np.pi * n / N_ANGLES) for n in range(N_ANGLES // 2)]
     columns = _find_columns([uptake for uptake, _ in half], threshold=AIR * top)
     pictures = [(uptake[:, columns], tint[:, columns]) for uptake, tint in half]
@@ -95,21 +95,38 @@ def _find_body(image: Volume, regions: npt.NDArray[np.integer], *, threshold: fl
     return BoundingBox(to_triple(starts), to_triple(stops))
 
 
-def _resample(array: npt.NDArray[Any], spacing_mm: Sequence[float]) -> Volume:
-    """Bring an array to cubes of `PIXEL_MM`: of fine voxels the maximum of a block counts, the rest is interpolated."""
-    values = array.astype(np.float32)
+def _resample(image: Volume, spacing_mm: Sequence[float]) -> Volume:
+    """Bring uptake to cubes of `PIXEL_MM`: of fine voxels the maximum of a block counts, the rest is interpolated."""
+    values = image
     for axis, edge_mm in enumerate(spacing_mm):
+        count = _count_cubes(image.shape[axis], edge_mm)
         step = max(1, int(PIXEL_MM // edge_mm))
         if step > 1:
             values = np.maximum.reduceat(values, np.arange(0, values.shape[axis], step), axis=axis)
-        n = values.shape[axis]
-        count = max(1, round(n * step * edge_mm / PIXEL_MM))
-        places = np.clip((np.arange(count) + 0.5) * PIXEL_MM / (step * edge_mm) - 0.5, 0, n - 1)
-        low = np.minimum(places.astype(int), max(0, n - 2))
+        last = values.shape[axis] - 1
+        places = np.clip((np.arange(count) + 0.5) * PIXEL_MM / (step * edge_mm) - 0.5, 0, last)
+        low = places.astype(int)
         share = (places - low).astype(np.float32).reshape([-1 if axis == other else 1 for other in range(3)])
-        upper = values.take(np.minimum(low + 1, n - 1), axis=axis)
+        upper = values.take(np.minimum(low + 1, last), axis=axis)
         values = values.take(low, axis=axis) * (1 - share) + upper * share
     return values
+
+
+def _resample_mask(mask: npt.NDArray[np.bool_], spacing_mm: Sequence[float]) -> Volume:
+    """Bring a mask to the same cubes, so that no voxel of it gets lost."""
+    values = mask
+    for axis, edge_mm in enumerate(spacing_mm):
+        count, last = _count_cubes(mask.shape[axis], edge_mm), mask.shape[axis] - 1
+        if edge_mm < PIXEL_MM:
+            starts = np.minimum((np.arange(count) * PIXEL_MM / edge_mm).astype(int), last)
+            values = np.logical_or.reduceat(values, starts, axis=axis)
+        else:
+            values = values.take(np.minimum(((np.arange(count) + 0.5) * PIXEL_MM / edge_mm).astype(int), last), axis)
+    return values.astype(np.float32)
+
+
+def _count_cubes(n: int, edge_mm: float) -> int:
+    return max(1, round(n * edge_mm / PIXEL_MM))
 
 
 def _project(body: Volume, tints: Mapping[int, Volume], *, angle: float) -> tuple[Volume, npt.NDArray[np.uint8]]:

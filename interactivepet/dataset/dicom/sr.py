@@ -159,6 +159,7 @@ def _build(
             is_complete=True,
             series_description=MANUFACTURER,
             software_versions=__version__,
+            specific_character_set=None,
         )
     copy_identity(dataset, source.headers[0], texts=[one.segment.name for one in findings])
     for keyword in ("FrameOfReferenceUID", "PositionReferenceIndicator"):
@@ -196,7 +197,9 @@ def _describe_lesion(
     )
 
 
-def _describe_patient(totals: MeasuredRegion, lesions: Sequence[MeasuredRegion], *, codes: Sequence[MeasureCode]) -> Any:
+def _describe_patient(
+    totals: MeasuredRegion, lesions: Sequence[MeasuredRegion], *, codes: Sequence[MeasureCode]
+) -> Any:
     """Describe all lesions together (TID 1501)."""
     from highdicom.sr import MeasurementsAndQualitativeEvaluations, TrackingIdentifier
 

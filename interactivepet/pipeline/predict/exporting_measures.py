@@ -52,9 +52,7 @@ def write_measures(
     image, unit = _read_uptake(series, drawn.source)
     grid = drawn.source.geometry
     regions = measure_regions(image, drawn.mask, geometry=grid, labels=labels, unit=unit)
-    return write_sr(
-        path, drawn.mask, geometry=grid, labels=labels, series=series.paths, regions=regions, unit=unit
-    )
+    return write_sr(path, drawn.mask, geometry=grid, labels=labels, series=series.paths, regions=regions, unit=unit)
 
 
 def _read_uptake(series: FoundSeries, source: SourceSeries) -> tuple[npt.NDArray[np.float32], UptakeUnit]:
