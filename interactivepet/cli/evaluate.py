@@ -13,7 +13,7 @@ from interactivepet.cli.tables import print_table
 
 if TYPE_CHECKING:
     from interactivepet.core.readers import ReadersReport
-    from interactivepet.core.report import Report
+    from interactivepet.core.report import Agreement, Report
 
 __all__ = ["main", "print_report"]
 
@@ -123,7 +123,20 @@ def print_report(report: Report, folder: Path) -> None:
     columns = ["label", "metric", "n", "mean", "SD", "median", "min", "max"]
     mean = "-" if report.mean_dice is None else f"{report.mean_dice:.3f}"
     print_table(f"{report.title}: mean Dice {mean}", columns, rows)
+    if report.agreement:
+        _print_agreement(report.agreement)
     if report.lesion_free is not None:
         print(describe_lesion_free(report.lesion_free))
     print(report.provenance)
     print(f"report: {folder / 'report.html'}")
+
+
+def _print_agreement(rows: Sequence[Agreement]) -> None:
+    """Show bias and limits of agreement of the measures."""
+    columns = ["label", "measure", "n", "mean of references", "bias", "lower limit", "upper limit"]
+    shown = [
+        [row.label, row.measure, str(row.n)]
+        + ["-" if v is None else f"{v:.4g}" for v in (row.mean_reference, row.bias, row.lower, row.upper)]
+        for row in rows
+    ]
+    print_table("measures of masks and references", columns, shown)

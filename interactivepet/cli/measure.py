@@ -8,7 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interactivepet.cli.common import add_dicom_reading, add_processes, make_parser, open_workspace, report_errors
+from interactivepet.cli.common import (
+    add_dicom_reading,
+    add_processes,
+    add_task,
+    make_parser,
+    open_workspace,
+    report_errors,
+)
 from interactivepet.cli.tables import print_table
 from interactivepet.core.uptake import UNITS, name_total, name_uptake, name_volume
 
@@ -27,10 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = _make_parser()
     arguments = parser.parse_args(argv)
-    if arguments.task is None and arguments.images is None:
-        parser.error("name the images with -i, or a task with -t")
-    if arguments.task is not None and (arguments.images is not None or arguments.labels):
-        parser.error("-t takes images and names of labels from the task; leave -i and -l out")
+    if arguments.images is not None and arguments.task is not None:
+        parser.error("-t takes the images from the task; leave -i out")
+    if arguments.images is None and arguments.labels:
+        parser.error("names of labels come from the task; leave -l out, or name images with -i")
 
     from interactivepet.pipeline.executor import open_executor
     from interactivepet.pipeline.judge.measure import run_measure
@@ -45,8 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _make_parser() -> argparse.ArgumentParser:
     parser = make_parser("measure", "Measure uptake, volume, shape and spread of lesions, for any masks.")
-    parser.add_argument("-t", "--task", help="name of a task's folder, in place of -i; without -p its labels")
-    parser.add_argument("-i", "--images", type=Path, help="an image, a folder of images, or a tree of PET DICOM")
+    add_task(parser)
+    parser.add_argument(
+        "-i", "--images", type=Path, help="an image, a folder of images, or a tree of PET DICOM (default: a task's)"
+    )
     parser.add_argument(
         "-p", "--masks", type=Path, help="a mask, or a folder of masks; without it, a DICOM tree's RTSTRUCT and SEG"
     )
@@ -95,7 +104,7 @@ def _find(arguments: argparse.Namespace) -> tuple[FoundCases, MachineSettings]:
     from interactivepet.pipeline.judge.measure_jobs import find_cases, find_task_cases
     from interactivepet.settings import load_machine_settings, load_settings
 
-    if arguments.task is not None:
+    if arguments.images is None:
         settings = load_settings()
         return find_task_cases(open_workspace(arguments.task, settings), arguments.masks), settings
     reading = DicomReading(arguments.series, arguments.time_frame, arguments.long_uptake)

@@ -26,6 +26,7 @@ from interactivepet.core.classical import CLASSICAL_METHODS
 
 if TYPE_CHECKING:
     from interactivepet.core.classical import ClassicalMethod
+    from interactivepet.core.operators import OperatorStudy
     from interactivepet.core.simulation import Simulation, UserName
     from interactivepet.pipeline.judge.simulate import SimulationOptions
     from interactivepet.pipeline.judge.simulated_segmenters import SystemKind
@@ -47,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_promptable(parser)
     add_device(parser)
     arguments = parser.parse_args(argv)
+    if arguments.repeats > 1 and (arguments.user == "perfect" or arguments.fixed is not None):
+        parser.error("--repeats needs a --user whose clicks differ from time to time, such as noisy")
 
     from interactivepet.pipeline.judge.simulate import run_simulation
     from interactivepet.settings import load_settings
@@ -54,9 +57,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = load_settings()
     workspace = open_workspace(arguments.task, settings)
     options = _make_options(arguments, settings)
-    simulation = run_simulation(
-        workspace, options=options, tracker=make_tracker(workspace, settings), n_proc=arguments.n_proc
-    )
+    tracker = make_tracker(workspace, settings)
+    if arguments.repeats > 1:
+        from interactivepet.pipeline.judge.operators import run_operators
+
+        study = run_operators(
+            workspace, options=options, n_operators=arguments.repeats, tracker=tracker, n_proc=arguments.n_proc
+        )
+        print_operators(study, workspace.simulation(options.name))
+        return 0
+    simulation = run_simulation(workspace, options=options, tracker=tracker, n_proc=arguments.n_proc)
     print_simulation(simulation)
     print(f"report: {workspace.simulation(options.name) / 'report.html'}")
     return 0
@@ -96,6 +106,13 @@ def _add_simulation(parser: argparse.ArgumentParser) -> None:
         "--name", type=_folder_name, help="folder of the results (default: made of segmenter, user, start and options)"
     )
     parser.add_argument("-s", "--seed", type=not_negative, default=0, help="of the user")
+    parser.add_argument(
+        "--repeats",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="N users with seeds of their own, and the spread between them beside methods without training",
+    )
     parser.add_argument(
         "-np",
         "--n-proc",
@@ -172,6 +189,18 @@ def _make_name(arguments: argparse.Namespace, *, system: str, user: UserName) ->
         arguments.frame if arguments.frame != "voxel" else "",
     ]
     return "-".join(part for part in parts if part)
+
+
+def print_operators(study: OperatorStudy, folder: Path) -> None:
+    """Show the spread between operators after the last correction, system by system."""
+    rows = []
+    for spread in study.spreads:
+        last = spread.points[-1]
+        variation = "-" if last.volume_cv_percent is None else f"{last.volume_cv_percent:.1f}"
+        rows.append([spread.system, str(spread.n_cases), f"{last.mean_dice:.3f}", f"{last.dice_sd:.3f}", variation])
+    title = f"{study.task}: {len(study.seeds)} users '{study.user}', after the last correction"
+    print_table(title, ["system", "cases", "mean Dice", "SD of Dice", "CV of volume (%)"], rows)
+    print(f"spread between users of a case, mean over the cases: {folder / 'operators.json'}")
 
 
 def print_simulation(simulation: Simulation) -> None:

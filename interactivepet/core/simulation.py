@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from interactivepet.core.artefact import Artefact, Record
 from interactivepet.core.interaction import Click
@@ -28,6 +28,8 @@ StartName = Literal["none", "extreme"]
 class SimulatedStep(Record):
     """The mask after some corrections, scored. None stands for a metric that is not defined there."""
 
+    later_fields: ClassVar[frozenset[str]] = frozenset({"volume_ml"})
+
     n_clicks: int
     """Everything placed so far, the first points included; a scribble counts as one."""
     added: tuple[Click, ...]
@@ -47,6 +49,8 @@ class SimulatedStep(Record):
     """Points placed so far that the mask contradicts."""
     seconds: float | None
     """From the user's click to the mask, at the first step from the image; None at a step that repeats the last."""
+    volume_ml: float | None = None
+    """Of all labels of the mask; None in files of earlier versions."""
 
 
 class CaseArea(Record):

@@ -85,6 +85,7 @@ def score_step(
         surface_dice_5mm=_average([values[1] for values in surfaces]),
         n_disobeyed=count_disobeyed(mask, clicks, geometry=geometry),
         seconds=seconds,
+        volume_ml=sum(int(np.count_nonzero(found)) for found, _ in pairs) * voxel_ml,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +11,14 @@ import numpy.typing as npt
 from interactivepet.core.geometry import BoundingBox, Geometry, Shape, to_triple
 from interactivepet.core.uptake import UNIT_OF_VARIANT, UptakeUnit
 from interactivepet.reporting.palette import SUV_TOP, encode_picture
-from interactivepet.reporting.views import Plane, choose_planes, find_centre, find_field
+from interactivepet.reporting.views import Plane, choose_planes, find_centre, find_field, flatten
 
 __all__ = ["LesionView", "Outline", "draw_views"]
 
 LEAST_SUV_TOP: Final = 4.0
 """SUV that is at least black around a region: background must not look like a lesion."""
+FLAT_MARGIN: Final = 24
+"""Voxels of a 2D image that are shown round a region, at least."""
 SCALE_BARS_MM: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 Volume = npt.NDArray[np.float32]
@@ -82,12 +84,18 @@ def draw_views(
     inner = own[box.slices]
     near = find_centre(inner, (), geometry.cropped(box))
     centre = to_triple(index + start for index, start in zip(near, box.start, strict=True))
-    field = find_field(own, centre, geometry)
+    field = find_field(own, centre, geometry) if 1 not in geometry.shape else _find_flat_field(box, geometry)
     top = _find_top(float(image[box.slices][inner].max()), unit)
     return tuple(
         _draw_view(image, regions, geometry=geometry, plane=plane, centre=centre, field=field, top=top)
         for plane in choose_planes(geometry.shape)
     )
+
+
+def _find_flat_field(box: BoundingBox, geometry: Geometry) -> BoundingBox:
+    """Give the part of a 2D image round a region, in voxels: its spacing is often not real."""
+    margin = max(FLAT_MARGIN, *box.shape)
+    return box.grown((margin, margin, margin), geometry.shape)
 
 
 def _find_top(maximum: float, unit: UptakeUnit) -> float:
@@ -109,8 +117,8 @@ def _draw_view(
 ) -> LesionView:
     slices = list(field.slices)
     slices[plane.normal] = slice(centre[plane.normal], centre[plane.normal] + 1)
-    uptake = _flatten(image[tuple(slices)], plane)
-    labels = _flatten(regions[tuple(slices)], plane)
+    uptake = flatten(image[tuple(slices)], plane)
+    labels = flatten(regions[tuple(slices)], plane)
     edges_mm = geometry.spacing_mm[plane.vertical], geometry.spacing_mm[plane.horizontal]
     height_mm, width_mm = (n * edge for n, edge in zip(uptake.shape, edges_mm, strict=True))
     numbers = [int(value) for value in np.unique(labels) if value]
@@ -124,11 +132,6 @@ def _draw_view(
         top=top,
         scale_bar_mm=max((bar for bar in SCALE_BARS_MM if bar <= 0.4 * min(width_mm, height_mm)), default=0),
     )
-
-
-def _flatten(array: npt.NDArray[Any], plane: Plane) -> npt.NDArray[Any]:
-    """Give a slab of one slice as (rows, columns) from the upper left corner of the screen."""
-    return array.squeeze(plane.normal).T[::-1, ::-1]
 
 
 def _trace(mask: npt.NDArray[np.bool_], edges_mm: tuple[float, float]) -> str:

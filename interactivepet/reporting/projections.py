@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.geometry import BoundingBox, FloatArray, to_triple
 from interactivepet.reporting.palette import encode_picture
+from interactivepet.reporting.views import choose_planes, flatten
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["N_ANGLES", "Projections", "draw_projections"]
+__all__ = ["N_ANGLES", "Projections", "draw_flat", "draw_projections"]
 
 N_ANGLES: Final = 24
 """Even: each picture is the mirror image of the one from the other side."""
@@ -38,6 +39,7 @@ class Projections:
 
     Attributes:
         pictures: PNG files; the n-th is seen from `360 n / N` degrees, 0 from the front, 90 from the patient's left.
+            A 2D image has one.
         width_mm: of every picture; the axis of the turn is its middle.
         height_mm: of every picture.
         marks_mm: (N regions, 4) of each region's centre: to the right of the picture and towards the viewer from the
@@ -81,6 +83,34 @@ def draw_projections(
         width_mm=pictures[0][0].shape[1] * PIXEL_MM,
         height_mm=body.shape[2] * PIXEL_MM,
         marks_mm=_find_marks(cut, len(statuses), spacing_mm=spacing_mm, body=body.shape),
+    )
+
+
+def draw_flat(
+    image: Volume,
+    regions: npt.NDArray[np.integer],
+    *,
+    spacing_mm: Sequence[float],
+    statuses: Sequence[int],
+    top: float,
+) -> Projections:
+    """Draw a 2D image, which does not turn; the arguments are those of `draw_projections`."""
+    plane = choose_planes(to_triple(image.shape))[0]
+    numbers = flatten(regions, plane)
+    uptake = flatten(image, plane)
+    edges_mm = (spacing_mm[plane.horizontal], spacing_mm[plane.vertical])
+    marks = np.zeros((len(statuses), 4))
+    for number in range(len(statuses)):
+        rows, columns = np.nonzero(numbers == number + 1)
+        if rows.size:
+            across = (columns.mean() + 0.5 - numbers.shape[1] / 2) * edges_mm[0]
+            beside = (np.ptp(columns) / 2 + 2) * edges_mm[0]
+            marks[number] = (across, 0, (rows.mean() + 0.5) * edges_mm[1], beside)
+    return Projections(
+        (encode_picture(uptake, top=top, statuses=np.array([0, *statuses], np.uint8)[numbers]),),
+        width_mm=uptake.shape[1] * edges_mm[0],
+        height_mm=uptake.shape[0] * edges_mm[1],
+        marks_mm=marks,
     )
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "find_centre",
     "find_field",
     "find_object",
+    "flatten",
     "is_emission",
     "reorient",
     "reorient_geometry",
@@ -91,6 +92,11 @@ def reorient_geometry(geometry: Geometry) -> Geometry:
             affine[:3, 3] += (shape[axis] - 1) * affine[:3, axis]
             affine[:3, axis] *= -1
     return Geometry(shape, affine)
+
+
+def flatten(array: npt.NDArray[Any], plane: Plane) -> npt.NDArray[Any]:
+    """Give a slab of one slice, axes in RAS+ order, as (rows, columns) from the upper left corner of the screen."""
+    return array.squeeze(plane.normal).T[::-1, ::-1]
 
 
 def find_object(masks: Iterable[LabelMap]) -> Mask | None:

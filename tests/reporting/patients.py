@@ -60,6 +60,9 @@ def make_pictures(n: int) -> PatientPictures:
     return PatientPictures(projections, ((view,),) * n, top=10.0)
 
 
+FLAT = Projections((b"flat",), width_mm=40, height_mm=90, marks_mm=np.array([[1.0, 0.0, 20.0, 4.0]]))
+
+
 def make_patient_examples() -> dict[str, str]:
     """Give the pages of patients and batches by their names."""
     outcomes = [
@@ -74,7 +77,7 @@ def make_patient_examples() -> dict[str, str]:
         "patient": render_patient(FULL, make_pictures(3)),
         "patient_plain": render_patient(PLAIN, make_pictures(1)),
         "patient_empty": render_patient(EMPTY, make_pictures(0)),
-        "patient_flat": render_patient(PLAIN, PatientPictures(None, ((),), top=1.0)),
+        "patient_flat": render_patient(PLAIN, replace(make_pictures(1), projections=FLAT)),
         "batch": render_batch(outcomes, title="3 <cases>", **options),
         "batch_mixed": render_batch(mixed, title="2 cases", **options),
         "batch_empty": render_batch([], title="0 cases", **options),

@@ -57,24 +57,32 @@ def test_the_order_of_the_axes_changes_no_picture(order: tuple[int, int, int], f
     affine[:3, :3] = affine[:3, list(order)]
     expected = draw_patient(summary, image, regions=regions, geometry=geometry)
     found = draw_patient(summary, turned[0], regions=turned[1], geometry=Geometry(turned[0].shape, affine))
-    assert found.projections is not None
-    assert expected.projections is not None
     assert found.projections.pictures == expected.projections.pictures
     assert [[view.outlines for view in views] for views in found.views] == [
         [view.outlines for view in views] for views in expected.views
     ]
 
 
-def test_a_flat_image_does_not_turn() -> None:
-    image = np.zeros((20, 30, 1), np.float32)
+@pytest.mark.parametrize("normal", [0, 1, 2])
+def test_a_flat_image_is_shown_whole_and_does_not_turn(normal: int) -> None:
+    image = np.zeros((200, 300), np.float32)
     regions = np.zeros(image.shape, np.int32)
-    image[5:9, 6:9], regions[5:9, 6:9] = 7, 1
-    geometry = Geometry(image.shape, np.eye(4))
-    pictures = draw_patient(make_summary(make_region("1")), image, regions=regions, geometry=geometry)
-    assert pictures.projections is None
+    image[150:154, 200:203], regions[150:154, 200:203] = 7, 1
+    image, regions = np.expand_dims(image, normal), np.expand_dims(regions, normal)
+    geometry = Geometry(image.shape, np.eye(4))  # type: ignore[arg-type]
+    summary = make_summary(make_region("1"))
+    pictures = draw_patient(summary, image, regions=regions, geometry=geometry)
+    projections = pictures.projections
+    assert len(projections.pictures) == 1
+    assert (projections.width_mm, projections.height_mm) == (200, 300)
+    # high indices are on the left and above
+    across, _, down, beside = projections.marks_mm[0]
+    assert (across, down) == pytest.approx((100 - 152, 300 - 201.5))
+    assert beside > 0
     ((view,),) = pictures.views
-    assert (view.width_mm, view.height_mm) == (20, 30)
-    page = make_patient_page(make_summary(make_region("1")), image, regions=regions, geometry=geometry)
+    assert view.width_mm < 80
+    assert view.height_mm < 80
+    page = make_patient_page(summary, image, regions=regions, geometry=geometry)
     assert "<script" not in page
 
 

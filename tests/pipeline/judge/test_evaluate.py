@@ -139,6 +139,8 @@ def test_the_command(workspace: Workspace, masks: Path, capsys: pytest.CaptureFi
     assert evaluate.main(["-t", TASK, "-p", str(masks)]) == 0
     shown = capsys.readouterr().out
     assert "mean Dice 1.000" in shown
+    assert "measures of masks and references" in shown
+    assert "suv_peak_global" in shown
     assert (masks / "report.html").is_file()
     assert evaluate.main(["-t", TASK, "-p", str(masks), "-l", str(masks.parent / "nowhere")]) == 1
     assert "there is no such folder" in capsys.readouterr().err

@@ -295,7 +295,7 @@ def test_a_task_brings_images_labels_and_names(raw: Path, capsys: pytest.Capture
     arguments = ["-t", "Task909_Measured", "-o", str(tmp_path / "out")]
     assert measure.main(arguments) == 1
     assert "channel SPECT with a mean of" in capsys.readouterr().err
-    assert measure.main([*arguments, "--unit", "counts"]) == 0
+    assert measure.main([*arguments[2:], "--unit", "counts"]) == 0
     rows = read_table(tmp_path / "out" / "labels.csv")
     assert [(row["label"], row["uptake_max_counts"]) for row in rows] == [("lesion", "40000.0")] * 2
     put_mask(tmp_path / "masks" / "B.nii.gz")
@@ -326,8 +326,8 @@ def test_organs_are_given_for_all_cases_and_for_each(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["-o", "out"],
         ["-t", "Task001_X", "-i", "images", "-o", "out"],
+        ["-t", "Task001_X", "-l", "lesion", "-o", "out"],
         ["-i", "images", "-o", "out", "--liver", "1", "2", "3", "4", "5"],
         ["-i", "images", "-o", "out", "--liver", "-1"],
         ["-i", "images", "-o", "out", "--blood-pool", "1", "2", "3", "0"],
@@ -335,7 +335,7 @@ def test_organs_are_given_for_all_cases_and_for_each(tmp_path: Path) -> None:
         ["-i", "images"],
     ],
 )
-def test_arguments_that_make_no_sense(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         measure.main(arguments)
     assert stopped.value.code == 2

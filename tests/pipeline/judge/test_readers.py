@@ -110,7 +110,7 @@ def test_folders_that_cannot_be_compared(names: list[str], message: str, readers
         ["--readers", "a", "b", "-o", "out", "-l", "c"],
     ],
 )
-def test_arguments_that_make_no_sense(arguments: list[str]) -> None:
+def test_invalid_arguments(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         evaluate.main(arguments)
     assert stopped.value.code == 2
