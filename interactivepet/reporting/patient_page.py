@@ -73,10 +73,7 @@ def draw_patient(
     statuses = [order.index(region.status) + 1 for region in summary.regions]
     draw = draw_flat if 1 in grid.shape else draw_projections
     projections = draw(turned, numbers, spacing_mm=grid.spacing_mm, statuses=statuses, top=top)
-    views = tuple(
-        draw_views(turned, numbers, geometry=grid, number=number, unit=summary.unit)
-        for number in range(1, min(len(statuses), MOST_VIEWED) + 1)
-    )
+    views = draw_views(turned, numbers, geometry=grid, n=min(len(statuses), MOST_VIEWED), unit=summary.unit)
     return PatientPictures(projections, views, top)
 
 

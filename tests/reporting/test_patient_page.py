@@ -91,7 +91,7 @@ def test_the_outline_encloses_the_region_as_radiologists_look_at_it() -> None:
     regions = np.zeros(image.shape, np.int32)
     # to the patient's right, anterior, superior
     regions[28:32, 30:33, 34:36] = 1
-    for view in draw_views(image, regions, geometry=geometry, number=1, unit="suv"):
+    for view in draw_views(image, regions, geometry=geometry, n=1, unit="suv")[0]:
         (outline,) = view.outlines
         x, y = np.array([tuple(map(float, pair.split())) for pair in re.findall(r"[\d.]+ [\d.]+", outline.path)]).T
         size = [regions.any(axis=axis) for axis in ((1, 2), (0, 2), (0, 1))]
@@ -108,7 +108,7 @@ def test_the_outline_encloses_the_region_as_radiologists_look_at_it() -> None:
 def test_black_around_a_lesion_is_its_maximum_within_limits(maximum: float, unit: UptakeUnit, top: float) -> None:
     image, regions, geometry = make_patient(1)
     image[regions > 0] = maximum
-    views = draw_views(image, regions, geometry=geometry, number=1, unit=unit)
+    (views,) = draw_views(image, regions, geometry=geometry, n=1, unit=unit)
     assert {view.top for view in views} == {top}
 
 
@@ -117,7 +117,7 @@ def test_a_region_without_voxels_has_a_row_but_no_planes() -> None:
     summary = make_summary(make_region("1"), make_region("2"))
     page = make_patient_page(summary, image, regions=regions, geometry=geometry)
     assert page.count('<td class="text"><a href="#region-') == 2
-    assert draw_views(image, regions, geometry=geometry, number=2, unit="suv") == ()
+    assert [len(views) for views in draw_views(image, regions, geometry=geometry, n=3, unit="suv")] == [3, 0, 0]
 
 
 @pytest.mark.parametrize("unit", UNITS)
