@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
-from pydantic import Field
-
-from interactivepet.core.artefact import Record
 from interactivepet.core.measures import CaseMeasures, Organ, ReferenceUptake, Value
 from interactivepet.core.uptake import UptakeUnit
 
@@ -15,54 +14,72 @@ __all__ = ["PatientOutcome", "PatientSummary", "RegionStatus", "RegionSummary", 
 RegionStatus = Literal["lesion", "unsure", "physiological"]
 
 
-class RegionSummary(Record):
-    """One region of a patient."""
+@dataclass(frozen=True, slots=True)
+class RegionSummary:
+    """One region of a patient.
+
+    Attributes:
+        id: shown in the table, and on the pictures as a mark.
+        measures: name with its unit -> value; None where a measure is not defined.
+        label: of the mask that the region belongs to.
+        status: whether it is a lesion.
+        reasons: why the region has its status.
+        quality: predicted Dice, 0 to 1; None when nothing predicts it.
+    """
 
     id: str
-    """Shown in the table, and on the pictures as a mark."""
+    measures: Mapping[str, Value]
     label: str = ""
-    """Of the mask that the region belongs to."""
     status: RegionStatus = "lesion"
     reasons: tuple[str, ...] = ()
-    """Why the region has its status."""
-    quality: float | None = Field(default=None, ge=0, le=1)
-    """Predicted Dice; None when nothing predicts it."""
-    measures: dict[str, Value]
-    """Name with its unit -> value; None where a measure is not defined."""
+    quality: float | None = None
 
 
-class PatientSummary(Record):
-    """Everything that a patient's page says, apart from pictures."""
+@dataclass(frozen=True, slots=True)
+class PatientSummary:
+    """Everything that a patient's page says, apart from pictures.
+
+    Attributes:
+        case: name.
+        unit: of the image.
+        regions: in the order of the table. On the map of regions, the n-th one has the value n.
+        totals: name with its unit -> value, of all lesions together.
+        references: normal organs that lesions were compared with.
+        notes: what a reader should know about this patient, such as doubts about the SUV.
+        settings: name -> value of everything that the result depends on.
+        versions: program or model -> version.
+    """
 
     case: str
     unit: UptakeUnit
-    """Of the image."""
     regions: tuple[RegionSummary, ...]
-    """In the order of the table. On the map of regions, the n-th one has the value n."""
-    totals: dict[str, Value]
-    """Of all lesions together."""
-    references: dict[Organ, ReferenceUptake] = Field(default_factory=dict)
-    """Normal organs that lesions were compared with."""
+    totals: Mapping[str, Value]
+    references: Mapping[Organ, ReferenceUptake] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    """What a reader should know about this patient, such as doubts about the SUV."""
-    settings: dict[str, str] = Field(default_factory=dict)
-    """Name -> value of everything that the result depends on."""
-    versions: dict[str, str] = Field(default_factory=dict)
-    """Program or model -> version."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
-class PatientOutcome(Record):
-    """One row of a batch: a patient with a result, or why there is none."""
+@dataclass(frozen=True, slots=True)
+class PatientOutcome:
+    """One row of a batch: a patient with a result, or why there is none.
+
+    Attributes:
+        case: name.
+        summary: None where the patient failed.
+        page: link to the patient's page, relative to that of the batch; empty without one.
+        failure: why there is no result.
+    """
 
     case: str
     summary: PatientSummary | None = None
     page: str = ""
-    """Link to the patient's page, relative to that of the batch."""
     failure: str = ""
-    """Why there is no result."""
 
 
-def summarise_measures(measures: CaseMeasures, *, settings: dict[str, str], versions: dict[str, str]) -> PatientSummary:
+def summarise_measures(
+    measures: CaseMeasures, *, settings: Mapping[str, str], versions: Mapping[str, str]
+) -> PatientSummary:
     """Make the summary of a patient whose mask was measured: each of its lesions is a region."""
     regions = tuple(
         RegionSummary(id=str(number), label=region.label, measures=region.values)

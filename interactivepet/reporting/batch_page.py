@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from interactivepet.core.measures import Value
 from interactivepet.core.summary import PatientOutcome, PatientSummary
@@ -14,7 +14,7 @@ __all__ = ["render_batch"]
 
 
 def render_batch(
-    outcomes: Sequence[PatientOutcome], *, title: str, settings: dict[str, str], versions: dict[str, str]
+    outcomes: Sequence[PatientOutcome], *, title: str, settings: Mapping[str, str], versions: Mapping[str, str]
 ) -> str:
     """Render the page of a batch, which links the patients' pages.
 

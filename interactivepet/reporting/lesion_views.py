@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,12 +12,14 @@ import numpy.typing as npt
 from interactivepet.core.geometry import BoundingBox, Geometry, Shape, to_triple
 from interactivepet.core.uptake import UNIT_OF_VARIANT, UptakeUnit
 from interactivepet.reporting.palette import SUV_TOP, encode_picture
-from interactivepet.reporting.views import Plane, choose_planes, find_centre, find_field
+from interactivepet.reporting.views import Plane, choose_planes, find_centre, find_field_of_box, flatten
 
 __all__ = ["LesionView", "Outline", "draw_views"]
 
 LEAST_SUV_TOP: Final = 4.0
 """SUV that is at least black around a region: background must not look like a lesion."""
+FLAT_MARGIN: Final = 24
+"""Voxels of a 2D image that are shown round a region, at least."""
 SCALE_BARS_MM: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 Volume = npt.NDArray[np.float32]
@@ -61,33 +64,59 @@ class LesionView:
 
 
 def draw_views(
-    image: Volume, regions: npt.NDArray[np.integer], *, geometry: Geometry, number: int, unit: UptakeUnit
-) -> tuple[LesionView, ...]:
-    """Draw the planes through the voxel that is closest to a region's centre.
+    image: Volume, regions: npt.NDArray[np.integer], *, geometry: Geometry, n: int, unit: UptakeUnit
+) -> tuple[tuple[LesionView, ...], ...]:
+    """Draw the planes through each region, through the voxel that is closest to its centre.
 
     Args:
         image: (I, J, K) uptake, axes to the patient's right, anterior and superior.
-        regions: (I, J, K), 0 or the region's number.
+        regions: (I, J, K), 0 or the region's number from 1.
         geometry: the grid of both.
-        number: of the region.
+        n: how many regions are drawn.
         unit: of the uptake.
 
     Returns:
-        Axial, coronal and sagittal, or the only plane of a 2D image; none for a region without a voxel.
+        For each region axial, coronal and sagittal, or the only plane of a 2D image; none for one without a voxel.
     """
-    own = regions == number
-    box = BoundingBox.of(own)
-    if box is None:
-        return ()
-    inner = own[box.slices]
-    near = find_centre(inner, (), geometry.cropped(box))
+    from scipy.ndimage import find_objects
+
+    parts = find_objects(regions.astype(np.int32, copy=False), max_label=n)
+    boxes = [None if part is None else _make_box(part) for part in parts]
+    return tuple(
+        () if box is None else _draw_region(image, regions, geometry=geometry, number=number, box=box, unit=unit)
+        for number, box in enumerate(boxes, start=1)
+    )
+
+
+def _make_box(part: Sequence[slice]) -> BoundingBox:
+    return BoundingBox(to_triple(one.start for one in part), to_triple(one.stop for one in part))
+
+
+def _draw_region(
+    image: Volume,
+    regions: npt.NDArray[np.integer],
+    *,
+    geometry: Geometry,
+    number: int,
+    box: BoundingBox,
+    unit: UptakeUnit,
+) -> tuple[LesionView, ...]:
+    """Draw the planes through one region that fills a box."""
+    own = regions[box.slices] == number
+    near = find_centre(own, (), geometry.cropped(box))
     centre = to_triple(index + start for index, start in zip(near, box.start, strict=True))
-    field = find_field(own, centre, geometry)
-    top = _find_top(float(image[box.slices][inner].max()), unit)
+    field = find_field_of_box(box, centre, geometry) if 1 not in geometry.shape else _find_flat_field(box, geometry)
+    top = _find_top(float(image[box.slices][own].max()), unit)
     return tuple(
         _draw_view(image, regions, geometry=geometry, plane=plane, centre=centre, field=field, top=top)
         for plane in choose_planes(geometry.shape)
     )
+
+
+def _find_flat_field(box: BoundingBox, geometry: Geometry) -> BoundingBox:
+    """Give the part of a 2D image round a region, in voxels: its spacing is often not real."""
+    margin = max(FLAT_MARGIN, *box.shape)
+    return box.grown((margin, margin, margin), geometry.shape)
 
 
 def _find_top(maximum: float, unit: UptakeUnit) -> float:
@@ -109,7 +138,8 @@ def _draw_view(
 ) -> LesionView:
     slices = list(field.slices)
     slices[plane.normal] = slice(centre[plane.normal], centre[plane.normal] + 1)
-    uptake, labels = (array[tuple(slices)].squeeze(plane.normal).T[::-1, ::-1] for array in (image, regions))
+    uptake = flatten(image[tuple(slices)], plane)
+    labels = flatten(regions[tuple(slices)], plane)
     edges_mm = geometry.spacing_mm[plane.vertical], geometry.spacing_mm[plane.horizontal]
     height_mm, width_mm = (n * edge for n, edge in zip(uptake.shape, edges_mm, strict=True))
     numbers = [int(value) for value in np.unique(labels) if value]

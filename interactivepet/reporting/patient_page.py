@@ -14,7 +14,7 @@ from interactivepet.reporting.html import render_page
 from interactivepet.reporting.lesion_views import LesionView, draw_views
 from interactivepet.reporting.measure_columns import describe_unit, list_columns, list_other_names
 from interactivepet.reporting.palette import STATUS_COLOURS, find_window_top
-from interactivepet.reporting.projections import Projections, draw_projections
+from interactivepet.reporting.projections import Projections, draw_flat, draw_projections
 from interactivepet.reporting.views import reorient, reorient_geometry
 
 __all__ = ["MOST_VIEWED", "PatientPictures", "draw_patient", "make_patient_page", "render_patient"]
@@ -28,12 +28,12 @@ class PatientPictures:
     """Pictures of one patient.
 
     Attributes:
-        projections: None for a 2D image, which does not turn.
+        projections: the body from all angles.
         views: planes of the first regions, in their order.
         top: uptake that is black in the projections.
     """
 
-    projections: Projections | None
+    projections: Projections
     views: tuple[tuple[LesionView, ...], ...]
     top: float
 
@@ -71,13 +71,9 @@ def draw_patient(
     top = find_window_top(turned, summary.unit)
     order = list(STATUS_COLOURS)
     statuses = [order.index(region.status) + 1 for region in summary.regions]
-    projections = None
-    if 1 not in grid.shape:
-        projections = draw_projections(turned, numbers, spacing_mm=grid.spacing_mm, statuses=statuses, top=top)
-    views = tuple(
-        draw_views(turned, numbers, geometry=grid, number=number, unit=summary.unit)
-        for number in range(1, min(len(statuses), MOST_VIEWED) + 1)
-    )
+    draw = draw_flat if 1 in grid.shape else draw_projections
+    projections = draw(turned, numbers, spacing_mm=grid.spacing_mm, statuses=statuses, top=top)
+    views = draw_views(turned, numbers, geometry=grid, n=min(len(statuses), MOST_VIEWED), unit=summary.unit)
     return PatientPictures(projections, views, top)
 
 

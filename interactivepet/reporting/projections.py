@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from interactivepet.core.geometry import BoundingBox, FloatArray, to_triple
 from interactivepet.reporting.palette import encode_picture
+from interactivepet.reporting.views import choose_planes, flatten
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["N_ANGLES", "Projections", "draw_projections"]
+__all__ = ["N_ANGLES", "Projections", "draw_flat", "draw_projections"]
 
 N_ANGLES: Final = 24
 """Even: each picture is the mirror image of the one from the other side."""
@@ -27,7 +28,7 @@ AIR: Final = 0.02
 _LEAST_BODY = 0.002
 """Planes in which less than this share of the voxels is no air are cut off."""
 _LEAST_REGION = 0.2
-"""Interpolated share of a region from which a pixel is tinted: a region of one voxel stays visible."""
+"""Interpolated share of a region above which a pixel is tinted: a cube has at least a quarter at the nearest point."""
 
 Volume = npt.NDArray[np.float32]
 
@@ -38,6 +39,7 @@ class Projections:
 
     Attributes:
         pictures: PNG files; the n-th is seen from `360 n / N` degrees, 0 from the front, 90 from the patient's left.
+            A 2D image has one.
         width_mm: of every picture; the axis of the turn is its middle.
         height_mm: of every picture.
         marks_mm: (N regions, 4) of each region's centre: to the right of the picture and towards the viewer from the
@@ -71,7 +73,7 @@ def draw_projections(
     cut = regions[box.slices]
     body = _resample(image[box.slices], spacing_mm)
     shown = np.array([0, *statuses], np.uint8)[cut]
-    tints = {status: _resample(shown == status, spacing_mm) for status in sorted(set(statuses))}
+    tints = {status: _resample_mask(shown == status, spacing_mm) for status in sorted(set(statuses))}
     half = [_project(body, tints, angle=2 * np.pi * n / N_ANGLES) for n in range(N_ANGLES // 2)]
     columns = _find_columns([uptake for uptake, _ in half], threshold=AIR * top)
     pictures = [(uptake[:, columns], tint[:, columns]) for uptake, tint in half]
@@ -81,6 +83,34 @@ def draw_projections(
         width_mm=pictures[0][0].shape[1] * PIXEL_MM,
         height_mm=body.shape[2] * PIXEL_MM,
         marks_mm=_find_marks(cut, len(statuses), spacing_mm=spacing_mm, body=body.shape),
+    )
+
+
+def draw_flat(
+    image: Volume,
+    regions: npt.NDArray[np.integer],
+    *,
+    spacing_mm: Sequence[float],
+    statuses: Sequence[int],
+    top: float,
+) -> Projections:
+    """Draw a 2D image, which does not turn; the arguments are those of `draw_projections`."""
+    plane = choose_planes(to_triple(image.shape))[0]
+    numbers = flatten(regions, plane)
+    uptake = flatten(image, plane)
+    edges_mm = (spacing_mm[plane.horizontal], spacing_mm[plane.vertical])
+    marks = np.zeros((len(statuses), 4))
+    for number in range(len(statuses)):
+        rows, columns = np.nonzero(numbers == number + 1)
+        if rows.size:
+            across = (columns.mean() + 0.5 - numbers.shape[1] / 2) * edges_mm[0]
+            beside = (np.ptp(columns) / 2 + 2) * edges_mm[0]
+            marks[number] = (across, 0, (rows.mean() + 0.5) * edges_mm[1], beside)
+    return Projections(
+        (encode_picture(uptake, top=top, statuses=np.array([0, *statuses], np.uint8)[numbers]),),
+        width_mm=uptake.shape[1] * edges_mm[0],
+        height_mm=uptake.shape[0] * edges_mm[1],
+        marks_mm=marks,
     )
 
 
@@ -95,21 +125,38 @@ def _find_body(image: Volume, regions: npt.NDArray[np.integer], *, threshold: fl
     return BoundingBox(to_triple(starts), to_triple(stops))
 
 
-def _resample(array: npt.NDArray[Any], spacing_mm: Sequence[float]) -> Volume:
-    """Bring an array to cubes of `PIXEL_MM`: of fine voxels the maximum of a block counts, the rest is interpolated."""
-    values = array.astype(np.float32)
+def _resample(image: Volume, spacing_mm: Sequence[float]) -> Volume:
+    """Bring uptake to cubes of `PIXEL_MM`: of fine voxels the maximum of a block counts, the rest is interpolated."""
+    values = image
     for axis, edge_mm in enumerate(spacing_mm):
+        count = _count_cubes(image.shape[axis], edge_mm)
         step = max(1, int(PIXEL_MM // edge_mm))
         if step > 1:
             values = np.maximum.reduceat(values, np.arange(0, values.shape[axis], step), axis=axis)
-        n = values.shape[axis]
-        count = max(1, round(n * step * edge_mm / PIXEL_MM))
-        places = np.clip((np.arange(count) + 0.5) * PIXEL_MM / (step * edge_mm) - 0.5, 0, n - 1)
-        low = np.minimum(places.astype(int), max(0, n - 2))
+        last = values.shape[axis] - 1
+        places = np.clip((np.arange(count) + 0.5) * PIXEL_MM / (step * edge_mm) - 0.5, 0, last)
+        low = places.astype(int)
         share = (places - low).astype(np.float32).reshape([-1 if axis == other else 1 for other in range(3)])
-        upper = values.take(np.minimum(low + 1, n - 1), axis=axis)
+        upper = values.take(np.minimum(low + 1, last), axis=axis)
         values = values.take(low, axis=axis) * (1 - share) + upper * share
     return values
+
+
+def _resample_mask(mask: npt.NDArray[np.bool_], spacing_mm: Sequence[float]) -> Volume:
+    """Bring a mask to the same cubes, so that no voxel of it gets lost."""
+    values = mask
+    for axis, edge_mm in enumerate(spacing_mm):
+        count, last = _count_cubes(mask.shape[axis], edge_mm), mask.shape[axis] - 1
+        if edge_mm < PIXEL_MM:
+            starts = np.minimum((np.arange(count) * PIXEL_MM / edge_mm).astype(int), last)
+            values = np.logical_or.reduceat(values, starts, axis=axis)
+        else:
+            values = values.take(np.minimum(((np.arange(count) + 0.5) * PIXEL_MM / edge_mm).astype(int), last), axis)
+    return values.astype(np.float32)
+
+
+def _count_cubes(n: int, edge_mm: float) -> int:
+    return max(1, round(n * edge_mm / PIXEL_MM))
 
 
 def _project(body: Volume, tints: Mapping[int, Volume], *, angle: float) -> tuple[Volume, npt.NDArray[np.uint8]]:

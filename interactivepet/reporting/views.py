@@ -22,7 +22,9 @@ __all__ = [
     "choose_planes",
     "find_centre",
     "find_field",
+    "find_field_of_box",
     "find_object",
+    "flatten",
     "is_emission",
     "reorient",
     "reorient_geometry",
@@ -93,6 +95,11 @@ def reorient_geometry(geometry: Geometry) -> Geometry:
     return Geometry(shape, affine)
 
 
+def flatten(array: npt.NDArray[Any], plane: Plane) -> npt.NDArray[Any]:
+    """Give a slab of one slice, axes in RAS+ order, as (rows, columns) from the upper left corner of the screen."""
+    return array.squeeze(plane.normal).T[::-1, ::-1]
+
+
 def find_object(masks: Iterable[LabelMap]) -> Mask | None:
     """Give the largest component of the first label map (I, J, K) that holds any label, as (I, J, K) bool."""
     for mask in masks:
@@ -137,14 +144,18 @@ def find_field(target: Mask | None, centre: Shape, geometry: Geometry) -> Boundi
         centre: voxel in the middle of the part.
         geometry: the grid.
     """
-    whole = BoundingBox((0, 0, 0), geometry.shape)
     box = None if target is None else BoundingBox.of(target)
     if box is None or 1 in geometry.shape:
-        return whole
+        return BoundingBox((0, 0, 0), geometry.shape)
+    return find_field_of_box(box, centre, geometry)
+
+
+def find_field_of_box(box: BoundingBox, centre: Shape, geometry: Geometry) -> BoundingBox:
+    """Give the part of a volume to show, as `find_field` does, for an object that fills a box."""
     spacing_mm = np.asarray(geometry.spacing_mm)
     edge_mm = max(FIELD_MM, FIELD_PER_EXTENT * float((np.asarray(box.shape) * spacing_mm).max()))
     if (np.asarray(geometry.shape) * spacing_mm).max() <= ZOOM_FROM * edge_mm:
-        return whole
+        return BoundingBox((0, 0, 0), geometry.shape)
     middle = BoundingBox(centre, _as_shape(np.asarray(centre) + 1))
     return middle.grown(_as_shape(np.ceil(edge_mm / 2 / spacing_mm)), geometry.shape)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from interactivepet.core.components import SMALL, find_components
+from interactivepet.core.components import SMALL, find_components, number_by_size, number_lesions
 
 
 @pytest.mark.parametrize("shape", [(12, 9, 7), (16, 16, 17), (5, 1, 9), (7, 7)])
@@ -36,3 +36,33 @@ def test_single_voxels_packed_as_densely_as_they_can_be() -> None:
         mask = np.zeros(shape, bool)
         mask[::2, ::2, ::2] = True
         assert find_components(mask)[1] == mask.sum()
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("shape", [(9, 8, 7), (24, 23, 22)])
+def test_the_largest_component_is_first_and_equal_ones_are_in_the_order_of_their_first_voxels(
+    shape: tuple[int, int, int], order: str
+) -> None:
+    mask = np.random.default_rng(1).random(shape) < 0.05
+    numbers, n = number_by_size(np.asarray(mask, order=order))  # type: ignore[call-overload]
+    keys = [(-int((numbers == i).sum()), int(np.flatnonzero(numbers.ravel() == i)[0])) for i in range(1, n + 1)]
+    assert keys == sorted(keys)
+    assert np.array_equal(numbers > 0, mask)
+
+
+@pytest.mark.parametrize(
+    ("values", "counts", "expected"),
+    [
+        ([1, 2], (2, 1), [1, 1, 0, 2, 0, 3]),
+        ([2, 1], (1, 2), [2, 2, 0, 3, 0, 1]),
+        ([1], (2,), [1, 1, 0, 2, 0, 0]),
+        ([3, 2], (0, 1), [0, 0, 0, 0, 0, 1]),
+        ([], (), [0] * 6),
+    ],
+    ids=str,
+)
+def test_lesions_are_numbered_label_by_label(values: list[int], counts: tuple[int, ...], expected: list[int]) -> None:
+    mask = np.array([1, 1, 0, 1, 0, 2], np.uint8).reshape(6, 1, 1)
+    numbers, found = number_lesions(mask, values)
+    assert found == counts
+    assert numbers.ravel().tolist() == expected

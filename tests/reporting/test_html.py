@@ -16,10 +16,11 @@ from interactivepet.reporting.fold_page import render_fold
 from interactivepet.reporting.html import render_page
 from interactivepet.reporting.report_page import render_report
 from tests.reporting.examples import make_example_pages
+from tests.reporting.patients import make_patient_examples
 
 EXPECTED = Path(__file__).with_name("expected")
 """Pages of the same examples without their style sheet: a difference is one that readers see."""
-PAGES = make_example_pages(render_report, render_fold, render_simulation)
+PAGES = make_example_pages(render_report, render_fold, render_simulation) | make_patient_examples()
 TEMPLATES = Path(html.__file__).with_name("templates")
 
 
@@ -68,7 +69,9 @@ def test_a_page_has_its_style_and_needs_no_other_file(name: str) -> None:
     page = PAGES[name]
     assert "font-variant-numeric" in page
     assert "&amp;" not in page[page.index("<style>") : page.index("</style>")]
-    assert all(word not in page for word in ("http:", "https:", "<link", "<script", "@import", "url("))
+    assert all(word not in page for word in ("http:", "https:", "<link", "<script ", "@import", "url(", "fetch("))
+    # only a projection that turns has a script
+    assert page.count("<script>") == (name.startswith("patient") and name != "patient_flat")
 
 
 def test_a_value_that_a_template_misses_is_an_error() -> None:

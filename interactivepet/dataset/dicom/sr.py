@@ -159,6 +159,7 @@ def _build(
             is_complete=True,
             series_description=MANUFACTURER,
             software_versions=__version__,
+            specific_character_set=None,
         )
     copy_identity(dataset, source.headers[0], texts=[one.segment.name for one in findings])
     for keyword in ("FrameOfReferenceUID", "PositionReferenceIndicator"):

@@ -165,7 +165,8 @@ def test_series_and_segmentation_are_the_evidence(tmp_path: Path) -> None:
         if element.keyword.startswith("Patient") and element.value:
             assert element.value == source[element.keyword].value
     (lesion,), _ = read_groups(files[0])
-    assert lesion.referenced_segment.source_series.value == source.SeriesInstanceUID
+    (segmented,) = (item.value for item in lesion.referenced_segment if item.name.value == "121232")
+    assert segmented == source.SeriesInstanceUID
 
 
 @pytest.mark.parametrize("is_legacy", [False, True], ids=["enhanced", "legacy converted"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -139,3 +140,67 @@ def test_the_command(tmp_path: Path, raw: Path, capsys: pytest.CaptureFixture[st
     assert "need --series" in capsys.readouterr().err
     assert export.main(["-p", "masks", "-o", "files", "-f", "nrrd", "-np", "1"]) == 0
     assert np.array_equal(read_mask(tmp_path / "files" / "A.nrrd")[0], mask)
+
+
+def fill_series(folder: Path) -> None:
+    """Give the slices noise in place of zeros."""
+    rng = np.random.default_rng(1)
+    for path in folder.iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.PixelData = rng.integers(0, 9000, (dataset.Rows, dataset.Columns)).astype("<i2").tobytes()
+        dataset.save_as(path)
+
+
+def test_measures_are_those_of_the_series(tmp_path: Path) -> None:
+    from highdicom.sr import srread
+
+    from interactivepet.dataset.dicom.case import read_suv_series
+
+    first, geometry = write_patient(tmp_path, "P-07")
+    fill_series(first.parent)
+    mask = draw_masks(geometry.shape)["labels"]
+    # axes in another order, and only a part of the series
+    part = mask[2:-2, 3:, 1:]
+    affine = geometry.affine.copy()
+    affine[:3, 3] = geometry.to_mm((2, 3, 1))
+    grid = Geometry((part.shape[2], part.shape[0], part.shape[1]), affine[:, [2, 0, 1, 3]])
+    write_mask(tmp_path / "masks" / "P-07.nii.gz", part.transpose(2, 0, 1), geometry=grid)
+    written = run_export(ask(tmp_path, "sr", "seg"), executor=InlineExecutor())
+    names = ["P-07.sr.dcm", "P-07.lesions.seg.dcm", "P-07.seg.dcm"]
+    assert [path.name for path in written["P-07"]] == names
+    image, _, _ = read_suv_series(sorted(first.parent.iterdir()))
+    groups = srread(tmp_path / "out" / names[0]).content.get_volumetric_roi_measurement_groups()
+    for value, group in enumerate(groups, start=1):
+        found = {m.derivation.meaning: m.value for m in group.get_measurements() if m.derivation is not None}
+        assert found["Maximum"] == pytest.approx(float(image[mask == value].max()), rel=1e-6)
+        assert found["Mean"] == pytest.approx(float(image[mask == value].mean()), rel=1e-6)
+    segments = read_seg(tmp_path / "out" / names[1], geometry=geometry)
+    assert np.array_equal(segments, mask)
+
+
+@pytest.mark.parametrize(
+    ("modality", "missing", "message"),
+    [
+        ("PT", "PatientWeight", "cannot be measured in SUV.*PatientWeight"),
+        ("PT", "RadiopharmaceuticalInformationSequence", "cannot be measured in SUV.*export without sr"),
+        ("CT", "PatientWeight", ""),
+        ("NM", "RadiopharmaceuticalInformationSequence", ""),
+    ],
+)
+def test_uptake_needs_a_pet_series_with_every_tag(tmp_path: Path, modality: str, missing: str, message: str) -> None:
+    first, geometry = write_patient(tmp_path, "P-07")
+    for path in first.parent.iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.Modality = modality
+        dataset.pop(missing)
+        dataset.save_as(path)
+    write_mask(tmp_path / "masks" / "P-07.nii.gz", draw_masks(geometry.shape)["labels"], geometry=geometry)
+    if message:
+        with pytest.raises(CaseError, match=re.compile(message, re.DOTALL)):
+            run_export(ask(tmp_path, "sr"), executor=InlineExecutor())
+        assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+        return
+    (report, _) = run_export(ask(tmp_path, "sr"), executor=InlineExecutor())["P-07"]
+    text = str(pydicom.dcmread(report))
+    assert "Volume" in text
+    assert "SUV" not in text
