@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from interactivepet.cli.common import (
@@ -31,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     arguments = _make_parser().parse_args(argv)
 
+    from interactivepet.pipeline.train.pretrained import open_first_model
     from interactivepet.pipeline.train.promptable import run_promptable_training
     from interactivepet.settings import count_processors, load_settings
     from interactivepet.training.inputs import TrainingOptions
@@ -41,21 +42,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         epochs=arguments.epochs,
         iterations=arguments.iterations,
         time_limit_s=arguments.time_limit,
-        pretrained=arguments.pretrained,
         device=arguments.device or settings.device,
         seed=arguments.seed,
         n_threads=settings.n_threads,
         n_workers=arguments.workers,
         resume=arguments.resume,
     )
-    cards = run_promptable_training(
-        workspace,
-        list(dict.fromkeys(arguments.fold)),
-        options=options,
-        tracker=make_tracker(workspace, settings),
-        n_proc=arguments.n_proc or settings.n_proc,
-        n_cores=count_processors(),
-    )
+    with open_first_model(arguments.pretrained, settings.models, task=workspace.task) as folder:
+        cards = run_promptable_training(
+            workspace,
+            list(dict.fromkeys(arguments.fold)),
+            options=replace(options, pretrained=folder),
+            tracker=make_tracker(workspace, settings),
+            n_proc=arguments.n_proc or settings.n_proc,
+            n_cores=count_processors(),
+        )
     print_promptable_cards(cards)
     return 0
 
@@ -75,7 +76,10 @@ def _make_parser() -> argparse.ArgumentParser:
         help="numbers of folds; all: one model of all cases",
     )
     parser.add_argument(
-        "--pretrained", type=Path, metavar="FOLDER", help="start from a model folder of nnInteractive, licence included"
+        "--pretrained",
+        metavar="FOLDER|MODEL",
+        help="start from a model folder of nnInteractive, or from a model that a promptable one is part of, licence "
+        "included",
     )
     add_length(parser, of="budget")
     parser.add_argument("--time-limit", type=duration_s, metavar="TIME", help="end training of a model within TIME")

@@ -71,6 +71,8 @@ def transfer_weights(network: nn.Module, given: PretrainedNetwork, *, plan: Plan
     network.load_state_dict(found, strict=False)
     n_values = sum({id(tensor): tensor.numel() for tensor in own.values()}.values())
     notes = () if matching is None else matching.notes
+    if first and not first & found.keys():
+        notes = ("its first convolution does not fit and stays random",)
     return Transfer(sum(taken.values()) / n_values, (*notes, *_compare_guidance(given.plan, plan)))
 
 

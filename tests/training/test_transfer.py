@@ -191,15 +191,15 @@ def test_other_guidance_is_named(pet: Plan, guidance: GuidancePlan, notes: tuple
 
 
 FEATURES = {
-    "the same layers": ((4, 8), True),
-    "one stage wider": ((4, 16), False),
-    "all wider": ((6, 12), False),
+    "the same layers": ((4, 8), True, ""),
+    "one stage wider": ((4, 16), False, ""),
+    "all wider": ((6, 12), False, " (its first convolution does not fit and stays random)"),
 }
 
 
-@pytest.mark.parametrize(("features", "fits"), FEATURES.values(), ids=FEATURES)
+@pytest.mark.parametrize(("features", "fits", "notes"), FEATURES.values(), ids=FEATURES)
 def test_a_warning_tells_how_to_plan_the_same_layers(
-    pet: Plan, features: tuple[int, int], fits: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    pet: Plan, features: tuple[int, int], fits: bool, notes: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, given = give(pet)
     task = FoldTask(change(pet, network={"features_per_stage": features}), read_pretrained=lambda path: given)
@@ -210,7 +210,7 @@ def test_a_warning_tells_how_to_plan_the_same_layers(
     assert (command in caplog.text) is not fits
     assert first.pretrained is not None
     assert (first.pretrained.share < 0.8) is not fits
-    assert first.words == f"given: {first.pretrained.share:.0%} of the weights are taken"
+    assert first.words == f"given: {first.pretrained.share:.0%} of the weights are taken{notes}"
     save_weights(tmp_path / "weights.pt", network)
 
 

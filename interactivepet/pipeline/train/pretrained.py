@@ -1,9 +1,10 @@
-"""What a fold's training starts from: a model, or the weights of another fold with what its card and plan say."""
+"""What training starts from: a model, or the weights of another fold with what its card and plan say."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from interactivepet.dataset.files.write import read_artefact
 from interactivepet.errors import ArtefactError
 from interactivepet.model.description import FoldRecord
 from interactivepet.model.folder import ModelFolder, open_model
+from interactivepet.model.installed import find_model
+from interactivepet.model.manifest import MANIFEST
+from interactivepet.model.promptable import open_promptable
 from interactivepet.training.pretrained import PretrainedNetwork, read_weights_file
 
-__all__ = ["PretrainedReader"]
+__all__ = ["PretrainedReader", "open_first_model"]
 
 logger = logging.getLogger(__name__)
 
@@ -103,3 +107,34 @@ class PretrainedReader:
             return None
         found = [plans.plan(name) for name in plans.configurations]
         return next((plan for plan in found if plan.content_hash() == card.made_from), None)
+
+
+@contextmanager
+def open_first_model(text: str | None, store: Path, *, task: str) -> Iterator[Path | None]:
+    """Open what a promptable model starts from, as a model folder of nnInteractive; None gives None.
+
+    Args:
+        text: such a folder; or a model (zip file, folder or installed name) that a promptable one is part of, which is
+            written as such a folder for as long as the block lasts.
+        store: folder of the installed models.
+        task: that is trained; a model of the same one may have seen the cases that a fold is judged on.
+
+    Raises:
+        ModelError: there is no such folder or model, or the model has no promptable one.
+    """
+    if text is None:
+        yield None
+        return
+    path = Path(text).expanduser()
+    if path.is_dir() and not (path / MANIFEST).is_file():
+        yield path
+        return
+    with open_model(find_model(text, store)) as model, open_promptable(model) as folder:
+        if model.task == task:
+            logger.warning(
+                "%s was trained on %s and does not tell on which cases: where a fold is judged on some of them, its "
+                "cross-validation is not honest",
+                model.source,
+                task,
+            )
+        yield folder

@@ -24,12 +24,13 @@ from interactivepet.pipeline.predict.prediction import run_prediction
 from interactivepet.pipeline.predict.requests import make_test_request
 from interactivepet.pipeline.prepare.architecture import find_architecture
 from interactivepet.pipeline.train.fold_job import WEIGHTS_LICENCE
-from interactivepet.pipeline.train.pretrained import PretrainedReader
+from interactivepet.pipeline.train.pretrained import PretrainedReader, open_first_model
 from interactivepet.pipeline.train.tracking import TrackerConfig
 from interactivepet.pipeline.train.training import run_training
 from interactivepet.planning.sizing import ModelLayers
 from interactivepet.training.checkpoint import read_tensors
-from tests.model.models import list_files, make_weights, write_model
+from interactivepet.training.promptable.start import read_model_folder
+from tests.model.models import PROMPTABLE, list_files, make_weights, write_model
 from tests.null_tracker import NullTracker
 from tests.tiny import TASK, make_options, open_tiny
 
@@ -244,3 +245,41 @@ def test_training_begins_with_the_given_weights(copied: Path, small: Path) -> No
     found = read_tensors(workspace.fold(FULL, 1) / "weights.pt")
     for name, tensor in make_weights(read_plan(copied), seed=1).items():
         assert torch.allclose(found[name], tensor, atol=1e-6)
+
+
+def test_a_promptable_model_starts_from_a_folder_or_from_the_part_of_a_model(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = tmp_path / "models"
+    path = write_model(tmp_path / "small.zip", promptable=PROMPTABLE)
+    install_model(path, store, name="starter")
+    with open_model(path) as model:
+        task = model.task
+    found = []
+    for text in (str(path), "starter", str(store / "starter")):
+        with open_first_model(text, store, task="Task002_OTHER") as folder:
+            assert folder is not None
+            found.append(read_model_folder(folder))
+            # an official model is such a folder
+            with open_first_model(str(folder), store, task="Task002_OTHER") as same:
+                assert same == folder
+    assert not caplog.records
+    assert found[0] == found[1] == found[2], "a run that goes on finds the same checkpoint"
+    assert (found[0].network.input_channels, found[0].licence.strip()) == (8, "CC0")
+    with open_first_model(None, store, task=task) as folder:
+        assert folder is None
+    with open_first_model("starter", store, task=task):
+        assert "does not tell on which cases" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("gone", "gone is neither a file nor a folder nor an installed model"), ("bare.zip", "holds no promptable model")],
+)
+def test_a_promptable_model_without_a_first_model_is_refused(name: str, message: str, tmp_path: Path) -> None:
+    write_model(tmp_path / "bare.zip")
+    with (
+        pytest.raises(ModelError, match=message),
+        open_first_model(str(tmp_path / name), tmp_path / "models", task="T"),
+    ):
+        pass
