@@ -98,7 +98,7 @@ def test_importing_core_settings_and_commands_stays_cheap() -> None:
 
 def test_every_console_script_has_its_module() -> None:
     commands = list_commands()
-    assert len(commands) == 22
+    assert len(commands) == 23
     for module in commands.values():
         text = (PROJECT_ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
         functions = [node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
@@ -157,6 +157,7 @@ def test_the_path_of_a_click_is_told_as_it_is(tmp_path: Path, monkeypatch: pytes
     from interactivepet.pipeline.predict.interactive import Dialogue
     from interactivepet.session.segmenter import EnsembleSegmenter
     from interactivepet.session.session import Session
+    from tests.model.models import describe_model, make_network_plan
     from tests.session.test_session import make_case, make_model
 
     seen: list[list[str]] = []
@@ -168,7 +169,7 @@ def test_the_path_of_a_click_is_told_as_it_is(tmp_path: Path, monkeypatch: pytes
     case, session = make_case((20, 18, 9)), Session(make_model())
     session.set_image(case)
     session.segment()
-    dialogue = Dialogue(session, tmp_path / "mask.nii.gz", "voxel")
+    dialogue = Dialogue(session, describe_model(make_network_plan()).plans, tmp_path / "mask.nii.gz", "voxel")
     monkeypatch.setattr(FoldNetwork, "predict_box", stop)
     with pytest.raises(StepReachedError):
         dialogue.run_line("+ 5 5 5")
@@ -176,7 +177,7 @@ def test_the_path_of_a_click_is_told_as_it_is(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(StepReachedError):
         EnsembleSegmenter(make_model()).segment(case, session.clicks)
     path = read_path("From a click to the mask")
-    at_once = ARCHITECTURE.read_text(encoding="utf-8").partition("All clicks at once take the same path: ")[2]
+    at_once = ARCHITECTURE.read_text(encoding="utf-8").partition("as cross-validation does: ")[2]
     told = re.findall(r"`([\w.]+)`", at_once.partition("\n")[0])
     assert [*seen[0], "inference.network.predict_box"] == path
     assert [*seen[1], "inference.network.predict"] == told

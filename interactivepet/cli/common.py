@@ -10,10 +10,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from interactivepet.console import open_console
-from interactivepet.errors import InteractivePetError
+from interactivepet.errors import InteractivePetError, ModelError, SettingsError
 from interactivepet.version import __version__
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ __all__ = [
     "brightness",
     "choose_promptable",
     "length_mm",
+    "locate_model",
     "make_parser",
     "make_tracker",
     "not_negative",
@@ -81,8 +84,9 @@ def add_task_or_model(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--model",
-        metavar="FILE|FOLDER|NAME",
-        help="a model of interactivepet_export_model, or the name of an installed one, in place of a task",
+        metavar="FILE|FOLDER|NAME|models:/NAME/VERSION",
+        help="a model of interactivepet_export_model, the name of an installed one, or one that is registered in "
+        "MLflow (models:/NAME/VERSION or models:/NAME@ALIAS), in place of a task",
     )
 
 
@@ -261,11 +265,47 @@ def open_source(task: str | None, model: str | None) -> Iterator[tuple[Predictio
         yield open_workspace(task, settings), settings
         return
     from interactivepet.model.folder import open_model
-    from interactivepet.model.installed import find_model
 
     machine = load_machine_settings()
-    with open_model(find_model(model, machine.models)) as opened:
+    with locate_model(model, machine) as path, open_model(path) as opened:
         yield opened, machine
+
+
+@contextmanager
+def locate_model(model: str, machine: MachineSettings) -> Iterator[Path]:
+    """Find what `--model` names: a file, a folder, an installed model, or a registered one, fetched for the block.
+
+    Raises:
+        ModelError: there is none of these.
+    """
+    from interactivepet.model.installed import find_model
+    from interactivepet.tracking.registry import fetch_model, is_registered
+
+    if not is_registered(model):
+        yield find_model(model, machine.models)
+        return
+    with TemporaryDirectory(prefix="interactivepet-model-") as folder:
+        yield fetch_model(model, Path(folder), uri=_find_tracking_uri(model, machine))
+
+
+def _find_tracking_uri(model: str, machine: MachineSettings) -> str:
+    """Give the MLflow server of the settings, or else the embedded store of the tasks' results.
+
+    Raises:
+        ModelError: the settings name neither.
+    """
+    from interactivepet.settings import load_settings
+    from interactivepet.tracking.mlflow import default_uri
+
+    if machine.mlflow_tracking_uri is not None:
+        return machine.mlflow_tracking_uri
+    try:
+        return default_uri(load_settings().results)
+    except SettingsError as error:
+        raise ModelError(
+            f"{model}: no MLflow store is known; set MLFLOW_TRACKING_URI, or the three folders of tasks for the store "
+            "in interactivepet_results"
+        ) from error
 
 
 def make_tracker(workspace: Workspace, settings: Settings) -> TrackerConfig:

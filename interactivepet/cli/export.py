@@ -1,4 +1,4 @@
-"""`interactivepet_export`: masks as DICOM SEG or RTSTRUCT over the images' own series, or in another format."""
+"""`interactivepet_export`: masks as DICOM SEG, RTSTRUCT or SR over the images' own series, or in another format."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "-p", "--predictions", type=Path, help="folder of masks, CASE.nii.gz or another format (default: the task's)"
     )
-    parser.add_argument("--series", type=Path, help="folder with the DICOM images; seg and rtstruct refer to them")
+    parser.add_argument("--series", type=Path, help="folder with the DICOM images; seg, rtstruct and sr refer to them")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the exported files")
     parser.add_argument(
         "-f",
         "--formats",
         nargs="+",
         default=["seg"],
-        choices=("seg", "rtstruct", "nii.gz", "nrrd", "mha"),
+        choices=("seg", "rtstruct", "sr", "nii.gz", "nrrd", "mha"),
         help="one or more of these (default: seg)",
     )
     add_processes(parser)
     arguments = parser.parse_args(argv)
-    needs_series = bool({"seg", "rtstruct"} & set(arguments.formats))
+    needs_series = bool({"seg", "rtstruct", "sr"} & set(arguments.formats))
     if needs_series and arguments.series is None:
-        parser.error("seg and rtstruct need --series, the folder with the DICOM images")
+        parser.error("seg, rtstruct and sr need --series, the folder with the DICOM images")
 
     from interactivepet.dataset.manifest import read_manifest
     from interactivepet.pipeline.executor import open_executor

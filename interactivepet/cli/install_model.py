@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
-from interactivepet.cli.common import make_parser, report_errors
+from interactivepet.cli.common import locate_model, make_parser, report_errors
 
 __all__ = ["main"]
 
@@ -15,7 +16,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = make_parser("install_model", "Check a model and keep it under a name, for --model NAME, or remove it.")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("model", type=Path, nargs="?", metavar="FILE|FOLDER", help="of interactivepet_export_model")
+    what.add_argument(
+        "model",
+        nargs="?",
+        metavar="FILE|FOLDER|models:/NAME/VERSION",
+        help="of interactivepet_export_model, or registered in MLflow",
+    )
     what.add_argument("--remove", metavar="NAME", help="delete the model that is installed under this name")
     parser.add_argument("--name", help="under which it is installed (default: its own)")
     arguments = parser.parse_args(argv)
@@ -23,12 +29,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--name goes with a FILE or FOLDER; --remove names the model itself")
 
     from interactivepet.settings import load_machine_settings
+    from interactivepet.tracking.registry import is_registered
 
-    store = load_machine_settings().models
+    machine = load_machine_settings()
     if arguments.remove is not None:
-        _remove(arguments.remove, store)
-    else:
-        _install(arguments.model, store, name=arguments.name)
+        _remove(arguments.remove, machine.models)
+        return 0
+    source = arguments.model
+    with locate_model(source, machine) if is_registered(source) else nullcontext(Path(source)) as path:
+        _install(path, machine.models, name=arguments.name)
     return 0
 
 

@@ -20,7 +20,7 @@ from interactivepet.cli.tables import print_table
 if TYPE_CHECKING:
     from interactivepet.core.ensemble import Choice, EnsembleRule
 
-__all__ = ["add_corrections", "add_promptable", "main", "print_rule"]
+__all__ = ["add_corrections", "add_promptable", "add_registration", "check_registration", "main", "print_rule"]
 
 
 def add_promptable(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +42,30 @@ def add_corrections(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_registration(parser: argparse.ArgumentParser) -> None:
+    """Add `--register` and `--champion`."""
+    parser.add_argument(
+        "--register",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="log the chosen model in MLflow and register it under the task's name (default: yes)",
+    )
+    parser.add_argument(
+        "--champion",
+        choices=("none", "extreme", "corrected"),
+        help="give the registered model the alias champion if its nested estimate with these clicks is better than "
+        "that of the present champion (default: leave the alias alone)",
+    )
+
+
+def check_registration(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Refuse arguments of `add_registration` that contradict each other or the choice."""
+    if arguments.champion is not None and not arguments.register:
+        parser.error("--champion needs a registered model; leave --no-register out")
+    if arguments.champion == "corrected" and not arguments.corrections:
+        parser.error("--champion corrected needs a choice for corrected masks; leave --no-corrections out")
+
+
 @report_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
@@ -49,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_task(parser)
     add_promptable(parser)
     add_corrections(parser)
+    add_registration(parser)
     parser.add_argument(
         "--tta",
         action=argparse.BooleanOptionalAction,
@@ -57,13 +82,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add_device(parser)
     arguments = parser.parse_args(argv)
+    check_registration(parser, arguments)
 
     from interactivepet.pipeline.judge.postprocess import run_postprocessing
+    from interactivepet.pipeline.judge.registration import run_registration
     from interactivepet.pipeline.predict.models import PredictionOptions
     from interactivepet.settings import count_processors, load_settings
 
     settings = load_settings()
     workspace = open_workspace(arguments.task, settings)
+    tracker = make_tracker(workspace, settings)
     rule = run_postprocessing(
         workspace,
         options=PredictionOptions(
@@ -72,11 +100,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             n_threads=settings.n_threads or count_processors(),
             promptable=choose_promptable(arguments.nninteractive, settings),
         ),
-        tracker=make_tracker(workspace, settings),
+        tracker=tracker,
         with_corrections=arguments.corrections,
     )
     print_rule(rule)
     print(f"every candidate's score: {workspace.ensemble}")
+    if arguments.register:
+        run_registration(workspace, rule, tracker=tracker, champion=arguments.champion)
     return 0
 
 

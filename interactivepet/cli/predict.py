@@ -18,7 +18,13 @@ from interactivepet.cli.common import (
     open_source,
     report_errors,
 )
-from interactivepet.cli.dialogue import add_dialogue, check_dialogue, run_dialogue
+from interactivepet.cli.dialogue import (
+    add_dialogue,
+    check_dialogue,
+    run_classical_clicks,
+    run_clicks,
+    run_dialogue,
+)
 from interactivepet.cli.postprocessing import add_promptable
 from interactivepet.core.classical import CLASSICAL_METHODS
 
@@ -79,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--frame",
         choices=("lps", "ras", "voxel"),
         help="what the numbers are: mm, or indices of the image (default: lps in files of -in that do not say it, ras "
-        "in lines of --interactive)",
+        "in lines of --interactive and --click)",
     )
     parser.add_argument("-o", "--out", type=Path, help="folder of the masks; for one image also its mask")
     parser.add_argument(
@@ -97,13 +103,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.segmenter is not None:
         _check_segmenter(parser, arguments)
-    if arguments.interactive:
+    if arguments.interactive or arguments.click:
         check_dialogue(parser, arguments)
-        return _answer_lines(arguments)
+        return _answer_clicks(arguments)
+    _check_paths(parser, arguments)
+    return _predict_images(arguments)
+
+
+def _check_paths(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Refuse arguments that have no effect on a prediction of files."""
     if arguments.fast:
-        parser.error("--fast goes with --interactive; choose --folds and --no-tta instead")
+        parser.error("--fast goes with --interactive and --click; choose --folds and --no-tta instead")
     if (arguments.images is None) != (arguments.out is None):
         parser.error("-i and -o belong together")
+    if arguments.images is None and arguments.picture is not None:
+        parser.error("--picture needs -i and -o")
     if arguments.interactions is not None and arguments.images is None:
         parser.error("-in needs -i and -o; the task's own test cases take their clicks from interactionsTs")
     if arguments.images is None and arguments.model is not None:
@@ -111,8 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.images is None and (arguments.series or arguments.time_frame or arguments.long_uptake):
         parser.error("--series, --time-frame and --long-uptake need -i and -o")
     if arguments.frame is not None and arguments.interactions is None:
-        parser.error("--frame goes with -in or --interactive")
-    return _predict_images(arguments)
+        parser.error("--frame goes with -in, --interactive or --click")
 
 
 def _check_segmenter(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
@@ -120,6 +133,7 @@ def _check_segmenter(parser: argparse.ArgumentParser, arguments: argparse.Namesp
     given = {
         "--model": arguments.model is not None,
         "--interactive": arguments.interactive,
+        "--fast": arguments.fast,
         "--folds": arguments.folds,
         "--save-probabilities": arguments.save_probabilities,
         "--any-intensity": arguments.any_intensity,
@@ -127,13 +141,20 @@ def _check_segmenter(parser: argparse.ArgumentParser, arguments: argparse.Namesp
     }
     if names := [name for name, is_given in given.items() if is_given]:
         parser.error(f"{' and '.join(names)} has no effect on --segmenter {arguments.segmenter}; leave one of them out")
-    if arguments.images is not None and arguments.interactions is None:
-        parser.error(f"--segmenter {arguments.segmenter} needs clicks; name the folder of click files with -in")
+    if arguments.images is not None and arguments.interactions is None and not arguments.click:
+        remedy = "name the folder of click files with -in, or give --click"
+        parser.error(f"--segmenter {arguments.segmenter} needs clicks; {remedy}")
 
 
-def _answer_lines(arguments: argparse.Namespace) -> int:
+def _answer_clicks(arguments: argparse.Namespace) -> int:
+    from interactivepet.pipeline.workspace import Workspace
+
     with open_source(arguments.task, arguments.model) as (source, settings):
+        if arguments.segmenter is not None and isinstance(source, Workspace):
+            return run_classical_clicks(arguments, source)
         options = make_prediction_options(arguments, settings)
+        if arguments.click:
+            return run_clicks(arguments, source, options=options)
         return run_dialogue(arguments, source, options=options, lines=sys.stdin)
 
 
@@ -153,12 +174,13 @@ def _predict_images(arguments: argparse.Namespace) -> int:
 
 def _make_request(arguments: argparse.Namespace, source: PredictionSource) -> PredictionRequest:
     from interactivepet.dataset.dicom.images import DicomReading
+    from interactivepet.pipeline.predict.pictures import with_picture
     from interactivepet.pipeline.predict.requests import make_folder_request, make_test_request
     from interactivepet.pipeline.workspace import Workspace
 
     if arguments.images is None and isinstance(source, Workspace):
         return make_test_request(source, file_ending=arguments.format)
-    return make_folder_request(
+    request = make_folder_request(
         source,
         arguments.images,
         clicks_folder=arguments.interactions,
@@ -167,6 +189,7 @@ def _make_request(arguments: argparse.Namespace, source: PredictionSource) -> Pr
         reading=DicomReading(arguments.series, arguments.time_frame, arguments.long_uptake),
         point_frame=arguments.frame or "lps",
     )
+    return with_picture(request, arguments.picture)
 
 
 def _show(request: PredictionRequest, log: PredictionLog) -> int:

@@ -15,7 +15,12 @@ from interactivepet.cli.common import (
 )
 from interactivepet.cli.evaluate import print_report
 from interactivepet.cli.plan_and_process import add_planning, make_planning
-from interactivepet.cli.postprocessing import add_corrections, add_promptable
+from interactivepet.cli.postprocessing import (
+    add_corrections,
+    add_promptable,
+    add_registration,
+    check_registration,
+)
 from interactivepet.cli.train import add_training, make_training_options
 from interactivepet.cli.verify import print_issues
 
@@ -33,8 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_training(parser)
     add_promptable(parser)
     add_corrections(parser)
+    add_registration(parser)
     add_processes(parser)
     arguments = parser.parse_args(argv)
+    check_registration(parser, arguments)
 
     from interactivepet.pipeline.predict.models import PredictionOptions
     from interactivepet.pipeline.stages import RunOptions, run_all
@@ -55,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         tracker=make_tracker(workspace, settings),
         n_cores=n_cores,
         with_corrections=arguments.corrections,
+        with_registration=arguments.register,
+        champion=arguments.champion,
     )
     reports = run_all(workspace, options=options, show_issues=print_issues)
     for name, report in reports.items():

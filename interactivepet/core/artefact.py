@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+from functools import cache
 from typing import Any, ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -20,6 +21,9 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    later_fields: ClassVar[frozenset[str]] = frozenset()
+    """Fields that older files lack; one that has its default changes no hash."""
+
 
 class Artefact(Record):
     """A JSON file of the pipeline.
@@ -27,9 +31,6 @@ class Artefact(Record):
     The chain fingerprint -> plan -> card -> ensemble rule is checked by hashes: an artefact
     carries in `made_from` the `content_hash` of what it was computed from.
     """
-
-    later_fields: ClassVar[frozenset[str]] = frozenset()
-    """Fields that older files lack; one that has its default changes no hash."""
 
     schema_version: int = 1
     """Raised whenever a field changes its meaning."""
@@ -43,14 +44,39 @@ class Artefact(Record):
 
         An artefact that is made again with the same content keeps its hash, so what follows stays valid.
         """
-        fields = type(self).model_fields
-        unset = {
-            name
-            for name in self.later_fields
-            if getattr(self, name) == fields[name].get_default(call_default_factory=True)
-        }
-        text = self.model_dump_json(exclude={"package_version", "made_from"} | unset)
+        text = self.model_dump_json(exclude={"package_version": True, "made_from": True} | _find_unset(self))
         return hash_text(text)
+
+
+def _find_unset(value: object) -> dict[Any, Any]:
+    """Find the later fields with their defaults in a record and in the records that it holds.
+
+    Returns:
+        What pydantic's `exclude` takes: name of a field, or index or key of an item -> True, or the same of its value.
+    """
+    if isinstance(value, Record):
+        fields = type(value).model_fields
+        unset = {
+            name: True
+            for name in value.later_fields
+            if getattr(value, name) == fields[name].get_default(call_default_factory=True)
+        }
+        items = {name: getattr(value, name) for name in fields if name not in unset and _has_later(type(value), name)}
+        return unset | {name: inner for name, item in items.items() if (inner := _find_unset(item))}
+    if isinstance(value, tuple | list):
+        return {index: inner for index, item in enumerate(value) if (inner := _find_unset(item))}
+    if isinstance(value, dict):
+        return {key: inner for key, item in value.items() if (inner := _find_unset(item))}
+    return {}
+
+
+@cache
+def _has_later(kind: type[Record], name: str) -> bool:
+    """Whether the records in a field have later fields; most have none, and need not be looked through."""
+    return any(
+        issubclass(inner, Record) and (inner.later_fields or any(_has_later(inner, own) for own in inner.model_fields))
+        for inner in _list_records(kind.model_fields[name].annotation)
+    )
 
 
 def hash_text(*parts: str) -> str:

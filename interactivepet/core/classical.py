@@ -7,8 +7,8 @@ from typing import Literal, get_args
 __all__ = ["CLASSICAL_METHODS", "ClassicalMethod"]
 
 ClassicalMethod = Literal[
-    "threshold41", "threshold50", "suv2.5", "suv4", "nestle", "watershed", "randomwalker", "ellipsoid"
+    "threshold41", "threshold50", "suv2.5", "suv4", "percist", "nestle", "watershed", "randomwalker", "ellipsoid"
 ]
-"""A share of the maximum, a fixed SUV, a threshold that follows the contrast, two region methods, or a shape alone."""
+"""A share of the maximum, a fixed SUV, a threshold that follows liver or contrast, two region methods, or a shape."""
 
 CLASSICAL_METHODS: tuple[ClassicalMethod, ...] = get_args(ClassicalMethod)

@@ -7,11 +7,24 @@ from typing import ClassVar
 from interactivepet.core.artefact import Artefact, Record
 from interactivepet.core.classical import ClassicalMethod
 
-__all__ = ["CaseScores", "ClassicalSummary", "LabelScores", "LesionFreeSummary", "Report", "Summary"]
+__all__ = [
+    "Agreement",
+    "CaseScores",
+    "ClassicalSummary",
+    "LabelScores",
+    "LesionFreeSummary",
+    "MeasurePair",
+    "Report",
+    "Summary",
+]
 
 
 class LabelScores(Record):
     """One label of one case. None stands for a metric that is not defined there."""
+
+    later_fields: ClassVar[frozenset[str]] = frozenset(
+        {"iou", "precision", "recall", "specificity", "hausdorff_mm", "relative_volume_difference"}
+    )
 
     label: str
     dice: float | None
@@ -26,6 +39,18 @@ class LabelScores(Record):
     """Volume of predicted components that touch no voxel of the label."""
     false_negative_ml: float
     """Volume of label components that no predicted voxel touches."""
+    iou: float | None = None
+    """Intersection over union; None when the reference is empty."""
+    precision: float | None = None
+    """Share of the mask that is label; None when label or mask is empty."""
+    recall: float | None = None
+    """Share of the label that the mask holds (sensitivity); None when the reference is empty."""
+    specificity: float | None = None
+    """Share of the image outside of the label that the mask leaves out; None when the label fills the image."""
+    hausdorff_mm: float | None = None
+    """Largest distance between the surfaces; None when label or mask is empty."""
+    relative_volume_difference: float | None = None
+    """Volume of the mask over that of the label, minus 1; None when the reference is empty."""
 
 
 class CaseScores(Record):
@@ -69,10 +94,40 @@ class ClassicalSummary(Record):
     """Mean over these cases of the mean over the labels that the reference holds."""
 
 
+class MeasurePair(Record):
+    """One measure of one label of one case, in the mask and in the reference."""
+
+    case: str
+    label: str
+    measure: str
+    """Name with its unit, such as `suv_max`."""
+    value: float | None
+    """Of the mask; None where it is not defined, such as the uptake of an empty mask."""
+    reference: float | None
+
+
+class Agreement(Record):
+    """How far a measure of the masks agrees with that of the references (Bland and Altman 1986, Lancet 327:307)."""
+
+    label: str
+    measure: str
+    n: int
+    """Cases in which it is defined in both."""
+    mean_reference: float
+    bias: float
+    """Mean difference, mask minus reference."""
+    sd: float | None
+    """Standard deviation of the differences, with n - 1; None for one case."""
+    lower: float | None
+    """Lower limit of agreement, bias - 1.96 SD."""
+    upper: float | None
+    """Upper limit of agreement, bias + 1.96 SD."""
+
+
 class Report(Artefact):
     """The content of `report.json`."""
 
-    later_fields: ClassVar[frozenset[str]] = frozenset({"classical"})
+    later_fields: ClassVar[frozenset[str]] = frozenset({"classical", "measures", "agreement"})
 
     task: str
     title: str
@@ -86,3 +141,7 @@ class Report(Artefact):
     """Mean over cases of the mean over the labels where Dice is defined."""
     classical: tuple[ClassicalSummary, ...] = ()
     """What methods without training reach; empty where they were not asked."""
+    measures: tuple[MeasurePair, ...] = ()
+    """Of the cases whose image shows uptake."""
+    agreement: tuple[Agreement, ...] = ()
+    """One per label and measure."""

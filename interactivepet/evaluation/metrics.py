@@ -18,6 +18,7 @@ from interactivepet.core.geometry import BoundingBox, Geometry, Spacing, to_trip
 from interactivepet.core.report import CaseScores, LabelScores
 from interactivepet.errors import CaseError
 from interactivepet.evaluation.lesions import CHALLENGE_CONNECTIVITY
+from interactivepet.evaluation.overlap import count_overlap
 
 __all__ = [
     "SurfaceDistances",
@@ -27,6 +28,7 @@ __all__ = [
     "false_positive_ml",
     "find_scored_box",
     "hausdorff95_mm",
+    "hausdorff_mm",
     "mean_case_dice",
     "score_case",
     "surface_distances_mm",
@@ -122,6 +124,11 @@ def hausdorff95_mm(distances: SurfaceDistances) -> float:
     return float(max(np.percentile(d, 95) for d in distances))
 
 
+def hausdorff_mm(distances: SurfaceDistances) -> float:
+    """Give the largest distance in mm of a surface voxel of one mask from the other (Hausdorff 1914)."""
+    return float(max(d.max() for d in distances))
+
+
 def average_surface_distance_mm(distances: SurfaceDistances) -> float:
     """Give the mean of all distances of both directions in mm (ASSD, Heimann 2009, IEEE TMI 28(8))."""
     return float(np.concatenate(distances).mean())
@@ -169,12 +176,19 @@ def find_scored_box(mask: LabelMap, reference: LabelMap) -> BoundingBox:
 
 
 def _score_label(name: str, mask: Mask, reference: Mask, geometry: Geometry) -> LabelScores:
-    """Score one label; `geometry` gives the size of a voxel only."""
+    """Score one label in a part of the grid `geometry` that holds every object."""
     voxel_ml = geometry.voxel_volume_ml
     distances = surface_distances_mm(mask, reference, spacing_mm=geometry.spacing_mm)
+    overlap = count_overlap(mask, reference)
     return LabelScores(
         label=name,
         dice=dice(mask, reference) if reference.any() else None,
+        iou=overlap.iou,
+        precision=overlap.precision,
+        recall=overlap.recall,
+        specificity=overlap.specificity(int(np.prod(geometry.shape))),
+        relative_volume_difference=overlap.relative_difference,
+        hausdorff_mm=None if distances is None else hausdorff_mm(distances),
         hausdorff95_mm=None if distances is None else hausdorff95_mm(distances),
         surface_distance_mm=None if distances is None else average_surface_distance_mm(distances),
         volume_ml=volume_ml(mask, voxel_volume_ml=voxel_ml),

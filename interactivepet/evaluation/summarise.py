@@ -12,10 +12,16 @@ __all__ = ["METRICS", "make_report", "mean_dice_of"]
 
 METRICS = (
     "dice",
+    "iou",
+    "precision",
+    "recall",
+    "specificity",
     "hausdorff95_mm",
+    "hausdorff_mm",
     "surface_distance_mm",
     "volume_ml",
     "reference_volume_ml",
+    "relative_volume_difference",
     "false_positive_ml",
     "false_negative_ml",
 )

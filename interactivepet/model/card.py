@@ -39,6 +39,10 @@ def make_card(description: ModelDescription, *, name: str) -> str:
     )
 
 
+def _describe_origin(description: ModelDescription) -> str:
+    return f"## How it was made\n\n{description.origin.strip()}\n\n" if description.origin else ""
+
+
 def _describe_weights(description: ModelDescription) -> str:
     told = f"The weights are stored as {description.precision}.\n"
     if (own := description.promptable) is None:
@@ -48,10 +52,6 @@ def _describe_weights(description: ModelDescription) -> str:
         f"{told}\nA promptable model in nnInteractive's format, for channel {own.channel}, trained on {own.n_training} "
         f"cases{dice}.\n"
     )
-
-
-def _describe_origin(description: ModelDescription) -> str:
-    return f"## How it was made\n\n{description.origin.strip()}\n\n" if description.origin else ""
 
 
 def _describe_images(description: ModelDescription) -> str:

@@ -17,6 +17,7 @@ from interactivepet.pipeline.decisions import read_folds
 from interactivepet.pipeline.executor import open_executor
 from interactivepet.pipeline.judge.evaluate import EvaluationRequest, run_evaluation
 from interactivepet.pipeline.judge.postprocess import run_postprocessing
+from interactivepet.pipeline.judge.registration import run_registration
 from interactivepet.pipeline.predict.models import PredictionOptions
 from interactivepet.pipeline.predict.prediction import run_prediction
 from interactivepet.pipeline.predict.requests import make_test_request
@@ -54,6 +55,8 @@ class RunOptions:
         tracker: of the training runs.
         n_cores: that folds share.
         with_corrections: of `run_postprocessing`.
+        with_registration: register the chosen model in MLflow.
+        champion: of `run_registration`.
     """
 
     planning: PlanningOptions
@@ -62,6 +65,8 @@ class RunOptions:
     tracker: TrackerConfig
     n_cores: int
     with_corrections: bool = True
+    with_registration: bool = True
+    champion: ChoiceMode | None = None
 
 
 def run_cross_validation_reports(workspace: Workspace, *, n_proc: int) -> dict[ChoiceMode, Report]:
@@ -162,12 +167,14 @@ def run_all(
         n_proc=planning.n_proc,
         n_cores=options.n_cores,
     )
-    run_postprocessing(
+    rule = run_postprocessing(
         workspace,
         options=options.prediction,
         tracker=options.tracker,
         with_corrections=options.with_corrections,
     )
+    if options.with_registration:
+        run_registration(workspace, rule, tracker=options.tracker, champion=options.champion)
     results: dict[str, Report] = dict(run_cross_validation_reports(workspace, n_proc=planning.n_proc).items())
     test = read_manifest(workspace.raw).test
     if any(entry.label is not None for entry in test):

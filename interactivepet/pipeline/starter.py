@@ -108,10 +108,8 @@ def run_train_starter(folder: Path, size: StarterSize, *, seed: int, n_cores: in
     )
     if not path.exists():
         (card,) = cards
-        origin = _describe(card, size, seed=seed)
-        # half of the size in the package; no masks of a task have to stay the same
-        options = ModelExportOptions(precision="float16")
-        run_model_export(workspace, path, folds=(FOLD,), licence=LICENCE, origin=origin, options=options)
+        options = ModelExportOptions(licence=LICENCE, origin=_describe(card, size, seed=seed), precision="float16")
+        run_model_export(workspace, path, folds=(FOLD,), options=options)
     return path
 
 

@@ -75,10 +75,11 @@ def _list_facts(card: CheckpointCard, plan: Plan, *, summary: FoldSummary) -> di
     planned = plan.memory
     limited = "" if card.patients is None else f" (of {card.patients} patients only)"
     start = card.pretrained
+    first = {} if start is None else {"First weights": f"{start.share:.0%} are those of {start.name}"}
     return {
         "Plan": describe_plan(plan),
         "Cases": f"{len(card.training)} for training{limited}, {len(card.validation)} for validation",
-        "First weights": "random" if start is None else f"{start.share:.0%} of {start.name}, the rest random",
+        **first,
         "Device": card.device,
         "Time": f"{describe_duration(summary.seconds)} for {len(card.epochs)} epochs",
         "Iterations a second": f"{summary.iterations_per_second:.3g} (median of the epochs)",

@@ -1,4 +1,4 @@
-"""Web pages from the templates of this package; each page needs no other file and no script."""
+"""Web pages from the templates of this package; each page needs no other file, and a script only to turn a picture."""
 
 from __future__ import annotations
 

@@ -39,6 +39,10 @@ SCALE_BARS_MM = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 WIDEST_INCHES = 14.0
 WINDOW_PERCENTILES = (1.0, 99.7)
 """Intensities at the two ends of the grey scale: a hot lesion keeps its shades, one hot voxel takes none."""
+MARKER = 9.0
+"""Size of a click in points."""
+SMALL_MARKER = 6.0
+"""The same on a projection, which shows a whole body in little space."""
 CLICK_REACH_MM = 10.0
 """A click is drawn on slices up to this far from it, and fainter on those that do not hold it."""
 NARROWEST_ASPECT = 0.5
@@ -67,6 +71,8 @@ class Scene:
     overlays: tuple[tuple[npt.NDArray[np.float32], str], ...] = ()
     """Maps (I, J, K) in [0, 1], drawn with their value as opacity, and their colours."""
     clicks: tuple[Click, ...] = ()
+    window: tuple[float, float] | None = None
+    """Intensities at the two ends of the grey scale; None takes `WINDOW_PERCENTILES` of what is shown."""
     is_turned: bool = False
     """Whether augmentation turned or mirrored it, so that positions and the patient's directions mean nothing."""
 
@@ -105,7 +111,7 @@ def draw_slice(ax: Axes, scene: Scene, plane: Plane) -> None:
     """Draw the slice through the scene's centre, with the clicks nearby."""
     normal, n = plane.normal, scene.centre[plane.normal]
     flatten: Flatten = partial(np.take, indices=n, axis=normal)
-    window = _find_window(scene.image[scene.field.slices], from_zero=scene.is_emission)
+    window = scene.window or _find_window(scene.image[scene.field.slices], from_zero=scene.is_emission)
     _draw_plane(ax, scene, plane, field=scene.field, flatten=flatten, window=window)
     for click in scene.clicks:
         offset_mm = abs(scene.grid.to_voxel(click.position_mm)[normal] - n) * scene.grid.spacing_mm[normal]
@@ -118,17 +124,26 @@ def draw_slice(ax: Axes, scene: Scene, plane: Plane) -> None:
         _draw_directions(ax, plane)
 
 
-def draw_projection(ax: Axes, scene: Scene) -> None:
-    """Draw the coronal maximum of the whole volume, with a frame round the part that the slices show."""
+def draw_projection(ax: Axes, scene: Scene, *, with_clicks: bool = False) -> None:
+    """Draw the coronal maximum of the whole volume, with a frame round the part that the slices show, if it is one.
+
+    Args:
+        ax: where.
+        scene: what.
+        with_clicks: mark all clicks, in place of the scale bar, which could hide them.
+    """
     from matplotlib.patches import Rectangle
 
     whole = BoundingBox((0, 0, 0), scene.grid.shape)
     flatten: Flatten = partial(np.max, axis=CORONAL.normal)
-    window = _find_window(flatten(scene.image), from_zero=scene.is_emission)
-    _draw_plane(ax, scene, CORONAL, field=whole, flatten=flatten, window=window)
-    (left, right), (bottom, top) = _find_edges_mm(scene.field, scene.grid, CORONAL)
-    frame = Rectangle((left, bottom), right - left, top - bottom, fill=False, edgecolor="#777", linestyle=":")
-    ax.add_patch(frame)
+    window = scene.window or _find_window(flatten(scene.image), from_zero=scene.is_emission)
+    _draw_plane(ax, scene, CORONAL, field=whole, flatten=flatten, window=window, with_scale=not with_clicks)
+    if scene.field != whole:
+        (left, right), (bottom, top) = _find_edges_mm(scene.field, scene.grid, CORONAL)
+        frame = Rectangle((left, bottom), right - left, top - bottom, fill=False, edgecolor="#777", linestyle=":")
+        ax.add_patch(frame)
+    for click in scene.clicks if with_clicks else ():
+        _draw_click(ax, scene, CORONAL, click=click, opacity=1.0, size=SMALL_MARKER)
     ax.set_title("Coronal maximum", fontsize=10)
     _draw_directions(ax, CORONAL)
 
@@ -155,6 +170,7 @@ def _draw_plane(
     field: BoundingBox,
     flatten: Flatten,
     window: tuple[float, float],
+    with_scale: bool = True,
 ) -> None:
     """Draw image, overlays and outlines of one plane, in mm from the outer corner of the grid."""
     from matplotlib.colors import to_rgb
@@ -180,7 +196,8 @@ def _draw_plane(
     ax.set_aspect("equal")
     ax.set_xticks([])
     ax.set_yticks([])
-    _draw_scale(ax, right - left, shortest_mm=_find_shortest_mm(field, scene.grid))
+    if with_scale:
+        _draw_scale(ax, right - left, shortest_mm=_find_shortest_mm(field, scene.grid))
 
 
 def _draw_outline(ax: Axes, grid: Geometry, plane: Plane, *, labels: Array, colour: str) -> None:
@@ -195,10 +212,10 @@ def _draw_outline(ax: Axes, grid: Geometry, plane: Plane, *, labels: Array, colo
         ax.contour(x, y, inside, levels=[0.5], colors=[colour], linewidths=1.5)
 
 
-def _draw_click(ax: Axes, scene: Scene, plane: Plane, *, click: Click, opacity: float) -> None:
+def _draw_click(ax: Axes, scene: Scene, plane: Plane, *, click: Click, opacity: float, size: float = MARKER) -> None:
     """Mark a click where it falls on the plane."""
     position = (scene.grid.to_voxel(click.position_mm) + 0.5) * scene.grid.spacing_mm
-    style = _marker_style(is_positive=click.is_positive)
+    style = {**_marker_style(is_positive=click.is_positive), "markersize": size}
     ax.plot(position[plane.horizontal], position[plane.vertical], alpha=opacity, clip_on=True, **style)
 
 
@@ -259,7 +276,7 @@ def _marker_style(*, is_positive: bool) -> dict[str, Any]:
     return {
         "marker": "+" if is_positive else "x",
         "color": POSITIVE_COLOUR if is_positive else NEGATIVE_COLOUR,
-        "markersize": 9,
+        "markersize": MARKER,
         "markeredgewidth": 2,
         "path_effects": [withStroke(linewidth=4, foreground="white")],
     }

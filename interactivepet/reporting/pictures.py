@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -36,10 +36,15 @@ from interactivepet.reporting.views import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_case", "draw_snapshot"]
+__all__ = ["SUV_WINDOW", "draw_answer", "draw_case", "draw_snapshot"]
 
 REFERENCE_COLOUR = "#12a150"
 MASK_COLOUR = "#e5243b"
+LABEL_COLOURS = (MASK_COLOUR, "#12a150", "#a020f0", "#00a0a8", "#c77700", "#e83e8c")
+"""Of the labels of an answer, in the order of their values; further labels begin again."""
+
+SUV_WINDOW = (0.0, 7.0)
+"""Grey scale of images in SUV, from white to black, in use for FDG of the whole body."""
 
 Image = npt.NDArray[np.float32]
 LabelMap = npt.NDArray[np.uint8]
@@ -86,6 +91,52 @@ def draw_case(
         draw_projection(axes[-1], scene)
     names = {REFERENCE_COLOUR: "reference", MASK_COLOUR: "mask"}
     draw_legend(figure, lines={colour: names[colour] for _, colour in outlines}, clicks=clicks)
+    return _to_png(figure)
+
+
+def draw_answer(
+    image: Image,
+    geometry: Geometry,
+    *,
+    mask: LabelMap,
+    labels: Mapping[str, int],
+    clicks: Sequence[Click] = (),
+    title: str = "",
+    is_emission: bool = True,
+    window: tuple[float, float] | None = None,
+) -> bytes:
+    """Draw what a model made of an image: the slices through the largest object, and a coronal maximum of all of it.
+
+    Args:
+        image: (C, I, J, K) float32 in any unit; the first channel is shown.
+        geometry: the grid of image and mask; K = 1 gives a single panel.
+        mask: (I, J, K) uint8, 0 is background; every label is outlined in a colour of its own.
+        labels: names and values; the legend gives the volume of each.
+        clicks: drawn as + (positive) and x (negative) on slices nearby and on the maximum.
+        title: head line.
+        is_emission: see `draw_case`.
+        window: intensities at the two ends of the grey scale; None takes those of the image.
+
+    Returns:
+        The PNG file's bytes.
+    """
+    ordered = sorted(labels.items(), key=lambda item: item[1])
+    colours = {value: LABEL_COLOURS[n % len(LABEL_COLOURS)] for n, (_, value) in enumerate(ordered)}
+    outlines = tuple((np.asarray(mask == value, np.uint8), colour) for value, colour in colours.items())
+    scene = _make_scene(image, geometry, outlines=outlines, clicks=clicks, is_emission=is_emission)
+    scene = replace(scene, window=window)
+    planes = choose_planes(scene.grid.shape)
+    aspects = [find_aspect(scene, plane) for plane in planes]
+    if len(planes) > 1:
+        aspects.append(find_aspect(scene, CORONAL, is_whole=True))
+    figure, [axes] = make_figure([aspects], title=title)
+    for ax, plane in zip(axes, planes, strict=False):
+        draw_slice(ax, scene, plane)
+    if len(planes) > 1:
+        draw_projection(axes[-1], scene, with_clicks=True)
+    volumes = {value: float((mask == value).sum()) * geometry.voxel_volume_ml for value in colours}
+    lines = {colours[value]: f"{name}, {volumes[value]:.3g} ml" for name, value in ordered}
+    draw_legend(figure, lines=lines, clicks=clicks)
     return _to_png(figure)
 
 

@@ -27,13 +27,15 @@ class GridPrediction:
         ready: the case on the network's grid.
         array: the folds' mean probabilities (1 + L, I, J, K) on that grid.
         skipped: share in [0, 1] of the network's runs that were left out when the whole case was predicted.
-        changed: the box of that grid in which it differs from the prediction before; None where there was none.
+        changed: the box of that grid in which it differs from the prediction before; None where all of it does.
+        is_near: whether it began near clicks, and the rest of the case was never predicted.
     """
 
     ready: PreprocessedCase
     array: PatchedArray
     skipped: float
     changed: BoundingBox | None = None
+    is_near: bool = False
 
 
 def correct_grid(

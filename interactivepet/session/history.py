@@ -19,11 +19,14 @@ from interactivepet.core.prediction import Prediction
 from interactivepet.ensemble.folds import FoldEnsemble
 from interactivepet.errors import CaseError
 from interactivepet.inference.region import find_scanner_box
+from interactivepet.inference.tiles import plan_all_tiles
 from interactivepet.preprocessing.crop import find_crop
 from interactivepet.preprocessing.pipeline import preprocess
 from interactivepet.preprocessing.restore import make_background, restore_box
 from interactivepet.session.grid_prediction import GridPrediction, correct_grid
+from interactivepet.session.near_clicks import predict_near
 from interactivepet.session.patched_array import PatchedArray
+from interactivepet.session.size import warn_of_size
 
 __all__ = ["CaseModel", "PredictionState"]
 
@@ -43,6 +46,11 @@ class PredictionState:
     fused: tuple[Configuration, ...]
     grids: Mapping[Configuration, GridPrediction]
     canvas: PatchedArray
+
+    @property
+    def is_near(self) -> bool:
+        """Whether the case was only predicted near clicks."""
+        return any(prediction.is_near for prediction in self.grids.values())
 
 
 class CaseModel:
@@ -71,9 +79,15 @@ class CaseModel:
         self.case = case
         self._ready: dict[Configuration, PreprocessedCase] = {}
 
+    def prepare(self) -> None:
+        """Preprocess the case for every plan that needs no clicks for it, so that the first answer need not wait."""
+        for name, folds in self._folds.items():
+            if folds.plan.crop.region == "body":
+                self._prepare(name, (), prediction=None)
+
     def predict(self, clicks: Sequence[Click], *, fusion: FusionRule) -> Prediction:
         """Predict the whole case with all clicks at once, and keep nothing but the result; as of `advance`, `read`."""
-        grids = self._predict_grids(None, clicks, fusion=fusion)
+        grids = self._predict_grids(None, clicks, fusion=fusion, is_whole=True)
         return self._restore([grids[name] for name in fusion.configurations])
 
     def read(self, state: PredictionState) -> Prediction:
@@ -84,17 +98,21 @@ class CaseModel:
         """Give the state after all of `clicks`.
 
         Args:
-            state: after the first `state.n_clicks` of them; None predicts the whole case with all of them.
+            state: after the first `state.n_clicks` of them; None predicts the case with all of them, a large one only
+                near them.
             clicks: in RAS+ mm, oldest first.
             fusion: which configurations to average.
         """
-        grids = self._predict_grids(state, clicks, fusion=fusion)
+        grids = self._predict_grids(state, clicks, fusion=fusion, is_whole=not any(c.is_positive for c in clicks))
         return PredictionState(len(clicks), fusion.configurations, grids, self._paint(state, grids, fusion=fusion))
 
     def _predict_grids(
-        self, state: PredictionState | None, clicks: Sequence[Click], *, fusion: FusionRule
+        self, state: PredictionState | None, clicks: Sequence[Click], *, fusion: FusionRule, is_whole: bool
     ) -> dict[Configuration, GridPrediction]:
-        """Predict with every configuration, near the new clicks alone where the case was predicted before."""
+        """Predict with every configuration.
+
+        Where the case was predicted before, near the new clicks alone; before that, all of it if `is_whole`.
+        """
         n_new = len(clicks) - (0 if state is None else state.n_clicks)
         grids: dict[Configuration, GridPrediction] = {}
         for name in add_first_steps(fusion.configurations):
@@ -104,13 +122,36 @@ class CaseModel:
             uses_coarse = name == "3d_cascade" and (is_new or n_new == len(clicks))
             coarse = self._restore([grids["3d_lowres"]]) if uses_coarse else None
             if prediction is None or is_new:
-                found = self._folds[name].predict(ready, clicks, coarse=coarse)
-                grids[name] = GridPrediction(ready, PatchedArray.of(found.probabilities), found.skipped)
+                grids[name] = self._predict_first(name, ready, clicks, coarse=coarse, is_whole=is_whole)
             elif n_new:
                 grids[name] = correct_grid(self._folds[name], prediction, clicks=clicks, n_new=n_new, coarse=coarse)
             else:
                 grids[name] = prediction
         return grids
+
+    def _predict_first(
+        self,
+        name: Configuration,
+        ready: PreprocessedCase,
+        clicks: Sequence[Click],
+        *,
+        coarse: Prediction | None,
+        is_whole: bool,
+    ) -> GridPrediction:
+        """Predict with one configuration what it has not seen before.
+
+        A case of one tile is predicted whole. So is one that is cropped to its clicks, as in training; and the second
+        step of a cascade looks near the clicks by itself.
+        """
+        folds = self._folds[name]
+        whole = BoundingBox((0, 0, 0), ready.trace.resampled.shape)
+        is_small = plan_all_tiles(whole, folds.plan.patch_size).n_tiles == 1
+        if is_whole or is_small or coarse is not None or folds.plan.crop.region != "body":
+            if name == next(iter(self._folds)):
+                warn_of_size(self.case, folds.plan)
+            found = folds.predict(ready, clicks, coarse=coarse)
+            return GridPrediction(ready, PatchedArray.of(found.probabilities), found.skipped)
+        return predict_near(folds, ready, clicks)
 
     def _prepare(
         self, name: Configuration, clicks: Sequence[Click], *, prediction: GridPrediction | None
@@ -142,7 +183,7 @@ class CaseModel:
             for prediction in fused
             if prediction.changed is not None
         ]
-        is_partial = state is not None and state.fused == fusion.configurations and len(boxes) == len(fused)
+        is_partial = (state is None or state.fused == fusion.configurations) and len(boxes) == len(fused)
         # outside of the crops the background is certain
         box = reduce(BoundingBox.union, boxes if is_partial else [prediction.ready.trace.crop for prediction in fused])
         values = _average(fused, box)

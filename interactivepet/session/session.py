@@ -107,7 +107,7 @@ class Session:
         return self._open_case().read(self._advance())
 
     def set_image(self, case: Case) -> None:
-        """Take an image, and forget the one before with its clicks.
+        """Take an image and preprocess it, and forget the one before with its clicks.
 
         Args:
             case: image (C, I, J, K) in the units of its files.
@@ -118,6 +118,7 @@ class Session:
         case_model = CaseModel(self.segmenter.folds, case)
         if self._check is not None:
             self._check(case)
+        case_model.prepare()
         self._case_model = case_model
         self._states.clear()
         self.reset()
@@ -135,6 +136,10 @@ class Session:
         """Add clicks one by one, each of which can be undone; raises as `add_click` does, and then adds none."""
         self._add([(click,) for click in clicks])
 
+    def add_together(self, *groups: Sequence[Click]) -> None:
+        """Add groups of clicks, each of which is undone as one, like a box; raises as `add_clicks` does."""
+        self._add([tuple(clicks) for clicks in groups])
+
     def add_box(
         self, start_mm: Position, stop_mm: Position, *, label: int = 1, is_positive: bool = True
     ) -> tuple[Click, ...]:
@@ -145,7 +150,7 @@ class Session:
         """
         geometry = self.case.geometry
         clicks = make_box_clicks(start_mm, stop_mm, geometry=geometry, label=label, is_positive=is_positive)
-        self._add([clicks])
+        self.add_together(clicks)
         return clicks
 
     def add_scribble(
@@ -156,7 +161,7 @@ class Session:
         Raises as `add_click` does, and InteractionError without points.
         """
         clicks = make_scribble_clicks(points_mm, label=label, is_positive=is_positive)
-        self._add([clicks])
+        self.add_together(clicks)
         return clicks
 
     def undo(self) -> bool:
@@ -185,6 +190,9 @@ class Session:
     def segment(self) -> Segmentation:
         """Give the mask of the image after the clicks so far.
 
+        Without clicks all of the image is predicted. When the first mask is asked for with a positive click, an image
+        larger than the network's patch is predicted near the clicks only, and its masks hold clicked objects only.
+
         Returns:
             The mask on the image's own grid, in which every click holds but the `unmet` ones.
 
@@ -194,6 +202,10 @@ class Session:
         """
         prediction = self.probabilities
         fusion, postprocessing = self._choose()
+        state = self._states.get(self._key)
+        if state is not None and state.is_near:
+            # what else a window holds depends on where it happens to end
+            postprocessing = postprocessing.model_copy(update={"keep_clicked": True})
         self._answered.add(self._key)
         found = make_segmentation(self.case, prediction, self.clicks, fusion=fusion, postprocessing=postprocessing)
         self._unmet = found.unmet

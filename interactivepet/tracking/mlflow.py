@@ -10,7 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
-from interactivepet.tracking.store import SQLITE_PREFIX, find_experiment, list_failures, open_client
+from interactivepet.tracking.store import (
+    SQLITE_PREFIX,
+    explain_failure,
+    find_experiment,
+    hide_password,
+    list_failures,
+    open_client,
+)
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -189,14 +196,12 @@ class MlflowTracker:
             return call()
         except list_failures() as error:
             self._is_down = True
-            reason = " ".join(str(error).split())[:300]
-            uri, reason = (re.sub(r"//[^/@\s]*@", "//", text) for text in (self._uri, reason))
             logger.warning(
                 "MLflow at %s could not %s: %s. Work goes on, but nothing more is tracked in this process; "
                 "check MLFLOW_TRACKING_URI and that the store can be written.",
-                uri,
+                hide_password(self._uri),
                 what,
-                reason,
+                explain_failure(error),
             )
             return None
 

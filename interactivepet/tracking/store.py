@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-__all__ = ["SQLITE_PREFIX", "find_experiment", "list_failures", "open_client"]
+__all__ = ["SQLITE_PREFIX", "explain_failure", "find_experiment", "hide_password", "list_failures", "open_client"]
 
 Result = TypeVar("Result")
 
@@ -31,9 +32,10 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "GIT_PYTHON_REFRESH": "quiet",
 }
-"""Set unless the user has set them: give up soon, send no usage data away, do not look for git."""
+"""Set unless the user has set them: give up soon, send no usage data away, draw no bars, do not look for git."""
 
 
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
@@ -48,6 +50,16 @@ def list_failures() -> tuple[type[Exception], ...]:
 
     # OSError covers requests' exceptions, time-outs and everything the file system refuses.
     return (MlflowException, SQLAlchemyError, CommandError, sqlite3.Error, OSError)
+
+
+def hide_password(uri: str) -> str:
+    """Leave out the user and the password of the addresses in a text."""
+    return re.sub(r"//[^/@\s]*@", "//", uri)
+
+
+def explain_failure(error: Exception) -> str:
+    """Give the reason of a failure in one line, without passwords."""
+    return hide_password(" ".join(str(error).split())[:300])
 
 
 def open_client(uri: str) -> MlflowClient:

@@ -164,4 +164,6 @@ def _compare_guidance(given: Plan | None, own: Plan) -> list[str]:
     if given is None or given.guidance == own.guidance:
         return []
     here, there = (f"{plan.guidance.encoding} of {plan.guidance.scale_mm:.1f} mm" for plan in (own, given))
-    return [f"clicks are {here}, there {there}"]
+    encoding = given.guidance.encoding
+    hint = "" if encoding == own.guidance.encoding else f" (plan with --set guidance.encoding={encoding} for the same)"
+    return [f"clicks are {here}, there {there}{hint}"]

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from interactivepet.cli import install_model, models, predict
+from interactivepet.dataset.files.write import write_image
+from interactivepet.model.archive import extract_archive
+from interactivepet.pipeline.judge.registration import find_script
+from interactivepet.tracking.flavour import write_flavour
+from interactivepet.tracking.registry import RegisteredModel
+from interactivepet.tracking.store import find_experiment, open_client
 from tests.model.models import write_model
+from tests.session.test_session import make_case
 
 
 @pytest.fixture
@@ -16,8 +23,25 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in ("raw", "processed", "results"):
         monkeypatch.delenv(f"interactivepet_{name}", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("interactivepet_models", str(tmp_path / "store"))
     return tmp_path / "store"
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """URI of an MLflow store that has a model under the name `lesion` as version 1, the champion."""
+    root = tmp_path_factory.mktemp("registry")
+    extract_archive(write_model(root / "small.zip"), root / "small")
+    write_flavour(root / "flavour", root / "small", script=find_script(), labels=("edema", "tumour"))
+    client = open_client(f"sqlite:///{root}/mlflow.db")
+    experiment = find_experiment(client, "lesion", root / "artefacts")
+    run = client.create_run(experiment)
+    RegisteredModel(client, "lesion").add_version(
+        root / "flavour", content="0", experiment_id=experiment, run_id=run.info.run_id, scores={}, description=""
+    )
+    client.set_registered_model_alias("lesion", "champion", "1")
+    return f"sqlite:///{root}/mlflow.db"
 
 
 def test_what_is_installed_is_listed(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,3 +84,58 @@ def test_a_model_that_is_none_is_one_error(model: str, store: Path, capsys: pyte
     assert error.startswith(f"error: {model}")
     assert error.count("\n") == 1
     assert not Path("mask.nii.gz").exists()
+
+
+@pytest.mark.parametrize("address", ["models:/lesion/1", "models:/lesion@champion"])
+def test_a_registered_model_predicts_and_can_be_installed(
+    address: str, store: Path, registry: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registry)
+    case = make_case((20, 18, 9))
+    write_image(Path("scan.nii.gz"), case.image, geometry=case.geometry)
+    options = ["-i", "scan.nii.gz", "--no-tta", "--device", "cpu"]
+    assert predict.main(["--model", address, "-o", "registered.nii.gz", *options]) == 0
+    assert install_model.main([address, "--name", "mine"]) == 0
+    assert f"mine: installed in {store}" in capsys.readouterr().out
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert predict.main(["--model", "mine", "-o", "installed.nii.gz", *options]) == 0
+    assert Path("registered.nii.gz").read_bytes() == Path("installed.nii.gz").read_bytes()
+    assert sorted(path.name for path in Path().iterdir()) == [
+        "installed.nii.gz",
+        "registered.nii.gz",
+        "scan.nii.gz",
+        "store",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("address", "has_store", "message"),
+    [
+        ("models:/lesion/1", False, "no MLflow store is known; set MLFLOW_TRACKING_URI"),
+        ("models:/lesion/2", True, "cannot be read from MLflow at sqlite:///"),
+        ("models:/other/1", True, "Registered Model with name=other not found"),
+        ("models:/lesion@best", True, "Registered model alias best not found"),
+        ("models:/lesion", True, "is no address of a model; expected models:/NAME/VERSION or models:/NAME@ALIAS"),
+    ],
+)
+def test_a_registered_model_that_is_none_is_one_error(
+    address: str,
+    has_store: bool,
+    message: str,
+    store: Path,
+    registry: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if has_store:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", registry)
+    for run in (
+        lambda: predict.main(["--model", address, "-i", "scan.nii.gz", "-o", "mask.nii.gz"]),
+        lambda: install_model.main([address]),
+    ):
+        assert run() == 1
+        error = capsys.readouterr().err
+        assert error.startswith(f"error: {address}")
+        assert message in error
+        assert error.count("\n") == 1
+    assert not store.exists() or list(store.iterdir()) == []

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
-import pytest
-from pydantic import ValidationError
+import json
+from typing import ClassVar
 
-from interactivepet.core.artefact import hash_text
+import pytest
+from pydantic import Field, ValidationError
+
+from interactivepet.core.artefact import Artefact, Record, hash_text
 from interactivepet.core.dataset import Issue, IssueList
 
 ISSUE = Issue(case="A", kind="nan", found="3 voxels", expected="none", remedy="export again")
@@ -45,3 +48,53 @@ def test_artefacts_cannot_be_changed_or_extended() -> None:
 )
 def test_texts_are_hashed_as_stored_files_expect(parts: tuple[str, ...], expected: str) -> None:
     assert hash_text(*parts) == expected
+
+
+class Part(Record):
+    later_fields: ClassVar[frozenset[str]] = frozenset({"added"})
+
+    name: str
+    added: float | None = None
+
+
+class Plain(Record):
+    value: int = 0
+
+
+class Whole(Artefact):
+    later_fields: ClassVar[frozenset[str]] = frozenset({"extra"})
+
+    parts: tuple[Part, ...] = ()
+    named: dict[str, Part] = Field(default_factory=dict)
+    one: Part | None = None
+    plain: Plain = Plain()
+    extra: int = 0
+
+
+OLD = Whole(parts=(Part(name="a"), Part(name="b")), named={"c": Part(name="c")}, one=Part(name="d"))
+
+
+def test_later_fields_with_their_defaults_change_no_hash_wherever_they_are() -> None:
+    written = {
+        "schema_version": 1,
+        "parts": [{"name": "a"}, {"name": "b"}],
+        "named": {"c": {"name": "c"}},
+        "one": {"name": "d"},
+        "plain": {"value": 0},
+    }
+    assert OLD.content_hash() == hash_text(json.dumps(written, separators=(",", ":")))
+    assert Whole.model_validate(written) == OLD
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"parts": (Part(name="a"), Part(name="b", added=0.0))},
+        {"named": {"c": Part(name="c", added=1.0)}},
+        {"one": Part(name="d", added=1.0)},
+        {"plain": Plain(value=1)},
+        {"extra": 1},
+    ],
+)
+def test_later_fields_with_a_value_change_the_hash(change: dict[str, object]) -> None:
+    assert OLD.model_copy(update=change).content_hash() != OLD.content_hash()

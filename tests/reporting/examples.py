@@ -16,8 +16,9 @@ from interactivepet.core.plan import (
     TransformerPlan,
     UNetPlan,
 )
-from interactivepet.core.report import CaseScores, LabelScores, Report
+from interactivepet.core.report import CaseScores, LabelScores, MeasurePair, Report
 from interactivepet.core.simulation import SimulatedCase, SimulatedStep, Simulation
+from interactivepet.evaluation.agreement import compare_measures
 from interactivepet.evaluation.curves import find_areas, make_simulation
 from interactivepet.evaluation.summarise import make_report
 
@@ -55,7 +56,7 @@ def make_example_pages(render_report: Render, render_fold: Render, render_simula
     unmeasured = make_card().model_copy(update={"validation_dice": {}})
     pictures = {"bad & <i>": b"first picture", "good": b"second picture"}
     return {
-        "report": render_report(report, pictures=pictures),
+        "report": render_report(report, pictures=pictures, agreement={"a<b": b"third picture"}),
         "report_empty": render_report(empty, pictures={}),
         "fold": render_fold(make_card(), make_plan(), n_clicks=n_clicks, curves=b"curves", pictures=pictures),
         "fold_clicked": render_fold(unclicked, make_plan(TRANSFORMER), n_clicks={}, curves=b"c", pictures={}),
@@ -78,7 +79,9 @@ def make_example_report(dice: dict[str, tuple[float | None, float | None]], **op
         for name, values in dice.items()
     ]
     report = make_report("Task<1>", cases, title="A <i> & B", provenance='held "out" <b>', **options)
-    return report.model_copy(update={"package_version": VERSION})
+    pairs = make_pairs() if cases else ()
+    measured = {"measures": pairs, "agreement": compare_measures(pairs)}
+    return report.model_copy(update={"package_version": VERSION, **measured})
 
 
 def _score(label: str, dice: float | None) -> LabelScores:
@@ -91,6 +94,26 @@ def _score(label: str, dice: float | None) -> LabelScores:
         reference_volume_ml=0.0 if dice is None else 2.0,
         false_positive_ml=0.3,
         false_negative_ml=0.0,
+        iou=None if dice is None else dice / (2 - dice),
+        precision=dice,
+        recall=None if dice is None else 0.75,
+        specificity=0.9876,
+        hausdorff_mm=None if dice is None else 9.5,
+        relative_volume_difference=None if dice is None else -0.5,
+    )
+
+
+def make_pairs() -> tuple[MeasurePair, ...]:
+    """Measures of four cases: one label with limits of agreement, one of a single case, and an empty mask."""
+    values = {
+        ("a<b", "suv_max"): [(5.0, 4.0), (7.5, 8.0), (6.0, 6.0), (None, 3.0)],
+        ("a<b", "mtv_ml"): [(10.0, 12.0), (20.0, 19.0), (1234.5678, 1200.0), (0.0, 4.0)],
+        ("node", "mtv_ml"): [(2.0, 1.0)],
+    }
+    return tuple(
+        MeasurePair(case=str(number), label=label, measure=measure, value=value, reference=reference)
+        for (label, measure), found in values.items()
+        for number, (value, reference) in enumerate(found)
     )
 
 

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from interactivepet.core.checkpoint import Pretraining
 from interactivepet.reporting.fold_page import describe_duration, describe_plan, render_fold
 from interactivepet.reporting.html import NOTICE
 from tests.reporting.examples import TRANSFORMER, make_card, make_plan
@@ -52,6 +53,14 @@ def test_the_page_is_well_formed_escaped_and_says_what_was_done() -> None:
         NOTICE,
     ):
         assert shown in checked.text, shown
+
+
+def test_the_page_says_what_training_started_from_and_on_how_many_patients() -> None:
+    start = Pretraining(name="<lesion>", share=0.9, licence="MIT")
+    card = make_card().model_copy(update={"pretrained": start, "patients": 5})
+    text = Checker(render_fold(card, make_plan(), n_clicks={}, curves=b"c", pictures={})).text
+    assert "90% are those of <lesion>" in text
+    assert "for training (of 5 patients only)" in text
 
 
 def test_cases_are_sorted_from_the_worst_dice_with_clicks() -> None:

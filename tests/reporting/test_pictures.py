@@ -10,9 +10,12 @@ import pytest
 from interactivepet.core.case import Case, PreprocessedCase
 from interactivepet.core.geometry import BoundingBox, Geometry, SpatialTrace
 from interactivepet.core.interaction import Click
+from interactivepet.reporting.panels import NEGATIVE_COLOUR, POSITIVE_COLOUR
 from interactivepet.reporting.pictures import (
+    LABEL_COLOURS,
     MASK_COLOUR,
     REFERENCE_COLOUR,
+    draw_answer,
     draw_case,
     draw_snapshot,
 )
@@ -163,3 +166,46 @@ def test_a_real_case_is_drawn(real_data: Path) -> None:
     mask = (np.asarray(label.dataobj) > 0).astype(np.uint8)
     data = draw_case(np.asarray(image.dataobj, np.float32)[None], geometry, reference=mask, title="STS_001")
     assert count_pixels(data, REFERENCE_COLOUR) > 500
+
+
+def count_panels(data: bytes) -> int:
+    """Count the panels of a row by its black frames."""
+    dark = (read_png(data)[..., :3].max(axis=-1) < 0.1).mean(axis=0) > 0.5
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], dark.astype(int)))) == 1)
+    return len(edges) // 2
+
+
+@pytest.mark.parametrize("shape", [(20, 16, 12), (80, 70, 90), (20, 16, 1)], ids=["cut-out", "whole body", "flat"])
+def test_an_answer_shows_planes_maximum_mask_and_clicks(shape: tuple[int, int, int]) -> None:
+    mask = np.zeros(shape, np.uint8)
+    mask[5:12, 5:12, shape[2] // 3 : shape[2] // 3 + 4] = 1
+    geometry = Geometry(shape, np.diag([-4.0, -4.0, 5.0, 1.0]))
+    clicks = [
+        Click(position_mm=tuple(geometry.to_mm((8, 8, shape[2] // 3)).tolist()), is_positive=sign)
+        for sign in (True, False)
+    ]
+    image = np.zeros((1, *shape), np.float32)
+    found = draw_answer(image, geometry, mask=mask, labels={"lesion": 1}, clicks=clicks, window=(0.0, 7.0))
+    assert count_pixels(found, LABEL_COLOURS[0]) > 200
+    assert count_panels(found) == (1 if shape[2] == 1 else 4)
+    for colour in (POSITIVE_COLOUR, NEGATIVE_COLOUR):
+        assert count_pixels(found, colour) > 20
+    without = draw_answer(image, geometry, mask=mask * 0, labels={"lesion": 1})
+    # the legend names the label, whose mask is empty
+    assert count_pixels(without, LABEL_COLOURS[0]) < 200
+    assert count_pixels(without, POSITIVE_COLOUR) == 0
+
+
+def test_labels_of_an_answer_have_colours_of_their_own() -> None:
+    mask = make_mask()
+    mask[13:18, 5:12, 4:9] = 3
+    found = draw_answer(make_image(), GEOMETRY, mask=mask, labels={"edema": 3, "tumour": 1})
+    assert min(count_pixels(found, colour) for colour in LABEL_COLOURS[:2]) > 200
+    assert count_pixels(found, LABEL_COLOURS[2]) == 0
+
+
+def test_a_window_is_the_grey_scale_of_all_panels() -> None:
+    image = np.full((1, 80, 70, 90), 3.5, np.float32)
+    geometry = Geometry((80, 70, 90), np.diag([-4.0, -4.0, 5.0, 1.0]))
+    data = draw_answer(image, geometry, mask=np.zeros((80, 70, 90), np.uint8), labels={"a": 1}, window=(0.0, 7.0))
+    assert (np.abs(read_png(data)[..., :3] - 0.5).max(axis=-1) < 0.02).mean() > 0.4

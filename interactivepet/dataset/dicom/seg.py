@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 from pydicom.config import disable_value_validation
-from pydicom.uid import generate_uid
 
 from interactivepet.core.geometry import Geometry
-from interactivepet.dataset.dicom.identity import copy_identity, hide_identity
 from interactivepet.dataset.dicom.planes import check_inside
-from interactivepet.dataset.dicom.reference import SourceSeries, draw_on_series, read_dicom
+from interactivepet.dataset.dicom.reference import draw_on_series, read_dicom
 from interactivepet.dataset.dicom.seg_frames import SegFrames, find_segments, is_label_map, read_frames
+from interactivepet.dataset.dicom.seg_object import Segment, build_segmentation
 from interactivepet.dataset.dicom.seg_spacing import find_slice_spacing_mm
 from interactivepet.dataset.dicom.selection import MaskSummary, join_labels, select_regions
-from interactivepet.dataset.dicom.stand_ins import restore_references, stand_in
-from interactivepet.dataset.dicom.structure_set import COLOURS, MANUFACTURER, SERIES_NUMBER
 from interactivepet.dataset.files.volume import naming_file
 from interactivepet.dataset.files.write import atomic_path
-from interactivepet.version import __version__
-
-if TYPE_CHECKING:
-    from highdicom.seg import SegmentDescription
 
 __all__ = [
     "SEG_CLASSES",
@@ -44,11 +35,6 @@ logger = logging.getLogger(__name__)
 
 SEG_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """Segmentation Storage and Label Map Segmentation Storage."""
-TUMOUR_WORDS = (
-    *("tumour", "tumor", "lesion", "gtv", "cancer", "carcinoma", "sarcoma", "lymphoma", "neoplasm", "metast"),
-    *("malignan", "nodule", "node", "mass"),
-)
-"""A label with one of these in its name is coded as a neoplasm, any other as tissue."""
 
 
 def read_seg(
@@ -169,15 +155,8 @@ def write_seg(
         drawn = draw_on_series(mask, geometry, labels=labels, series=series, name=str(path))
         numbers = np.zeros(256, dtype=np.uint8)
         numbers[[value for _, value in drawn.regions]] = np.arange(1, len(drawn.regions) + 1)
-        frames = numbers[drawn.mask].transpose(2, 1, 0)
-        names = [name for name, _ in drawn.regions]
-        stand_ins = stand_in(drawn.source)
-        dataset = _build(frames, names, series=stand_ins)
-        restore_references(dataset, stand_ins, drawn.source)
-        copy_identity(dataset, drawn.source.headers[0], texts=names)
-        # The library leaves it out where slices without a marked pixel have no frame.
-        measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
-        measures.SpacingBetweenSlices = f"{drawn.source.geometry.spacing_mm[2]:.6g}"
+        segments = [Segment(name, name) for name, _ in drawn.regions]
+        dataset = build_segmentation(numbers[drawn.mask], segments, source=drawn.source)
         with atomic_path(path) as partial:
             dataset.save_as(partial)
 
@@ -197,65 +176,3 @@ def _list_segments(dataset: Dataset, path: Path) -> list[tuple[int, str]]:
     with naming_file(path, AttributeError, TypeError, ValueError):
         numbers = [int(item.SegmentNumber) for item in items]
     return [(n, str(item.get("SegmentLabel") or "")) for n, item in zip(numbers, items, strict=True) if n > 0]
-
-
-def _build(frames: npt.NDArray[np.uint8], names: Sequence[str], *, series: SourceSeries) -> Dataset:
-    """Build the object from segment numbers (slice, row, column), without patient and study."""
-    from highdicom import PixelMeasuresSequence
-    from highdicom.seg import Segmentation, SegmentationTypeValues
-
-    first, distance_mm = hide_identity(series.headers[0]), series.geometry.spacing_mm[2]
-    first.SliceThickness = first.get("SliceThickness") or distance_mm
-    measures = PixelMeasuresSequence(
-        pixel_spacing=first.PixelSpacing,
-        slice_thickness=float(first.SliceThickness),
-        spacing_between_slices=distance_mm,
-    )
-    with warnings.catch_warnings():
-        # Pseudonyms are no person names in the form that the standard asks for.
-        warnings.filterwarnings("ignore", message=".*person name")
-        return Segmentation(
-            source_images=[first, *series.headers[1:]],
-            pixel_array=frames,
-            segmentation_type=SegmentationTypeValues.BINARY,
-            segment_descriptions=_describe(names),
-            series_instance_uid=generate_uid(),
-            series_number=SERIES_NUMBER + 1,
-            sop_instance_uid=generate_uid(),
-            instance_number=1,
-            manufacturer=MANUFACTURER,
-            manufacturer_model_name=MANUFACTURER,
-            software_versions=__version__,
-            device_serial_number="0",
-            series_description=MANUFACTURER,
-            specific_character_set=None,
-            pixel_measures=measures,
-            # An object without any frame is not allowed, so a mask without a lesion keeps its empty ones.
-            omit_empty_frames=bool(frames.any()),
-        )
-
-
-def _describe(names: Sequence[str]) -> list[SegmentDescription]:
-    """Describe the segments 1 ... N with codes of SNOMED CT."""
-    import highdicom
-    from pydicom.sr.codedict import codes
-
-    algorithm = highdicom.AlgorithmIdentificationSequence(
-        name=MANUFACTURER, family=codes.DCM.ArtificialIntelligence, version=__version__
-    )
-    descriptions = []
-    for number, name in enumerate(names, start=1):
-        is_tumour = any(word in name.casefold() for word in TUMOUR_WORDS)
-        category = codes.SCT.MorphologicallyAbnormalStructure if is_tumour else codes.SCT.Tissue
-        descriptions.append(
-            highdicom.seg.SegmentDescription(
-                segment_number=number,
-                segment_label=name,
-                segmented_property_category=category,
-                segmented_property_type=codes.SCT.Neoplasm if is_tumour else codes.SCT.Tissue,
-                algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.SEMIAUTOMATIC,
-                algorithm_identification=algorithm,
-                display_color=highdicom.color.CIELabColor.from_rgb(*COLOURS[(number - 1) % len(COLOURS)]),
-            )
-        )
-    return descriptions

@@ -14,6 +14,8 @@ from interactivepet.core.components import find_components
 from interactivepet.core.geometry import Geometry, Shape
 from interactivepet.core.interaction import Click
 from interactivepet.core.prediction import Prediction
+from interactivepet.core.uptake import LARGEST_MEAN_SUV, average_uptake
+from interactivepet.detection.reference import measure_liver, percist_threshold
 from interactivepet.errors import CaseError
 from interactivepet.inference.classical.objects import ClickedObject, find_clicked_objects, find_clicked_voxels
 from interactivepet.inference.classical.shapes import (
@@ -35,12 +37,10 @@ Oncol Biol Phys 59:4); 4.0 bounds the metabolic volume of lymphoma (Mikhaeel et 
 TAKE_MM = 10.0
 """How far around a negative click voxels leave the mask, as far as a click bends a network's threshold."""
 
-LARGEST_MEAN_SUV = 50.0
-"""Mean of an image's positive voxels above which it is not SUV: the mean over a body is about 1 by definition, and a
-tumour's cut-out stays far below 50, while Bq/ml are thousands."""
-
 NOT_SUV = ("ct", "mr", "t1", "t2", "flair", "adc", "dwi")
 """Beginnings of the names of channels that hold no uptake."""
+
+REMEDY = "convert the image to SUV, or choose a method that follows the image, such as threshold41 or nestle"
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -90,7 +90,7 @@ class ClassicalSegmenter:
             Probabilities (1 + L, I, J, K) float32, each 0 or 1, on the grid of `case`.
 
         Raises:
-            CaseError: the method needs SUV, and the image holds something else.
+            CaseError: the method needs SUV, and the image holds something else, or the liver, and none is seen.
         """
         mask = self.find_mask(case, clicks)
         values = np.asarray((0, *self.labels), np.uint8)
@@ -99,26 +99,27 @@ class ClassicalSegmenter:
 
     def find_mask(self, case: Case, clicks: Sequence[Click]) -> npt.NDArray[np.uint8]:
         """Give the same as one mask (I, J, K) uint8 of label values."""
-        if self.method in FIXED_SUV:
-            self._refuse_other_units(case)
+        fixed = self._find_fixed_threshold(case)
         mask = np.zeros(case.geometry.shape, np.uint8)
         for label in self.labels:
-            own = self._segment_label(case, clicks, label)
+            own = self._segment_label(case, clicks, label, fixed=fixed)
             mask[own] = label
         _obey(mask, clicks, geometry=case.geometry, labels=self.labels)
         return mask
 
-    def _segment_label(self, case: Case, clicks: Sequence[Click], label: int) -> BoolArray:
+    def _segment_label(self, case: Case, clicks: Sequence[Click], label: int, *, fixed: float | None) -> BoolArray:
         geometry = case.geometry
         negatives = find_clicked_voxels(clicks, geometry, label=label, is_positive=False)
         found = np.zeros(geometry.shape, np.bool_)
         for shown in find_clicked_objects(clicks, geometry, label=label):
-            mask = self._segment_object(case, shown, negatives)
+            mask = self._segment_object(case, shown, negatives, fixed=fixed)
             found[shown.box.slices] |= mask if shown.has_margin else _keep_connected(mask, shown)
         positives = find_clicked_voxels(clicks, geometry, label=label, is_positive=True)
         return _take_away(found, positives, negatives, geometry=geometry)
 
-    def _segment_object(self, case: Case, shown: ClickedObject, negatives: Sequence[Shape]) -> BoolArray:
+    def _segment_object(
+        self, case: Case, shown: ClickedObject, negatives: Sequence[Shape], *, fixed: float | None
+    ) -> BoolArray:
         """Find an object's voxels within its box."""
         image, geometry = case.image[0], case.geometry
         if self.method == "ellipsoid":
@@ -131,26 +132,41 @@ class ClassicalSegmenter:
             find = find_watershed_region if self.method == "watershed" else find_walker_region
             return find(image, shown, seeds, geometry=geometry)
         values = image[shown.box.slices]
-        return np.asarray(values >= self._find_threshold(case, shown))
+        return np.asarray(values >= (self._find_threshold(case, shown) if fixed is None else fixed))
+
+    def _find_fixed_threshold(self, case: Case) -> float | None:
+        """Find the threshold that is the same for all objects; None for the other methods."""
+        if self.method not in (*FIXED_SUV, "percist"):
+            return None
+        self._refuse_other_channels(case)
+        if self.method in FIXED_SUV:
+            self._refuse_other_units(case)
+            return FIXED_SUV[self.method]
+        liver = measure_liver(case.image[0], case.geometry)
+        if liver is None:
+            raise CaseError(
+                f"{case.id}: percist needs the liver, and none is seen in the image; give an image with the liver in "
+                "it, or choose a method that looks at the lesion alone, such as threshold41 or nestle"
+            )
+        return percist_threshold(liver)
 
     def _find_threshold(self, case: Case, shown: ClickedObject) -> float:
-        if self.method in FIXED_SUV:
-            return FIXED_SUV[self.method]
         values = case.image[0][shown.box.slices]
         if self.method in SHARES:
             return find_share_threshold(values, SHARES[self.method])
         return find_nestle_threshold(values, find_background(case.image[0], shown.box, geometry=case.geometry))
 
-    def _refuse_other_units(self, case: Case) -> None:
-        remedy = "convert the image to SUV, or choose a method that follows the image, such as threshold41 or nestle"
+    def _refuse_other_channels(self, case: Case) -> None:
         if self.channel.strip().lower().startswith(NOT_SUV):
-            raise CaseError(f"{case.id}: {self.method} needs SUV, and the first channel is {self.channel}; {remedy}")
+            raise CaseError(f"{case.id}: {self.method} needs SUV, and the first channel is {self.channel}; {REMEDY}")
+
+    def _refuse_other_units(self, case: Case) -> None:
         values = case.image[0]
-        mean = float(values.mean(where=values > 0)) if (values > 0).any() else 0.0
+        mean = average_uptake(values)
         if mean > LARGEST_MEAN_SUV:
             raise CaseError(
                 f"{case.id}: {self.method} needs SUV, and the voxels above 0 have a mean of {mean:.4g}, expected at "
-                f"most {LARGEST_MEAN_SUV:g}; {remedy}"
+                f"most {LARGEST_MEAN_SUV:g}; {REMEDY}"
             )
 
 

@@ -17,7 +17,7 @@ from interactivepet.core.classical import ClassicalMethod
 from interactivepet.core.dataset import CaseEntry
 from interactivepet.core.interaction import Click
 from interactivepet.core.prediction_log import PredictionLog
-from interactivepet.core.report import CaseScores, Report
+from interactivepet.core.report import CaseScores, MeasurePair, Report
 from interactivepet.dataset.click_files import find_clicks_file
 from interactivepet.dataset.files.read import read_case, read_mask
 from interactivepet.dataset.files.volume import describe_mismatch
@@ -25,12 +25,16 @@ from interactivepet.dataset.files.write import read_artefact, write_artefact, wr
 from interactivepet.dataset.interactions import read_clicks
 from interactivepet.dataset.layout import find_masks
 from interactivepet.dataset.manifest import read_manifest
+from interactivepet.dataset.uptake_unit import find_unit
 from interactivepet.errors import ArtefactError, CaseError, ManifestError
+from interactivepet.evaluation.agreement import compare_measures
 from interactivepet.evaluation.metrics import score_case
 from interactivepet.evaluation.summarise import make_report
 from interactivepet.pipeline.executor import map_cases
 from interactivepet.pipeline.judge.classical_scores import score_classical, summarise_classical
 from interactivepet.pipeline.workspace import Workspace
+from interactivepet.quantification.pairs import pair_measures
+from interactivepet.reporting.agreement_pictures import draw_agreement, list_drawn
 from interactivepet.reporting.pictures import draw_case
 from interactivepet.reporting.report_page import render_report
 from interactivepet.reporting.views import is_emission
@@ -107,11 +111,18 @@ def run_evaluation(request: EvaluationRequest, out: Path, *, executor: Executor)
         provenance=request.provenance,
         made_from=request.made_from,
     )
-    classical = summarise_classical([result.classical for result in results])
-    report = report.model_copy(update={"classical": classical})
+    pairs = tuple(pair for result in results for pair in result.pairs)
+    report = report.model_copy(
+        update={
+            "classical": summarise_classical([result.classical for result in results]),
+            "measures": pairs,
+            "agreement": compare_measures(pairs),
+        }
+    )
     pictures = {result.scores.case: result.png for result in results}
+    agreement = {label: draw_agreement(report, label) for label in list_drawn(report)}
     write_artefact(out / "report.json", report)
-    write_text(out / "report.html", render_report(report, pictures=pictures))
+    write_text(out / "report.html", render_report(report, pictures=pictures, agreement=agreement))
     return report
 
 
@@ -211,9 +222,10 @@ def _refuse_values(mask: npt.NDArray[np.uint8], labels: Mapping[str, int], *, na
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """One case: the scores of its mask, those of methods without training where they were asked for, its picture."""
+    """One case: the scores of its mask, its measures, what methods without training reach, its picture."""
 
     scores: CaseScores
+    pairs: tuple[MeasurePair, ...]
     classical: Mapping[ClassicalMethod, float]
     png: bytes
 
@@ -249,4 +261,22 @@ def _score(item: tuple[CaseEntry, Path], *, request: EvaluationRequest) -> _Scor
     classical: Mapping[ClassicalMethod, float] = {}
     if request.with_classical:
         classical = score_classical(case, clicks, labels=tuple(request.labels.values()), channel=request.channels[0])
-    return _Scored(scores, classical, png)
+    return _Scored(scores, _measure(entry, case, mask, request=request), classical, png)
+
+
+def _measure(
+    entry: CaseEntry, case: Case, mask: npt.NDArray[np.uint8], *, request: EvaluationRequest
+) -> tuple[MeasurePair, ...]:
+    """Measure mask and reference where the case's own image shows uptake."""
+    image = case.image[0]
+    if not entry.images or case.label is None or not is_emission(request.channels) or not np.isfinite(image).all():
+        return ()
+    return pair_measures(
+        entry.id,
+        image,
+        mask=mask,
+        reference=case.label,
+        geometry=case.geometry,
+        labels=request.labels,
+        unit=find_unit(request.root / entry.images[0], image, case=entry.id, channel=request.channels[0]),
+    )

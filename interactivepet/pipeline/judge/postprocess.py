@@ -348,5 +348,7 @@ def _track(workspace: Workspace, rule: EnsembleRule, spec: TrackerConfig) -> Non
     for mode, choice in rule.choices.items():
         tracker.log_metrics({f"dice_{mode}_chosen": choice.dice, f"dice_{mode}_nested": choice.nested_dice})
         tracker.log_text(f"choice/{mode}.json", choice.model_dump_json(indent=2))
-    tracker.log_file(workspace.ensemble)
+    # the name of nnInteractive's source may be the address of a machine
+    shown = rule.model_copy(update={"nninteractive": "used" if rule.nninteractive else ""})
+    tracker.log_text(workspace.ensemble.name, shown.model_dump_json(indent=2))
     tracker.end_run()

@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from interactivepet.core.geometry import Geometry
 from interactivepet.dataset.dicom.reference import is_part_of, read_source
@@ -20,11 +21,15 @@ from interactivepet.dataset.layout import find_masks
 from interactivepet.errors import CaseError
 from interactivepet.pipeline.executor import map_cases
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
 __all__ = ["DICOM_FORMATS", "FORMATS", "ExportRequest", "run_export"]
 
 logger = logging.getLogger(__name__)
 
-DICOM_FORMATS = ("seg", "rtstruct")
+DICOM_FORMATS = ("seg", "rtstruct", "sr")
 FORMATS = (*DICOM_FORMATS, "nii.gz", "nrrd", "mha")
 NOT_IMAGES = ("RTSTRUCT", "SEG", "SR", "PR", "KO", "RTPLAN", "RTDOSE")
 """Modalities that no mask is drawn on."""
@@ -37,7 +42,7 @@ class ExportRequest:
     Attributes:
         masks: folder of the masks, `CASE` plus any known ending.
         series: folder with the DICOM files that the images came from, among any others; DICOM formats need it.
-        out: folder for `CASE.seg.dcm`, `CASE.rtstruct.dcm`, `CASE.nrrd` ...
+        out: folder for `CASE.seg.dcm`, `CASE.rtstruct.dcm`, `CASE.sr.dcm`, `CASE.nrrd` ...
         formats: some of `FORMATS`.
         labels: name -> value of every label.
     """
@@ -162,16 +167,27 @@ def _export(match: _Match, *, request: ExportRequest) -> tuple[Path, ...]:
     if match.problem:
         raise CaseError(match.problem)
     mask, geometry = read_mask(match.path)
-    written = []
+    written: list[Path] = []
     for name in request.formats:
         path = request.out / f"{match.case}.{name}{'.dcm' if name in DICOM_FORMATS else ''}"
         if name in DICOM_FORMATS and match.series is not None:
-            from interactivepet.dataset.dicom.rtstruct import write_rtstruct
-            from interactivepet.dataset.dicom.seg import write_seg
-
-            write = write_seg if name == "seg" else write_rtstruct
-            write(path, mask, geometry=geometry, labels=request.labels, series=match.series.paths)
+            written += _write_dicom(path, mask, geometry, labels=request.labels, series=match.series)
         else:
             write_mask(path, mask, geometry=geometry)
-        written.append(path)
+            written.append(path)
     return tuple(written)
+
+
+def _write_dicom(
+    path: Path, mask: npt.NDArray[np.uint8], geometry: Geometry, *, labels: Mapping[str, int], series: FoundSeries
+) -> tuple[Path, ...]:
+    """Write one mask in the format of DICOM that the file's name tells."""
+    from interactivepet.dataset.dicom.rtstruct import write_rtstruct
+    from interactivepet.dataset.dicom.seg import write_seg
+    from interactivepet.pipeline.predict.exporting_measures import write_measures
+
+    if path.name.endswith(".sr.dcm"):
+        return write_measures(path, mask, geometry=geometry, labels=labels, series=series)
+    write = write_seg if path.name.endswith(".seg.dcm") else write_rtstruct
+    write(path, mask, geometry=geometry, labels=labels, series=series.paths)
+    return (path,)

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Plans
+from interactivepet.core.prediction import Segmentation
 from interactivepet.dataset.click_tables import PointFrame
 from interactivepet.dataset.dicom.images import DicomReading
-from interactivepet.dataset.interactions import to_ras
 from interactivepet.errors import CaseError, InteractionError, InteractivePetError
 from interactivepet.model.folder import ModelFolder
 from interactivepet.pipeline.decisions import read_plans
+from interactivepet.pipeline.predict.click_lines import read_click_line
 from interactivepet.pipeline.predict.masks import save_mask
 from interactivepet.pipeline.predict.model import open_trained_model
 from interactivepet.pipeline.predict.models import PredictionOptions
+from interactivepet.pipeline.predict.pictures import is_suv, save_picture, with_picture
 from interactivepet.pipeline.predict.requests import (
     MASK_ENDINGS,
     make_folder_request,
@@ -30,7 +33,7 @@ from interactivepet.pipeline.predict.requests import (
 from interactivepet.pipeline.predict.trained import PredictionSource
 from interactivepet.session.session import Session
 
-__all__ = ["Answer", "Dialogue", "open_dialogue"]
+__all__ = ["Answer", "Dialogue", "measure_volumes", "open_dialogue"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,46 +59,82 @@ class Dialogue:
 
     Attributes:
         session: holds the image.
+        plans: of the model.
         out: path of the mask.
         frame: of the numbers in lines.
+        picture: path of a picture of the mask; None writes none.
     """
 
     session: Session
+    plans: Plans
     out: Path
     frame: PointFrame
+    picture: Path | None = None
 
     def run_line(self, line: str) -> Answer:
         """Do what a line says, then segment and write the mask.
 
         Args:
-            line: `+` or `-` and a point, `box` and two corners, `scribble` and points, each point three numbers,
-                then perhaps the label's value; `-box` and `-scribble` are negative. Or `undo`, `redo`, `reset`.
+            line: of `read_click_line`; or `undo`, `redo`, `reset`.
 
         Raises:
-            InteractionError: the line has no sense, and nothing has changed; or no click is left, and the plan crops
-                to clicks.
+            InteractionError: the line is invalid, and nothing has changed; or no click is left, and the plan crops to
+                clicks.
             CaseError: the format cannot hold the mask.
         """
         start = time.perf_counter()
-        word, *numbers = line.split()
-        if word in ("undo", "redo", "reset"):
-            self._turn(word, numbers)
-            segmentation = self.session.segment()
+        is_turn = line.split()[:1] in (["undo"], ["redo"], ["reset"])
+        if is_turn:
+            self._turn(*line.split())
         else:
-            self._add(word, numbers)
-            try:
-                segmentation = self.session.segment()
-            except InteractivePetError:
-                # the line may be said again
-                self.session.undo()
-                raise
-        save_mask(segmentation, self.out)
-        counts = np.bincount(segmentation.mask.ravel(), minlength=max(segmentation.labels) + 1)
-        volumes = {label: float(counts[label]) * segmentation.geometry.voxel_volume_ml for label in segmentation.labels}
-        seconds = time.perf_counter() - start
-        return Answer(volumes, seconds, len(self.session.clicks), self.session.unmet)
+            self._add([line], other_words=", undo, redo, reset or quit")
+        with self._taken_back(0 if is_turn else 1):
+            segmentation = self.session.segment()
+        return self._write(segmentation, start=start)
 
-    def _turn(self, word: str, numbers: list[str]) -> None:
+    def run_clicks(self, lines: Sequence[str]) -> Answer:
+        """Add the clicks of all lines of `read_click_line`, or none; then segment once and write the mask.
+
+        Raises as `run_line` does.
+        """
+        start = time.perf_counter()
+        self._add(lines)
+        with self._taken_back(len(lines)):
+            segmentation = self.session.segment()
+        return self._write(segmentation, start=start)
+
+    def _add(self, lines: Sequence[str], *, other_words: str = "") -> None:
+        geometry, labels = self.session.case.geometry, self.session.labels
+        read = partial(read_click_line, geometry=geometry, frame=self.frame, labels=labels, other_words=other_words)
+        self.session.add_together(*[read(line) for line in lines])
+
+    @contextmanager
+    def _taken_back(self, n_lines: int) -> Iterator[None]:
+        """Undo the last lines when an error ends the block: they may be said again."""
+        try:
+            yield
+        except InteractivePetError:
+            for _ in range(n_lines):
+                self.session.undo()
+            raise
+
+    def _write(self, segmentation: Segmentation, *, start: float) -> Answer:
+        """Write mask and picture; `start` is when the user asked."""
+        session, plans = self.session, self.plans
+        save_mask(segmentation, self.out)
+        if self.picture is not None:
+            save_picture(
+                self.picture,
+                session.case,
+                segmentation,
+                clicks=session.clicks,
+                channels=plans.channels,
+                labels=plans.labels,
+                in_suv=is_suv(plans),
+            )
+        return Answer(measure_volumes(segmentation), time.perf_counter() - start, len(session.clicks), session.unmet)
+
+    def _turn(self, word: str, *numbers: str) -> None:
         if numbers:
             raise InteractionError(f"{word} takes no numbers, found {' '.join(numbers)}; leave them out")
         if word == "reset":
@@ -103,28 +142,11 @@ class Dialogue:
         elif not (self.session.undo() if word == "undo" else self.session.redo()):
             raise InteractionError(f"nothing to {word}")
 
-    def _add(self, word: str, numbers: list[str]) -> None:
-        kind = word.removeprefix("+").removeprefix("-")
-        n_points = {"": 1, "box": 2, "scribble": max(1, len(numbers) // 3)}.get(kind)
-        if n_points is None or word in ("", "+-") or len(numbers) not in (3 * n_points, 3 * n_points + 1):
-            raise InteractionError(
-                f"cannot read {' '.join([word, *numbers])!r}; expected '+ x y z [label]', '- x y z [label]', 'box' "
-                "with six numbers, 'scribble' with three a point, undo, redo, reset or quit"
-            )
-        points = [self._read_point(numbers[3 * n : 3 * n + 3]) for n in range(n_points)]
-        label = _read_label(numbers[-1]) if len(numbers) % 3 else min(self.session.labels)
-        is_positive = not word.startswith("-")
-        if kind == "box":
-            self.session.add_box(*points, label=label, is_positive=is_positive)
-        elif kind == "scribble":
-            self.session.add_scribble(points, label=label, is_positive=is_positive)
-        else:
-            self.session.add_click(points[0], label, is_positive=is_positive)
 
-    def _read_point(self, numbers: list[str]) -> tuple[float, float, float]:
-        x, y, z = (_read_number(text) for text in numbers)
-        x, y, z = to_ras((x, y, z), self.session.case.geometry, frame=self.frame).tolist()
-        return (x, y, z)
+def measure_volumes(segmentation: Segmentation) -> dict[int, float]:
+    """Give the volume in ml of each label value of a mask."""
+    counts = np.bincount(segmentation.mask.ravel(), minlength=max(segmentation.labels) + 1)
+    return {label: float(counts[label]) * segmentation.geometry.voxel_volume_ml for label in segmentation.labels}
 
 
 @contextmanager
@@ -137,6 +159,7 @@ def open_dialogue(
     frame: PointFrame,
     fast: bool,
     reading: DicomReading | None = None,
+    picture: Path | None = None,
 ) -> Iterator[Dialogue]:
     """Load a model and an image.
 
@@ -149,36 +172,25 @@ def open_dialogue(
         frame: of the numbers in lines.
         fast: as of `Model.open_session`.
         reading: of a folder of DICOM: which series to take, and how.
+        picture: path of a picture of each mask; None writes none.
 
     Raises:
-        ManifestError: there are several cases, or the mask would replace the image.
+        ManifestError: there are several cases, the mask would replace the image, or the picture cannot be written so.
         CaseError: the image is not there or cannot be used, or the mask's ending is unknown.
         MissingArtefactError: no fold is trained.
     """
     if not out.name.lower().endswith(MASK_ENDINGS):
         raise CaseError(f"{out}: unknown ending; expected one of {', '.join(MASK_ENDINGS)}")
     request = make_folder_request(source, image, clicks_folder=None, out=out, reading=reading)
+    request = with_picture(request, picture)
     refuse_pictures_of_volumes(request, _read_plans(source))
     case = request.load_single(channels=read_inputs(source).channels)
     with (
         open_trained_model(source, options, with_corrections=True) as model,
         model.open_session(case, fast=fast) as session,
     ):
-        yield Dialogue(session, out, frame)
+        yield Dialogue(session, model.plans, out, frame, picture)
 
 
 def _read_plans(source: PredictionSource) -> Plans:
     return source.description.plans if isinstance(source, ModelFolder) else read_plans(source)
-
-
-def _read_number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise InteractionError(f"{text!r} is no number") from error
-
-
-def _read_label(text: str) -> int:
-    if not text.isdecimal():
-        raise InteractionError(f"{text!r} is no label; expected its value, a whole number")
-    return int(text)

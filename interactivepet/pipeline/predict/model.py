@@ -13,7 +13,7 @@ from interactivepet.core.plan import Plans
 from interactivepet.core.prediction import Prediction, Segmentation
 from interactivepet.dataset.dicom.images import DicomReading
 from interactivepet.pipeline.predict.intensities import check_intensities
-from interactivepet.pipeline.predict.models import Models, PredictionOptions, open_models, warn_of_size
+from interactivepet.pipeline.predict.models import Models, PredictionOptions, open_models
 from interactivepet.pipeline.predict.requests import check_case, find_images
 from interactivepet.pipeline.predict.trained import PredictionSource
 from interactivepet.session.segmenter import EnsembleSegmenter, make_segmentation
@@ -128,7 +128,6 @@ class Model:
             The probabilities (1 + L, I, J, K), background first, and the mask; arguments and errors as of `predict`.
         """
         case = self.read(image)
-        warn_of_size(case, self.plans)
         self._check(case)
         prediction = EnsembleSegmenter(self.models).segment(case, clicks)
         fusion, postprocessing = self.models.choice(clicks)
@@ -149,7 +148,6 @@ class Model:
             ManifestError: as `predict`.
         """
         case = self.read(image)
-        warn_of_size(case, self.plans)
         session = Session(self.models, fast=fast, check=self._check)
         session.set_image(case)
         return session

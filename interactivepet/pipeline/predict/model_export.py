@@ -50,22 +50,20 @@ class ModelExportOptions:
         precision: of the weights; None takes float16 where masks of unseen cases stay the same.
         device: that predicts these masks: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         n_threads: of torch.
+        licence: of the weights, in place of what the folds' cards say.
+        origin: how the model was made, for its card.
     """
 
     promptable: bool = False
     precision: WeightPrecision | None = None
     device: str = "auto"
     n_threads: int = 1
+    licence: str = ""
+    origin: str = ""
 
 
 def run_model_export(
-    workspace: Workspace,
-    path: Path,
-    *,
-    folds: Sequence[int] = (),
-    licence: str = "",
-    origin: str = "",
-    options: ModelExportOptions = ModelExportOptions(),
+    workspace: Workspace, path: Path, *, folds: Sequence[int] = (), options: ModelExportOptions = ModelExportOptions()
 ) -> ModelDescription:
     """Write what inference needs of a task, and nothing else, as a zip file.
 
@@ -73,8 +71,6 @@ def run_model_export(
         workspace: of the task.
         path: of the file, which must not exist yet; its name without the ending is the model's.
         folds: indices; all complete ones when empty.
-        licence: of the weights, in place of what the folds' cards say.
-        origin: how the model was made, for its card.
         options: what else it holds, and how.
 
     Returns:
@@ -93,7 +89,7 @@ def run_model_export(
     promptable = read_promptable(workspace) if options.promptable else None
     precision = options.precision or _choose_precision(workspace, results, options)
     found = _describe(workspace, results, promptable, precision=precision)
-    description = found.model_copy(update={"origin": origin, "licence": licence or found.licence})
+    description = found.model_copy(update={"origin": options.origin, "licence": options.licence or found.licence})
     _warn_of_share(description, results.rule, licence=promptable.model.licence if promptable else "")
     files = _list_files(workspace, results, description, promptable=promptable, name=path.stem)
     write_archive(path, files, name=path.stem)

@@ -7,9 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from interactivepet.core.case import Case
 from interactivepet.core.ensemble import Choice, ChoiceMode, EnsembleRule, FusionRule, PostprocessingRule
 from interactivepet.core.intensities import IntensityRange
 from interactivepet.core.interaction import Click
@@ -24,13 +21,9 @@ from interactivepet.nninteractive.ordered import OrderedSegmenter
 from interactivepet.pipeline.predict.trained import FoldWeights, PredictionSource, open_trained
 from interactivepet.pipeline.train.promptable_source import PromptableSource
 
-__all__ = ["Models", "PredictionOptions", "find_promptable", "open_models", "warn_of_size"]
+__all__ = ["Models", "PredictionOptions", "find_promptable", "open_models"]
 
 logger = logging.getLogger(__name__)
-
-MOST_GROWTH = 3.0
-"""How much longer than the training cases an image may be along an axis before the user is warned: people and beds
-differ less, a cut-out and a whole body more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,24 +94,6 @@ class Models:
         if chosen is None:
             return FusionRule(configurations=(self.plans.default,)), PostprocessingRule()
         return chosen.fusion, chosen.postprocessing
-
-
-def warn_of_size(case: Case, plans: Plans) -> None:
-    """Warn of an image that shows far more than those of training did, such as a whole body after cut-outs."""
-    plan = plans.plan(plans.default)
-    if plan.target_shape is not None or plan.crop.region == "clicks":
-        return
-    # in the order of their length, since an image may lie otherwise
-    found = np.sort(np.asarray(case.geometry.shape) * case.geometry.spacing_mm)
-    usual = np.sort(np.asarray(plan.median_shape) * plan.spacing_mm)
-    if (found / usual).max() > MOST_GROWTH:
-        logger.warning(
-            "%s measures %s mm, the training cases %s mm in the median: what lies outside of anything that the "
-            "networks have seen they may take for a lesion; cut the image as the training cases were",
-            case.id,
-            " x ".join(f"{mm:.0f}" for mm in found),
-            " x ".join(f"{mm:.0f}" for mm in usual),
-        )
 
 
 @contextmanager

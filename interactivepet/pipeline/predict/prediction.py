@@ -21,6 +21,7 @@ from interactivepet.pipeline.lock import PATIENCE_S, lock_folder
 from interactivepet.pipeline.predict.masks import save_mask
 from interactivepet.pipeline.predict.model import Model, open_trained_model
 from interactivepet.pipeline.predict.models import Models, PredictionOptions
+from interactivepet.pipeline.predict.pictures import is_suv, save_picture
 from interactivepet.pipeline.predict.requests import (
     FILE_ENDING,
     PredictionRequest,
@@ -94,7 +95,8 @@ def predict_cases(
     for entry in tqdm(request.entries, desc="predict", unit="case", dynamic_ncols=True):
         clicks_path = request.clicks.get(entry.id)
         stamp = stamps.stamp([*request.list_files(entry), *([clicks_path] if clicks_path else [])])
-        if log.cases.get(entry.id) == stamp and request.path(entry).is_file():
+        is_current = log.cases.get(entry.id) == stamp and request.path(entry).is_file()
+        if is_current and request.picture is None:
             continue
         try:
             n_clicks, skipped = predict(entry, clicks_path)
@@ -164,6 +166,16 @@ def _predict_entry(
         path = request.out / "probabilities" / f"{entry.id}{FILE_ENDING}"
         write_image(path, prediction.probabilities[1:], geometry=case.geometry)
     save_mask(segmentation, request.path(entry))
+    if request.picture is not None:
+        save_picture(
+            request.picture,
+            case,
+            segmentation,
+            clicks=clicks,
+            channels=model.channels,
+            labels=model.labels,
+            in_suv=is_suv(model.plans),
+        )
     return len(clicks), prediction.skipped
 
 

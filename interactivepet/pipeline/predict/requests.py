@@ -84,6 +84,7 @@ class PredictionRequest:
         mask: path of the mask of the only case, in place of one named after the case.
         time_frame: what stands for a dynamic or gated image; None refuses one.
         unreadable: case, or file of no case, that is left out as it cannot be read -> why.
+        picture: path of a picture of the mask of the only case.
     """
 
     entries: tuple[CaseEntry, ...]
@@ -97,6 +98,7 @@ class PredictionRequest:
     mask: Path | None = None
     time_frame: TimeFrame | None = None
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    picture: Path | None = None
 
     def path(self, entry: CaseEntry) -> Path:
         """Give the path of a case's mask."""

@@ -67,6 +67,27 @@ def test_masks_are_scored_against_the_tasks_labels(workspace: Workspace, masks: 
     assert "<img" in (tmp_path / "report" / "report.html").read_text()
 
 
+def test_measures_are_compared_with_those_of_the_labels(workspace: Workspace, masks: Path, tmp_path: Path) -> None:
+    half = make_label("B")
+    half[4:] = 0
+    write_mask(masks / "B.nii.gz", half, geometry=GEOMETRY)
+    write_mask(masks / "A.nii.gz", make_label("A") * 0, geometry=GEOMETRY)
+    report = score(workspace, masks)
+    agreement = {one.measure: one for one in report.agreement}
+    # 24 and 12 voxels of 30 cubic mm; the healthy case has a volume of 0 in both
+    assert agreement["mtv_ml"].n == 3
+    assert agreement["mtv_ml"].bias == pytest.approx((-0.72 - 0.36) / 3)
+    assert agreement["suv_max"].n == 1
+    assert agreement["suv_max"].bias == 0
+    assert "Bland-Altman" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_images_that_show_no_uptake_are_not_measured(workspace: Workspace, masks: Path) -> None:
+    write_manifest(workspace.raw, build_manifest(workspace.raw, channels=["CT"], labels=["lesion"]))
+    report = score(workspace, masks)
+    assert (report.measures, report.agreement) == ((), ())
+
+
 def test_labels_of_cases_that_the_task_does_not_know(
     workspace: Workspace, masks: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

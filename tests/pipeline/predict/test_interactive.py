@@ -26,9 +26,10 @@ from interactivepet.errors import (
 )
 from interactivepet.pipeline.predict.interactive import Dialogue, open_dialogue
 from interactivepet.pipeline.predict.model import open_trained_model
-from interactivepet.pipeline.predict.models import PredictionOptions, warn_of_size
+from interactivepet.pipeline.predict.models import PredictionOptions
 from interactivepet.pipeline.predict.prediction import run_prediction
 from interactivepet.pipeline.predict.requests import make_folder_request, make_test_request
+from interactivepet.session.size import warn_of_size
 from tests.tiny import TASK, open_tiny, write_tiny_task
 
 OPTIONS = PredictionOptions(tta=False, device="cpu")
@@ -103,6 +104,7 @@ def test_points_are_ras_mm_or_voxels(finished: tuple[Path, object], image: Path)
         "+ nan 2 3",
         "+- 1 2 3",
         "* 1 2 3",
+        "",
         "box 1 2 3",
         "scribble",
         "scribble 1",
@@ -240,5 +242,5 @@ def test_an_image_far_larger_than_those_of_training_is_told(
         caplog.clear()
         shape = tuple(int(n) for n in np.multiply(plan.median_shape, (1, 1, growth)))
         geometry = Geometry(shape, np.diag([*spacing, 1.0]))
-        warn_of_size(Case("X", np.zeros((1, *shape), np.float32), geometry), plans)
+        warn_of_size(Case("X", np.zeros((1, *shape), np.float32), geometry), plan)
         assert ("cut the image as the training cases were" in caplog.text) is is_told

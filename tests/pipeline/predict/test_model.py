@@ -18,6 +18,8 @@ from interactivepet.core.prediction import Segmentation
 from interactivepet.dataset.files.read import read_mask
 from interactivepet.dataset.files.write import write_image
 from interactivepet.errors import CaseError, InteractionError, InteractivePetError, ManifestError, ModelError
+from interactivepet.inference.network import FoldNetwork
+from interactivepet.model.installed import install_model
 from tests.model.models import write_model
 from tests.session.test_session import make_case
 
@@ -55,9 +57,8 @@ def test_a_few_words_lead_from_an_image_to_a_mask(folder: Path) -> None:
     segmentation = model.predict("scan.nii.gz", clicks=[click])
     assert segmentation.mask.shape == SHAPE
     assert segmentation.mask[5, 6, 7] == 3
-    assert (segmentation.labels, segmentation.unmet, segmentation.source) == ((1, 3), (), folder / "scan.nii.gz") or (
-        segmentation.source == Path("scan.nii.gz")
-    )
+    assert (segmentation.labels, segmentation.unmet) == ((1, 3), ())
+    assert segmentation.source == Path("scan.nii.gz")
     interactivepet.save_mask(segmentation, "mask.nii.gz")
     mask, geometry = read_mask(folder / "mask.nii.gz")
     assert np.array_equal(mask, segmentation.mask)
@@ -208,3 +209,66 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     heavy = ("numpy", "torch", "pydantic", "SimpleITK", "mlflow")
     code = f"import sys, interactivepet; sys.exit(any(name in sys.modules for name in {heavy}))"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_installed_model_is_found_by_its_name(folder: Path) -> None:
+    install_model(folder / "small.zip", folder / "models", name="lesion")
+    expected = load().predict("scan.nii.gz").mask
+    (folder / "small.zip").unlink()
+    model = interactivepet.load_model("lesion", device="cpu", tta=False)
+    assert np.array_equal(model.predict("scan.nii.gz").mask, expected)
+
+
+@pytest.mark.real_data
+def test_a_first_click_on_a_whole_body_series_predicts_near_it(
+    folder: Path, real_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("the whole body is predicted")
+
+    monkeypatch.setattr(FoldNetwork, "predict", fail)
+    series = real_data / "dicom" / "STS_001" / "PT"
+    image = interactivepet.read_image(series)
+    assert image.geometry.shape == (128, 128, 267)
+    segmentation = load().predict(series, [click_at(image.geometry, (78, 66, 27))])
+    assert segmentation.mask[78, 66, 27] == 1
+    assert segmentation.source is None
+    interactivepet.save_mask(segmentation, "mask.nii.gz")
+    mask, geometry = read_mask(folder / "mask.nii.gz")
+    assert np.array_equal(mask, segmentation.mask)
+    assert geometry.matches(image.geometry)
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "n_found"),
+    [
+        ("two_0000.nii.gz", ("PET", "CT"), 2),
+        ("two_0000.nii.gz", ("PET",), 1),
+        ("two_0001.nii.gz", ("CT",), 1),
+        ("scan.nii.gz", ("MR",), 1),
+    ],
+)
+def test_an_image_is_read_without_a_model(folder: Path, name: str, channels: tuple[str, ...], n_found: int) -> None:
+    case = make_case(SHAPE)
+    for channel in range(2):
+        write_image(folder / f"two_{channel:04d}.nii.gz", case.image + channel, geometry=case.geometry)
+    found = interactivepet.read_image(name, channels=channels)
+    assert found.image.shape == (n_found, *SHAPE)
+    assert found.geometry.matches(case.geometry)
+    assert found.source == Path(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "message"),
+    [
+        ("scan.nii.gz", ("PET", "CT"), "expected 2"),
+        ("lone_0000.nii.gz", ("PET", "CT"), "lone_0001.nii.gz is not there"),
+    ],
+)
+def test_an_image_with_other_channels_is_not_read(
+    folder: Path, name: str, channels: tuple[str, ...], message: str
+) -> None:
+    case = make_case(SHAPE)
+    write_image(folder / "lone_0000.nii.gz", case.image, geometry=case.geometry)
+    with pytest.raises(CaseError, match=message):
+        interactivepet.read_image(name, channels=channels)

@@ -17,12 +17,15 @@ from interactivepet.pipeline.executor import InlineExecutor
 from interactivepet.pipeline.predict.models import PredictionOptions
 from interactivepet.pipeline.predict.prediction import run_prediction
 from interactivepet.pipeline.predict.requests import make_folder_request
+from interactivepet.pipeline.predict.served import ServedModel
 from interactivepet.pipeline.prepare.importing import run_import
 from interactivepet.pipeline.prepare.planning import PlanningOptions
 from interactivepet.pipeline.stages import RunOptions, run_all
 from interactivepet.pipeline.train.tracking import TrackerConfig
 from interactivepet.pipeline.workspace import Workspace
 from interactivepet.planning.request import PlanRequest
+from interactivepet.tracking.mlflow import default_uri
+from interactivepet.tracking.registry import fetch_model
 from interactivepet.training.inputs import TrainingOptions
 
 pytestmark = pytest.mark.slow
@@ -121,3 +124,20 @@ def test_one_picture_is_predicted_by_its_file(
     assert (log.failed, list(log.cases)) == ({}, [picture.stem])
     mask = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(tmp_path / "mask.png")))
     assert mask.shape[:2] == (ROWS, COLUMNS)
+
+
+def test_the_registered_model_predicts_a_picture(
+    walked: tuple[Path, Workspace, dict[str, Report]], tmp_path: Path
+) -> None:
+    root, workspace, _ = walked
+    picture = root / "source/patients/imgs/patient_003.png"
+    folder = fetch_model(f"models:/{TASK}/1", tmp_path / "model", uri=default_uri(root / "results"))
+    model = ServedModel(folder, device="cpu", tta=True)
+    (answer,) = model.predict([{"image": str(picture), "out": str(tmp_path / "served.png")}])
+    request = make_folder_request(workspace, picture, clicks_folder=None, out=tmp_path / "mask.png")
+    run_prediction(workspace, request, options=PredictionOptions(tta=True, device="cpu"))
+    assert (tmp_path / "served.png").read_bytes() == (tmp_path / "mask.png").read_bytes()
+    assert set(answer) == {
+        "mask",
+        *(f"volume_ml_{label}" for label in read_artefact(workspace.plans, Plans, command="").labels),
+    }
