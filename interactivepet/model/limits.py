@@ -43,13 +43,7 @@ def check_limits(description: ModelDescription, *, source: str) -> None:
 def _list_faults(description: ModelDescription) -> Iterator[str]:
     plans, promptable = description.plans, description.promptable
     # names and licence are printed on a terminal
-    texts = [
-        plans.task,
-        *plans.channels,
-        *plans.labels,
-        *description.licence.splitlines(),
-        *description.origin.splitlines(),
-    ]
+    texts = [plans.task, *plans.channels, *plans.labels, *description.licence.splitlines()]
     yield from (f"{text[:50]!r} has characters that cannot be printed" for text in texts if not text.isprintable())
     values = list(plans.labels.values())
     if len(set(values)) < len(values) or not all(0 < value <= LARGEST_LABEL for value in values):
