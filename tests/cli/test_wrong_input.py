@@ -59,6 +59,7 @@ ARGUMENTS = {
     "export_nninteractive": ["-o", "out"],
     "export": ["-o", "out", "-f", "nrrd"],
     "export_model": ["-o", "out.zip"],
+    "measure": ["-o", "out"],
 }
 """What else a command must be given."""
 WITHOUT_TASK = {"ui", "demo", "compare_plans", "install_model", "models"}
