@@ -61,7 +61,7 @@ ARGUMENTS = {
     "export_model": ["-o", "out.zip"],
 }
 """What else a command must be given."""
-WITHOUT_TASK = {"ui", "demo", "compare_plans", "install_model", "models"}
+WITHOUT_TASK = {"ui", "demo", "compare_plans", "install_model", "models", "train_starter"}
 
 
 @pytest.mark.parametrize("command", sorted(set(list_commands()) - WITHOUT_TASK))
