@@ -95,7 +95,7 @@ def _add_control(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pretrained",
         metavar="MODEL",
-        help="start from a model (file, folder or installed name), or from the weights.pt of another fold or task; none "
+        help="start from a model (file, folder or installed name), or the weights.pt of another fold or task; none "
         "for random weights (default: starter for volumes of PET, else none)",
     )
     parser.add_argument(
