@@ -156,7 +156,7 @@ def test_what_cannot_be_removed_is_one_error(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "one of the arguments FILE|FOLDER --remove is required"),
+        ([], "one of the arguments FILE|FOLDER|models:/NAME/VERSION --remove is required"),
         (["a.zip", "--remove", "a"], "not allowed with argument"),
         (["--remove", "a", "--name", "b"], "--name goes with a FILE or FOLDER"),
     ],

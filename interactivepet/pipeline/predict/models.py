@@ -124,7 +124,7 @@ def open_models(
     is_wanted = rule is not None or _has_share(trained.rule, with_corrections=with_corrections)
     with find_promptable(source, options) if is_wanted else nullcontext() as used:
         if used is None:
-            _tell_absence(trained.rule, is_wanted=is_wanted, options=options)
+            _tell_absence(trained.rule, is_wanted=is_wanted, options=options, with_corrections=with_corrections)
             yield models
             return
         plan, device = plans.plan(plans.default), str(choose_device(options.device))
@@ -153,13 +153,15 @@ def _has_share(rule: EnsembleRule | None, *, with_corrections: bool) -> bool:
     return any(choice.fusion.nninteractive_weight > 0 for choice in used)
 
 
-def _tell_absence(rule: EnsembleRule | None, *, is_wanted: bool, options: PredictionOptions) -> None:
+def _tell_absence(
+    rule: EnsembleRule | None, *, is_wanted: bool, options: PredictionOptions, with_corrections: bool
+) -> None:
     """Say why nnInteractive takes no part where the user may expect it."""
-    if is_wanted and rule is not None and rule.nninteractive:
+    if rule is not None and _has_share(rule, with_corrections=with_corrections):
         logger.warning(
             "the ensemble was chosen with nnInteractive (%s), which is off: the folds predict alone; name its model "
             "with --nninteractive MODEL",
-            rule.nninteractive,
+            rule.nninteractive or "not part of the model",
         )
     elif not is_wanted and options.promptable is not None:
         logger.info("nnInteractive takes no part: the choice from cross-validation gave it no weight")

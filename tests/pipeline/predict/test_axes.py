@@ -153,7 +153,7 @@ def test_artefacts_from_before_keep_their_hashes(finished: tuple[Path, object], 
     workspace = open_tiny(finished[0])
     later: dict[type, tuple[Path, set[str]]] = {
         Fingerprint: (workspace.fingerprint, {"axis_order", "intensities"}),
-        CheckpointCard: (workspace.card("3d_fullres", 0), {"intensities"}),
+        CheckpointCard: (workspace.card("3d_fullres", 0), {"intensities", "patients", "pretrained"}),
         Plans: (workspace.plans, {"axis_order"}),
     }
     for kind, (path, names) in later.items():

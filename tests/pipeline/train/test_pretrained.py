@@ -64,12 +64,12 @@ def test_the_card_says_what_training_started_from(copied: Path, small: Path) -> 
     card = train(copied, pretrained=small)
     assert card.pretrained is not None
     assert (card.pretrained.name, card.pretrained.share, card.pretrained.licence) == ("small", 1.0, "MIT")
-    assert card.licence == "MIT"
+    assert card.licence == f"{WEIGHTS_LICENCE}; first weights: MIT"
     # a run that goes on keeps it
     open_tiny(copied).card(FULL, 0).unlink()
     assert train(copied, resume=True).pretrained == card.pretrained
     longer = train(copied, resume=True, epochs=2)
-    assert (len(longer.epochs), longer.pretrained, longer.licence) == (2, card.pretrained, "MIT")
+    assert (len(longer.epochs), longer.pretrained, longer.licence) == (2, card.pretrained, card.licence)
     # a new one does not
     again = train(copied)
     assert (again.pretrained, again.licence) == (None, WEIGHTS_LICENCE)
@@ -79,12 +79,12 @@ def test_the_licence_goes_on_with_the_weights(copied: Path, small: Path, tmp_pat
     train(copied, pretrained=small)
     weights = open_tiny(copied).fold(FULL, 0) / "weights.pt"
     card = train(copied, pretrained=weights)
-    assert card.licence == "MIT"
+    assert card.licence.endswith("; first weights: MIT")
     assert card.pretrained is not None
     assert card.pretrained.name == f"weights.pt of {TASK}, fold 0"
     path = tmp_path / "exported.zip"
     open_tiny(copied).ensemble.unlink()
-    assert run_model_export(open_tiny(copied), path, folds=[0]).licence == "MIT"
+    assert run_model_export(open_tiny(copied), path, folds=[0]).licence == card.licence
 
 
 def test_a_fold_begins_as_the_fold_of_the_model_with_its_number(copied: Path, small: Path) -> None:
