@@ -1,0 +1,173 @@
+"""What turns a click on a region into its mask: a trained model, or a method without training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from interactivepet.core.artefact import hash_text
+from interactivepet.core.case import Case
+from interactivepet.core.classical import ClassicalMethod
+from interactivepet.core.interaction import Click
+from interactivepet.model.description import ImageInputs
+from interactivepet.pipeline.predict.models import PredictionOptions
+
+if TYPE_CHECKING:
+    from interactivepet.pipeline.predict.model import Model
+
+__all__ = [
+    "ChoiceDescription",
+    "ClassicalRegions",
+    "ModelRegions",
+    "RegionSegmenter",
+    "SegmentClick",
+    "SegmenterChoice",
+    "describe_choice",
+    "open_segmenter",
+]
+
+Position = tuple[float, float, float]
+SegmentClick = Callable[[Position], npt.NDArray[np.bool_]]
+"""Place in RAS+ mm -> mask (I, J, K) of what lies there."""
+
+
+class RegionSegmenter(Protocol):
+    """Segments one place of an image after the other."""
+
+    @property
+    def description(self) -> str:
+        """Name and licence, for people who use the masks."""
+        ...
+
+    @contextmanager
+    def open(self, case: Case) -> Iterator[SegmentClick]:
+        """Take an image for as long as the block lasts.
+
+        Raises:
+            CaseError: the segmenter cannot answer for this image.
+        """
+        ...
+
+
+class ModelRegions:
+    """A trained model: each region is the answer to the first click of a session of its own."""
+
+    def __init__(self, model: Model) -> None:
+        """Use a loaded model; of several labels the one with the lowest value is segmented."""
+        self._model = model
+        self._label = min(model.labels.values())
+
+    @property
+    def description(self) -> str:
+        """Names and licences of the networks."""
+        return self._model.description
+
+    @contextmanager
+    def open(self, case: Case) -> Iterator[SegmentClick]:
+        """Preprocess an image once for all of its regions; raises CaseError as `Model.open_session` does."""
+        with self._model.open_session(case) as session:
+
+            def segment(position_mm: Position) -> npt.NDArray[np.bool_]:
+                session.reset()
+                session.add_click(position_mm, self._label)
+                return np.asarray(session.segment().mask == self._label)
+
+            yield segment
+
+
+class ClassicalRegions:
+    """A method without training."""
+
+    def __init__(self, method: ClassicalMethod, channel: str = "PET") -> None:
+        """Use a method on the channel of that name."""
+        from interactivepet.inference.classical.segmenter import ClassicalSegmenter
+
+        self._segmenter = ClassicalSegmenter(method, (1,), channel)
+
+    @property
+    def description(self) -> str:
+        """The method."""
+        return self._segmenter.description
+
+    @contextmanager
+    def open(self, case: Case) -> Iterator[SegmentClick]:
+        """Segment on an image; a method that needs SUV or a liver refuses others with CaseError at the first click."""
+
+        def segment(position_mm: Position) -> npt.NDArray[np.bool_]:
+            return np.asarray(self._segmenter.find_mask(case, [Click(position_mm=position_mm, label=1)]) == 1)
+
+        yield segment
+
+
+@dataclass(frozen=True, slots=True)
+class SegmenterChoice:
+    """What segments; small enough to be sent to a worker, which loads it once.
+
+    Attributes:
+        model: file or folder of a model.
+        method: in place of a model.
+        options: device, threads and folds of a model.
+    """
+
+    model: Path | None = None
+    method: ClassicalMethod | None = None
+    options: PredictionOptions = field(default_factory=PredictionOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceDescription:
+    """What is known of a choice without loading weights.
+
+    Attributes:
+        name: for people.
+        content: hash that changes when other masks may come of it.
+        inputs: what images must be.
+    """
+
+    name: str
+    content: str
+    inputs: ImageInputs
+
+
+CLASSICAL_INPUTS = ImageInputs(channels=("PET",), is_by_channel=False, is_picture=True, suv="bw")
+
+
+def describe_choice(choice: SegmenterChoice) -> ChoiceDescription:
+    """Read what a model is, or say what a method is.
+
+    Raises:
+        ModelError: the model is damaged or not there.
+    """
+    if choice.model is None:
+        return ChoiceDescription(str(choice.method), hash_text(str(choice.method)), CLASSICAL_INPUTS)
+    from interactivepet.model.folder import open_model
+
+    options = choice.options
+    with open_model(choice.model) as opened:
+        parts = (opened.manifest.model_dump_json(), str(options.folds), str(options.tta))
+        return ChoiceDescription(opened.manifest.name, hash_text(*parts), opened.description.inputs)
+
+
+@lru_cache(maxsize=1)
+def open_segmenter(choice: SegmenterChoice) -> RegionSegmenter:
+    """Load what segments; the same choice is loaded once in a process.
+
+    Raises:
+        ModelError: the model is damaged or not there.
+    """
+    if choice.method is not None:
+        return ClassicalRegions(choice.method)
+    from interactivepet.model.folder import open_model
+    from interactivepet.pipeline.predict.model import open_trained_model
+
+    if choice.model is None:
+        raise ValueError("neither a model nor a method")
+    with open_model(choice.model) as opened:
+        return ModelRegions(open_trained_model(opened, choice.options))
