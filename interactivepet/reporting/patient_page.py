@@ -74,9 +74,11 @@ def draw_patient(
     projections = None
     if 1 not in grid.shape:
         projections = draw_projections(turned, numbers, spacing_mm=grid.spacing_mm, statuses=statuses, top=top)
+    # normal uptake at the end of the table is not drawn: there may be a hundred regions of it
+    n_viewed = max((n for n, one in enumerate(summary.regions, start=1) if one.status != "physiological"), default=0)
     views = tuple(
         draw_views(turned, numbers, geometry=grid, number=number, unit=summary.unit)
-        for number in range(1, min(len(statuses), MOST_VIEWED) + 1)
+        for number in range(1, min(n_viewed, MOST_VIEWED) + 1)
     )
     return PatientPictures(projections, views, top)
 

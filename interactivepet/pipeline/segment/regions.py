@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from interactivepet.core.case import Case
 from interactivepet.core.components import find_components
-from interactivepet.core.geometry import BoundingBox, Shape
+from interactivepet.core.geometry import BoundingBox, Shape, to_triple
 from interactivepet.core.region import Region
 from interactivepet.core.uptake import UptakeUnit
 from interactivepet.dataset.checks import is_pet
@@ -113,7 +113,7 @@ def _segment(region: Region, segment: SegmentClick, *, case: Case, options: Segm
     inner = BoundingBox.of(kept)
     if inner is None:
         raise CaseError(f"{case.id}: region {region.id} has no voxel")
-    own = BoundingBox(box.offset(inner.start), box.offset(inner.stop))
+    own = BoundingBox.at(to_triple(a + b for a, b in zip(box.start, inner.start, strict=True)), inner.shape)
     return _Answer(region, (x, y, z), own, kept[inner.slices].copy(), n_components)
 
 
