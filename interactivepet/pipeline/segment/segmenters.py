@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from interactivepet.pipeline.predict.model import Model
 
 __all__ = [
+    "CLASSICAL_INPUTS",
     "ChoiceDescription",
     "ClassicalRegions",
     "ModelRegions",
@@ -137,6 +138,7 @@ class ChoiceDescription:
 
 
 CLASSICAL_INPUTS = ImageInputs(channels=("PET",), is_by_channel=False, is_picture=True, suv="bw")
+"""What images must be for a method without training."""
 
 
 def describe_choice(choice: SegmenterChoice) -> ChoiceDescription:
