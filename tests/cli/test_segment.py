@@ -33,7 +33,7 @@ def test_all_some_and_none_differ_in_their_exit_status(folder: Path, capsys: pyt
     assert run() == 0
     assert "1 cases segmented: out/index.html" in capsys.readouterr().out
     write_body(folder / "bad", 1, PatientWeight=None)
-    assert run("bad") == 1
+    assert segment.main(["scan.nii.gz", "bad", "-o", "out", "--segmenter", "threshold41"]) == 1
     shown = capsys.readouterr()
     assert "1 cases segmented, 1 of them earlier" in shown.out
     assert "error: ID_01 (bad): " in shown.err
@@ -87,7 +87,6 @@ def test_a_wrong_file_of_options_is_one_error(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["missing.nii"], "missing.nii: there is no such file"),
         (["--max-regions", "256"], "max-regions 256"),
         (["--percentile", "100"], "percentile 100"),
         (["--min-volume-ml", "-1"], "min-volume-ml -1"),
@@ -98,6 +97,11 @@ def test_a_wrong_file_of_options_is_one_error(
 def test_wrong_input_is_one_error(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*words) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_source_that_is_not_there_is_one_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert segment.main(["scan.nii.gz", "missing.nii", "-o", "out", "--segmenter", "threshold41"]) == 1
+    assert "missing.nii: there is no such file" in capsys.readouterr().err
 
 
 def test_an_unknown_model_is_one_error(capsys: pytest.CaptureFixture[str]) -> None:
