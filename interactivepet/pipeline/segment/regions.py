@@ -19,8 +19,14 @@ from interactivepet.errors import CaseError
 from interactivepet.pipeline.segment.checks import check_mask
 from interactivepet.pipeline.segment.events import Events
 from interactivepet.pipeline.segment.options import SegmentOptions
-from interactivepet.pipeline.segment.result import SegmentedImage, SegmentedRegion, find_voxel_near, make_image
-from interactivepet.pipeline.segment.segmenters import Position, RegionSegmenter, SegmentClick
+from interactivepet.pipeline.segment.result import (
+    SegmentedImage,
+    SegmentedRegion,
+    find_margins,
+    find_voxel_near,
+    make_image,
+)
+from interactivepet.pipeline.segment.segmenters import Position, RegionSegmenter, SegmentClicks
 
 __all__ = ["segment_image"]
 
@@ -33,14 +39,14 @@ class _Answer:
 
     Attributes:
         region: that was clicked on.
-        click_mm: where.
+        clicks_mm: where.
         box: around the mask.
         mask: (i, j, k) within the box.
         n_components: of the answer, before any was dropped.
     """
 
     region: Region
-    click_mm: Position
+    clicks_mm: tuple[Position, ...]
     box: BoundingBox
     mask: BoolVolume
     n_components: int
@@ -57,7 +63,8 @@ def segment_image(
 ) -> SegmentedImage:
     """Find the regions of an image and segment those that are not normal uptake, one click each.
 
-    A click lies at the hottest place of a region. Of the answer the parts stay that hold the click or voxels of the
+    A click lies at the hottest place of a region; a method without training is shown the six voxels where the region
+    ends along the axes as well. Of the answer the parts stay that hold the click or voxels of the
     region, the largest first and at most `options.max_components`. Masks that overlap are one lesion that was clicked
     on twice, and are joined.
 
@@ -84,7 +91,10 @@ def segment_image(
         found = find_regions(image, case.geometry, case_id=case.id, options=options.find_options())
     wanted = [region for region in found.regions if region.status != "physiological"]
     with events.step("segment"), segmenter.open(case) as segment:
-        answers = [_segment(region, segment, case=case, options=options) for region in wanted[: options.max_regions]]
+        answers = [
+            _segment(region, segment, case=case, options=options, with_margins=segmenter.takes_margins)
+            for region in wanted[: options.max_regions]
+        ]
     normal = [region for region in found.regions if region.status == "physiological"]
     groups = _join(answers)
     regions = [_make_region(group, image=image, normal=normal, options=options) for group in groups]
@@ -101,12 +111,15 @@ def segment_image(
         )
 
 
-def _segment(region: Region, segment: SegmentClick, *, case: Case, options: SegmentOptions) -> _Answer:
+def _segment(
+    region: Region, segment: SegmentClicks, *, case: Case, options: SegmentOptions, with_margins: bool
+) -> _Answer:
     """Click on a region."""
     geometry = case.geometry
     voxel = find_voxel_near(region, geometry)
-    x, y, z = geometry.to_mm(voxel).tolist()
-    mask = segment((x, y, z)).copy()
+    voxels = dict.fromkeys([*(find_margins(region) if with_margins else ()), voxel])
+    clicks_mm = tuple(_to_position(geometry.to_mm(one)) for one in voxels)
+    mask = segment(clicks_mm).copy()
     mask[voxel] = True
     box = BoundingBox.of(mask) or region.box
     kept, n_components = _keep_own(mask[box.slices], box, region=region, voxel=voxel, most=options.max_components)
@@ -114,7 +127,7 @@ def _segment(region: Region, segment: SegmentClick, *, case: Case, options: Segm
     if inner is None:
         raise CaseError(f"{case.id}: region {region.id} has no voxel")
     own = BoundingBox.at(to_triple(a + b for a, b in zip(box.start, inner.start, strict=True)), inner.shape)
-    return _Answer(region, (x, y, z), own, kept[inner.slices].copy(), n_components)
+    return _Answer(region, clicks_mm, own, kept[inner.slices].copy(), n_components)
 
 
 def _keep_own(mask: BoolVolume, box: BoundingBox, *, region: Region, voxel: Shape, most: int) -> tuple[BoolVolume, int]:
@@ -180,9 +193,14 @@ def _make_region(
         box=box,
         voxels=mask,
         shape=_to_shape(image),
-        clicks_mm=tuple(answer.click_mm for answer in group),
+        clicks_mm=tuple(place for answer in group for place in answer.clicks_mm),
         checks=checks,
     )
+
+
+def _to_position(place: npt.NDArray[np.float64]) -> Position:
+    x, y, z = place.tolist()
+    return (x, y, z)
 
 
 def _to_shape(image: npt.NDArray[np.float32]) -> Shape:

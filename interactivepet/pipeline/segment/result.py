@@ -16,7 +16,7 @@ from interactivepet.core.summary import PatientSummary, RegionSummary
 from interactivepet.core.uptake import UptakeUnit, name_uptake, name_volume
 from interactivepet.quantification.case import measure_regions
 
-__all__ = ["SegmentedImage", "SegmentedRegion", "find_voxel_near", "make_image", "name_region"]
+__all__ = ["SegmentedImage", "SegmentedRegion", "find_margins", "find_voxel_near", "make_image", "name_region"]
 
 GROUP_MEASURES = ("n_lesions", "dmax_mm", "spread_mm")
 """Of several lesions; a region is one."""
@@ -191,6 +191,17 @@ def find_voxel_near(region: Region, geometry: Geometry) -> Shape:
     places = np.argwhere(region.mask) + np.asarray(region.box.start)
     offsets = (places - geometry.to_voxel(region.peak_mm)) * np.asarray(geometry.spacing_mm)
     return to_triple(int(index) for index in places[np.argmin((offsets**2).sum(axis=1))])
+
+
+def find_margins(region: Region) -> tuple[Shape, ...]:
+    """Give a voxel of the region at each of its six ends along the axes, from the middle of those that are as far."""
+    places = np.argwhere(region.mask)
+    ends = []
+    for axis in range(3):
+        for end in (places[:, axis].min(), places[:, axis].max()):
+            at_end = places[places[:, axis] == end]
+            ends.append(at_end[len(at_end) // 2] + np.asarray(region.box.start))
+    return tuple(to_triple(int(index) for index in place) for place in ends)
 
 
 def _draw(regions: Sequence[SegmentedRegion], shape: Shape) -> npt.NDArray[np.uint16]:

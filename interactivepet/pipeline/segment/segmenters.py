@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -28,15 +28,15 @@ __all__ = [
     "ClassicalRegions",
     "ModelRegions",
     "RegionSegmenter",
-    "SegmentClick",
+    "SegmentClicks",
     "SegmenterChoice",
     "describe_choice",
     "open_segmenter",
 ]
 
 Position = tuple[float, float, float]
-SegmentClick = Callable[[Position], npt.NDArray[np.bool_]]
-"""Place in RAS+ mm -> mask (I, J, K) of what lies there."""
+SegmentClicks = Callable[[Sequence[Position]], npt.NDArray[np.bool_]]
+"""Places in one object, in RAS+ mm -> mask (I, J, K) of the object."""
 
 
 class RegionSegmenter(Protocol):
@@ -47,8 +47,13 @@ class RegionSegmenter(Protocol):
         """Name and licence, for people who use the masks."""
         ...
 
+    @property
+    def takes_margins(self) -> bool:
+        """Whether a region is shown by the points where it ends, before its hottest place."""
+        ...
+
     @contextmanager
-    def open(self, case: Case) -> Iterator[SegmentClick]:
+    def open(self, case: Case) -> Iterator[SegmentClicks]:
         """Take an image for as long as the block lasts.
 
         Raises:
@@ -70,14 +75,16 @@ class ModelRegions:
         """Names and licences of the networks."""
         return self._model.description
 
+    takes_margins = False
+
     @contextmanager
-    def open(self, case: Case) -> Iterator[SegmentClick]:
+    def open(self, case: Case) -> Iterator[SegmentClicks]:
         """Preprocess an image once for all of its regions; raises CaseError as `Model.open_session` does."""
         with self._model.open_session(case) as session:
 
-            def segment(position_mm: Position) -> npt.NDArray[np.bool_]:
+            def segment(positions_mm: Sequence[Position]) -> npt.NDArray[np.bool_]:
                 session.reset()
-                session.add_click(position_mm, self._label)
+                session.add_clicks([Click(position_mm=place, label=self._label) for place in positions_mm])
                 return np.asarray(session.segment().mask == self._label)
 
             yield segment
@@ -97,12 +104,16 @@ class ClassicalRegions:
         """The method."""
         return self._segmenter.description
 
+    takes_margins = True
+    """One click shows such a method 3 cm around it, which cuts larger lesions off."""
+
     @contextmanager
-    def open(self, case: Case) -> Iterator[SegmentClick]:
+    def open(self, case: Case) -> Iterator[SegmentClicks]:
         """Segment on an image; a method that needs SUV or a liver refuses others with CaseError at the first click."""
 
-        def segment(position_mm: Position) -> npt.NDArray[np.bool_]:
-            return np.asarray(self._segmenter.find_mask(case, [Click(position_mm=position_mm, label=1)]) == 1)
+        def segment(positions_mm: Sequence[Position]) -> npt.NDArray[np.bool_]:
+            clicks = [Click(position_mm=place, label=1) for place in positions_mm]
+            return np.asarray(self._segmenter.find_mask(case, clicks) == 1)
 
         yield segment
 

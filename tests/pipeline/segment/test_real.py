@@ -17,7 +17,7 @@ def test_the_tumour_is_the_first_region_and_a_lesion(real_data: Path) -> None:
     folder = real_data / "dicom" / "STS_001"
     (job,) = find_dicom_source(folder, options=DicomOptions(rois=("GTV_Mass",))).training
     label = job.load().case.label
-    found = interactivepet.segment_regions(folder, segmenter="threshold41")
+    found = interactivepet.segment_regions(folder, segmenter="watershed")
     first = found.regions[0]
     assert first.status == "lesion"
     assert label is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +30,11 @@ class Scripted:
 
     answer: Answer
     description: str = "scripted"
+    takes_margins: bool = False
 
     @contextmanager
-    def open(self, case: Case) -> Iterator[Callable[[tuple[float, float, float]], np.ndarray]]:
-        yield lambda place: self.answer(case.geometry.find_voxel(place))
+    def open(self, case: Case) -> Iterator[Callable[[Sequence[tuple[float, float, float]]], np.ndarray]]:
+        yield lambda places: self.answer(case.geometry.find_voxel(places[-1]))
 
 
 def own_ball(voxel: tuple[int, int, int]) -> np.ndarray:
@@ -233,6 +234,14 @@ def test_a_model_segments_as_a_click_in_its_session_does(tmp_path: Path, monkeyp
 def test_an_invalid_option_is_one_error() -> None:
     with pytest.raises(SettingsError, match="percentile 120"):
         interactivepet.segment_regions(make_case(), segmenter="threshold41", percentile=120)
+
+
+def test_a_method_without_training_is_shown_where_a_large_lesion_ends() -> None:
+    uptake = make_uptake(())
+    uptake[7:17, 9:15, 4:20] = 6.0
+    found = interactivepet.segment_regions(make_case(uptake), segmenter="threshold41")
+    assert np.array_equal(found.regions[0].mask, uptake == 6.0)
+    assert len(found.regions[0].clicks_mm) > 1
 
 
 def test_a_method_without_training_says_what_it_is() -> None:
