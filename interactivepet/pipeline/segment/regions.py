@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,9 @@ from interactivepet.pipeline.segment.segmenters import Position, RegionSegmenter
 
 __all__ = ["segment_image"]
 
+SAME_SHARE = 0.5
+"""Two masks are one lesion when they share this part of the smaller one."""
+
 BoolVolume = npt.NDArray[np.bool_]
 
 
@@ -40,6 +43,7 @@ class _Answer:
     Attributes:
         region: that was clicked on.
         clicks_mm: where.
+        voxel: its hottest one, which was clicked on.
         box: around the mask.
         mask: (i, j, k) within the box.
         n_components: of the answer, before any was dropped.
@@ -47,6 +51,7 @@ class _Answer:
 
     region: Region
     clicks_mm: tuple[Position, ...]
+    voxel: Shape
     box: BoundingBox
     mask: BoolVolume
     n_components: int
@@ -65,8 +70,9 @@ def segment_image(
 
     A click lies at the hottest place of a region; a method without training is shown the six voxels where the region
     ends along the axes as well. Of the answer the parts stay that hold the click or voxels of the
-    region, the largest first and at most `options.max_components`. Masks that overlap are one lesion that was clicked
-    on twice, and are joined.
+    region, the largest first and at most `options.max_components`. Masks of which one holds the
+    other's hottest voxel, or that share half of the smaller one, are one lesion that was clicked on twice, and are
+    joined. Of masks that share less, the voxels stay with the first, lesions before unsure regions.
 
     Args:
         case: image (C, I, J, K); regions are found in its PET channel, the first one without a name that tells.
@@ -98,7 +104,7 @@ def segment_image(
     normal = [region for region in found.regions if region.status == "physiological"]
     groups = _join(answers)
     regions = [_make_region(group, image=image, normal=normal, options=options) for group in groups]
-    regions.sort(key=lambda region: region.status != "lesion")
+    regions = _separate(sorted(regions, key=lambda region: region.status != "lesion"))
     with events.step("measure"):
         return make_image(
             case.id,
@@ -127,7 +133,7 @@ def _segment(
     if inner is None:
         raise CaseError(f"{case.id}: region {region.id} has no voxel")
     own = BoundingBox.at(to_triple(a + b for a, b in zip(box.start, inner.start, strict=True)), inner.shape)
-    return _Answer(region, clicks_mm, own, kept[inner.slices].copy(), n_components)
+    return _Answer(region, clicks_mm, voxel, own, kept[inner.slices].copy(), n_components)
 
 
 def _keep_own(mask: BoolVolume, box: BoundingBox, *, region: Region, voxel: Shape, most: int) -> tuple[BoolVolume, int]:
@@ -145,10 +151,10 @@ def _keep_own(mask: BoolVolume, box: BoundingBox, *, region: Region, voxel: Shap
 
 
 def _join(answers: Sequence[_Answer]) -> list[list[_Answer]]:
-    """Group answers whose masks share a voxel, directly or through others; in the order of their first members."""
+    """Group answers that show one lesion, directly or through others; in the order of their first members."""
     groups: list[list[_Answer]] = []
     for answer in answers:
-        touching = [group for group in groups if any(_overlap(answer, other) for other in group)]
+        touching = [group for group in groups if any(_show_one(answer, other) for other in group)]
         joined = [member for group in touching for member in group] + [answer]
         place = groups.index(touching[0]) if touching else len(groups)
         groups = [group for group in groups if group not in touching]
@@ -156,11 +162,31 @@ def _join(answers: Sequence[_Answer]) -> list[list[_Answer]]:
     return groups
 
 
-def _overlap(one: _Answer, other: _Answer) -> bool:
+def _show_one(one: _Answer, other: _Answer) -> bool:
+    """Whether one mask holds the hottest voxel of the other, or they share half of the smaller one."""
     common = one.box.intersection(other.box)
     if common is None:
         return False
-    return bool((one.mask[common.slices_in(one.box)] & other.mask[common.slices_in(other.box)]).any())
+    n_shared = int((one.mask[common.slices_in(one.box)] & other.mask[common.slices_in(other.box)]).sum())
+    is_half = n_shared >= SAME_SHARE * min(int(one.mask.sum()), int(other.mask.sum()))
+    return is_half or _holds(one, other.voxel) or _holds(other, one.voxel)
+
+
+def _holds(answer: _Answer, voxel: Shape) -> bool:
+    inner = answer.box.offset(voxel)
+    is_inside = all(0 <= index < n for index, n in zip(inner, answer.mask.shape, strict=True))
+    return is_inside and bool(answer.mask[inner])
+
+
+def _separate(regions: Sequence[SegmentedRegion]) -> list[SegmentedRegion]:
+    """Leave voxels that masks share to the first of them; each keeps its clicks, which lie in no other mask."""
+    taken = np.zeros(regions[0].shape, np.bool_) if regions else np.zeros((1, 1, 1), np.bool_)
+    separate = []
+    for region in regions:
+        part = taken[region.box.slices]
+        separate.append(replace(region, voxels=region.voxels & ~part))
+        part |= region.voxels
+    return separate
 
 
 def _make_region(
@@ -216,7 +242,7 @@ def _write_notes(found: Detection, *, n_left: int, n_joined: int) -> tuple[str, 
     if n_left:
         notes.append(f"{n_left} further bright regions were not segmented, as that many are beyond --max-regions.")
     if n_joined:
-        notes.append(f"{n_joined} masks overlapped with another one and were joined with it.")
+        notes.append(f"{n_joined} masks showed the lesion of another one and were joined with it.")
     if found.n_small:
         notes.append(f"{found.n_small} bright regions are smaller than --min-volume-ml and were not looked at.")
     return tuple(notes)

@@ -59,6 +59,14 @@ def thin_bridge(voxel: tuple[int, int, int]) -> np.ndarray:
     return mask
 
 
+def reaching(voxel: tuple[int, int, int]) -> np.ndarray:
+    """The ball, and a way to the other one that ends between both."""
+    mask = own_ball(voxel)
+    mask[9:15, 9:12, 12] = True
+    mask[9, 9, 8:13] = mask[14, 11:15, 12] = mask[14, 14, 12:17] = True
+    return mask & ~np.logical_xor(both_balls(voxel), own_ball(voxel))
+
+
 def nothing(voxel: tuple[int, int, int]) -> np.ndarray:
     return np.zeros(SHAPE, np.bool_)
 
@@ -115,6 +123,15 @@ def test_what_is_odd_about_a_mask_is_a_reason(answer: Answer, n_regions: int, to
     assert all(np.isfinite(check.value) for region in found.regions for check in region.checks)
     masks = np.sum([region.mask for region in found.regions], axis=0)
     assert masks.max() == 1
+
+
+def test_voxels_of_masks_that_share_little_stay_with_the_first() -> None:
+    first, second = run(reaching).regions
+    shared = reaching((9, 9, 8)) & reaching((14, 14, 16))
+    assert shared.any()
+    assert first.mask[shared].all()
+    assert not second.mask[shared].any()
+    assert second.mask[find_ball(BALLS[1])].all()
 
 
 @pytest.mark.parametrize(("most", "kept"), [(1, 1), (3, 1)])
