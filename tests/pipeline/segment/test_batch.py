@@ -57,6 +57,7 @@ def list_times(out: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (out / "cases").iterdir()}
 
 
+@pytest.mark.slow
 def test_of_thirty_series_five_are_broken_and_the_others_have_results(tmp_path: Path) -> None:
     root, out = tmp_path / "pacs", tmp_path / "out"
     for number in range(N_GOOD):
@@ -163,6 +164,7 @@ def kill_at(n_files: int, work: object) -> int:
     return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_files", [1, 3, 4, 6, 9])
 def test_a_killed_run_leaves_whole_files_and_the_same_command_ends_alike(n_files: int, tmp_path: Path) -> None:
     for number in range(2):
