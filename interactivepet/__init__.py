@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from interactivepet.version import __version__
 
 if TYPE_CHECKING:
-    from interactivepet.api import load_model, read_image
+    from interactivepet.api import load_model, read_image, segment_regions
     from interactivepet.core.case import Case
     from interactivepet.core.geometry import Geometry
     from interactivepet.core.interaction import Click
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from interactivepet.errors import InteractivePetError
     from interactivepet.pipeline.predict.masks import save_mask
     from interactivepet.pipeline.predict.model import Model
+    from interactivepet.pipeline.segment.result import SegmentedImage, SegmentedRegion
     from interactivepet.session.session import Session
 
 __all__ = [
@@ -29,11 +30,14 @@ __all__ = [
     "InteractivePetError",
     "Model",
     "Segmentation",
+    "SegmentedImage",
+    "SegmentedRegion",
     "Session",
     "__version__",
     "load_model",
     "read_image",
     "save_mask",
+    "segment_regions",
 ]
 
 _HOMES = {
@@ -43,10 +47,13 @@ _HOMES = {
     "InteractivePetError": "errors",
     "Model": "pipeline.predict.model",
     "Segmentation": "core.prediction",
+    "SegmentedImage": "pipeline.segment.result",
+    "SegmentedRegion": "pipeline.segment.result",
     "Session": "session.session",
     "load_model": "api",
     "read_image": "api",
     "save_mask": "pipeline.predict.masks",
+    "segment_regions": "api",
 }
 """Public name -> the module that defines it."""
 

@@ -13,9 +13,15 @@ from interactivepet.errors import ModelError, SettingsError
 from interactivepet.settings import MachineSettings, count_processors, load_machine_settings, load_settings
 
 if TYPE_CHECKING:
+    from interactivepet.core.classical import ClassicalMethod
+    from interactivepet.core.region import RegionMethod
+    from interactivepet.model.description import ImageInputs
     from interactivepet.pipeline.predict.model import Model
+    from interactivepet.pipeline.segment.options import SegmentOptions
+    from interactivepet.pipeline.segment.result import SegmentedImage
+    from interactivepet.pipeline.segment.segmenters import RegionSegmenter
 
-__all__ = ["load_model", "locate_model", "read_image"]
+__all__ = ["load_model", "locate_model", "read_image", "segment_regions"]
 
 
 def load_model(
@@ -82,6 +88,81 @@ def read_image(path: str | Path, *, channels: Sequence[str] = ("PET",)) -> Case:
     case = find_images(inputs, Path(path)).load_single(channels=names)
     check_case(case, names)
     return case
+
+
+def segment_regions(
+    source: str | Path | Case,
+    *,
+    model: str | Path | Model = "starter",
+    segmenter: ClassicalMethod | None = None,
+    regions: RegionMethod = "percentile",
+    percentile: float = 90.0,
+    suv: float = 2.5,
+    reference_sphere: tuple[float, float, float] | None = None,
+    min_volume_ml: float = 0.3,
+    max_regions: int = 10,
+    max_components: int = 3,
+) -> SegmentedImage:
+    """Find the bright regions of one image, segment those that are not normal uptake, and measure them.
+
+    `interactivepet_segment` does the same for many images, with these options and defaults.
+
+    Args:
+        source: a file, a folder with one DICOM series, or a case in memory.
+        model: a loaded model, or what `load_model` takes.
+        segmenter: a method without training in place of the model.
+        regions: where bright regions begin.
+        percentile: of the body's voxels, for `percentile`.
+        suv: for `suv`.
+        reference_sphere: centre in RAS+ mm of a sphere of 3 cm in the liver, or the blood pool for `bloodpool`.
+        min_volume_ml: smaller bright regions are only counted.
+        max_regions: so many are segmented.
+        max_components: parts of one region's mask that stay.
+
+    Returns:
+        The regions, of which normal uptake is listed and not segmented; `mask` has all lesions.
+
+    Raises:
+        CaseError: the image cannot be read or used, or the method needs a liver or blood pool that is not in it.
+        ModelError: there is no such model.
+        SettingsError: an option is invalid.
+        SegmenterError: the segmenter failed.
+    """
+    from interactivepet.pipeline.predict.model import Model
+    from interactivepet.pipeline.segment.options import make_options
+    from interactivepet.pipeline.segment.segmenters import CLASSICAL_INPUTS, ClassicalRegions, ModelRegions
+
+    options = make_options(
+        regions=regions,
+        percentile=percentile,
+        suv=suv,
+        reference_sphere=reference_sphere,
+        min_volume_ml=min_volume_ml,
+        max_regions=max_regions,
+        max_components=max_components,
+    )
+    if segmenter is not None:
+        return _segment(source, CLASSICAL_INPUTS, ClassicalRegions(segmenter), options=options)
+    loaded = model if isinstance(model, Model) else load_model(model)
+    return _segment(source, loaded.inputs, ModelRegions(loaded), options=options)
+
+
+def _segment(
+    source: str | Path | Case, inputs: ImageInputs, segmenter: RegionSegmenter, *, options: SegmentOptions
+) -> SegmentedImage:
+    from interactivepet.core.uptake import LARGEST_MEAN_SUV, UNITS, average_uptake
+    from interactivepet.pipeline.predict.requests import check_case
+    from interactivepet.pipeline.segment.jobs import load_image
+    from interactivepet.pipeline.segment.regions import segment_image
+
+    if isinstance(source, Case):
+        check_case(source, inputs.channels)
+        # as of files, values that can be SUV are taken for it
+        known = average_uptake(source.image[0]) <= LARGEST_MEAN_SUV
+        case, unit = source, UNITS[0] if known else UNITS[-1]
+    else:
+        case, unit = load_image(Path(source), inputs)
+    return segment_image(case, segmenter, unit=unit, channels=inputs.channels, options=options)
 
 
 @contextmanager

@@ -73,7 +73,9 @@ def draw_patient(
     statuses = [order.index(region.status) + 1 for region in summary.regions]
     draw = draw_flat if 1 in grid.shape else draw_projections
     projections = draw(turned, numbers, spacing_mm=grid.spacing_mm, statuses=statuses, top=top)
-    views = draw_views(turned, numbers, geometry=grid, n=min(len(statuses), MOST_VIEWED), unit=summary.unit)
+    # normal uptake at the end of the table is not drawn: there may be a hundred regions of it
+    n_viewed = max((n for n, one in enumerate(summary.regions, start=1) if one.status != "physiological"), default=0)
+    views = draw_views(turned, numbers, geometry=grid, n=min(n_viewed, MOST_VIEWED), unit=summary.unit)
     return PatientPictures(projections, views, top)
 
 

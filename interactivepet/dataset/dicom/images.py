@@ -16,6 +16,7 @@ from interactivepet.dataset.checks import is_pet
 from interactivepet.dataset.dicom.case import SUV_JSON, DicomJob
 from interactivepet.dataset.dicom.reconstructions import ALL_SERIES
 from interactivepet.dataset.dicom.source import DicomOptions, find_dicom_source
+from interactivepet.dataset.dicom.tree import Tree
 from interactivepet.dataset.files.write import read_artefact
 from interactivepet.errors import CaseError
 
@@ -43,6 +44,7 @@ def find_dicom_images(
     channels: Sequence[str],
     variant: SuvVariant = "bw",
     reading: DicomReading | None = None,
+    tree: Tree | None = None,
 ) -> tuple[tuple[DicomJob, ...], Mapping[str, str]]:
     """Find every PET series in a tree of mixed files; no pixel is read, and masks are passed over.
 
@@ -51,6 +53,7 @@ def find_dicom_images(
         channels: of the model, in its order: one PET, and perhaps a CT.
         variant: of the SUV that the model was trained on.
         reading: which series to take, and how; every series by default.
+        tree: of the folder, where it was scanned before.
 
     Returns:
         One per series, named as `interactivepet_import dicom` names cases: by PatientID; and case or file that cannot
@@ -70,7 +73,7 @@ def find_dicom_images(
         long_uptake=reading.long_uptake,
         skip_bad=True,
     )
-    source = find_dicom_source(folder, options=options)
+    source = find_dicom_source(folder, options=options, tree=tree)
     return tuple(job for job in source.test if isinstance(job, DicomJob)), source.left_out
 
 

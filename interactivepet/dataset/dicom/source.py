@@ -22,7 +22,7 @@ from interactivepet.dataset.dicom.masks import (
     read_mask_files,
 )
 from interactivepet.dataset.dicom.reconstructions import choose_series
-from interactivepet.dataset.dicom.tree import FoundSeries, find_series, scan_tree, summarise_passed_over
+from interactivepet.dataset.dicom.tree import FoundSeries, Tree, find_series, scan_tree, summarise_passed_over
 from interactivepet.dataset.files.read import LARGEST_LABEL
 from interactivepet.errors import CaseError, ManifestError
 
@@ -72,7 +72,7 @@ class DicomOptions:
     skip_bad: bool = False
 
 
-def find_dicom_source(folder: Path, *, options: DicomOptions) -> ImportSource:
+def find_dicom_source(folder: Path, *, options: DicomOptions, tree: Tree | None = None) -> ImportSource:
     """Find the PET series of a tree of mixed files, with their masks and CT; no pixel is read.
 
     A series with masks is a training case, one without a test case.
@@ -80,6 +80,7 @@ def find_dicom_source(folder: Path, *, options: DicomOptions) -> ImportSource:
     Args:
         folder: anything, such as a PACS export; neither names nor places of files matter.
         options: what to make of it.
+        tree: of the folder, where it was scanned before; it is used with `options.skip_bad` only.
 
     Raises:
         CaseError: files cannot be read, or there is no PET series.
@@ -88,7 +89,7 @@ def find_dicom_source(folder: Path, *, options: DicomOptions) -> ImportSource:
     unreadable: dict[Path, str] = {}
     damaged: dict[FoundSeries, str] | None = None
     if options.skip_bad:
-        tree = scan_tree(folder)
+        tree = tree or scan_tree(folder)
         series, files_over, unreadable, damaged = tree.series, tree.passed_over, tree.unreadable, {}
     else:
         series, files_over = find_series(folder)

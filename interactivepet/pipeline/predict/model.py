@@ -12,9 +12,10 @@ from interactivepet.core.interaction import Click
 from interactivepet.core.plan import Plans
 from interactivepet.core.prediction import Prediction, Segmentation
 from interactivepet.dataset.dicom.images import DicomReading
+from interactivepet.model.description import ImageInputs
 from interactivepet.pipeline.predict.intensities import check_intensities
 from interactivepet.pipeline.predict.models import Models, PredictionOptions, open_models
-from interactivepet.pipeline.predict.requests import check_case, find_images
+from interactivepet.pipeline.predict.requests import check_case, find_images, read_inputs
 from interactivepet.pipeline.predict.trained import PredictionSource
 from interactivepet.session.segmenter import EnsembleSegmenter, make_segmentation
 from interactivepet.session.session import Session
@@ -61,6 +62,11 @@ class Model:
     def plans(self) -> Plans:
         """What it was trained by."""
         return self.models.plans
+
+    @property
+    def inputs(self) -> ImageInputs:
+        """What images must be; a task's SUV is not known before images are read."""
+        return read_inputs(self._source)
 
     @property
     def channels(self) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""From images to lesions, measures and pages, without a click."""
