@@ -99,6 +99,10 @@ def test_wrong_input_is_one_error(words: list[str], message: str, capsys: pytest
     assert message in capsys.readouterr().err
 
 
+def test_options_of_dicom_leave_files_alone() -> None:
+    assert run("--series", "*TOF*", "--long-uptake") == 0
+
+
 def test_a_source_that_is_not_there_is_one_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert segment.main(["scan.nii.gz", "missing.nii", "-o", "out", "--segmenter", "threshold41"]) == 1
     assert "missing.nii: there is no such file" in capsys.readouterr().err

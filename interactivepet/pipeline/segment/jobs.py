@@ -63,7 +63,9 @@ class SegmentJob:
             CaseError: it cannot be read, or cannot be what the segmenter needs.
         """
         if self.series is None:
-            return load_image(self.source, self.inputs, reading=self.reading, name=self.case)
+            # which series is taken, and its uptake time, are questions of DICOM
+            reading = DicomReading(time_frame=self.reading.time_frame)
+            return load_image(self.source, self.inputs, reading=reading, name=self.case)
         case = read_dicom_image(self.series, channels=self.inputs.channels)
         check_case(case, self.inputs.channels)
         return case, UNIT_OF_VARIANT[self.series.variant]

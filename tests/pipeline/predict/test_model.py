@@ -194,11 +194,14 @@ def test_public_names_are_few_and_documented() -> None:
         "InteractivePetError",
         "Model",
         "Segmentation",
+        "SegmentedImage",
+        "SegmentedRegion",
         "Session",
         "__version__",
         "load_model",
         "read_image",
         "save_mask",
+        "segment_regions",
     ]
     assert dir(interactivepet) == interactivepet.__all__
     assert interactivepet.InteractivePetError is InteractivePetError
