@@ -58,10 +58,6 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     )
 
 
-NO_MODEL = "none"
-"""Of `--pretrained`: random weights."""
-
-
 def add_length(parser: argparse.ArgumentParser, *, of: str) -> None:
     """Add how long to train; `of` says in words what else decides on it."""
     parser.add_argument("-e", "--epochs", type=positive, help=f"instead of the {of}'s")
@@ -95,8 +91,7 @@ def _add_control(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pretrained",
         metavar="MODEL",
-        help="start from a model (file, folder or installed name), or the weights.pt of another fold or task; none "
-        "for random weights (default: starter for volumes of PET, else none)",
+        help="start from a model (file, folder or installed name), or from the weights.pt of another fold or task",
     )
     parser.add_argument(
         "--patients",
@@ -189,15 +184,13 @@ def make_training_options(arguments: argparse.Namespace, settings: Settings, *, 
     from interactivepet.model.installed import find_model
     from interactivepet.training.inputs import TrainingOptions
 
-    is_named = arguments.pretrained not in (None, NO_MODEL)
     return TrainingOptions(
         epochs=arguments.epochs,
         iterations=arguments.iterations,
         until_dice=arguments.until_dice,
         patience=arguments.patience,
         time_limit_s=arguments.time_limit,
-        pretrained=find_model(arguments.pretrained, settings.models) if is_named else None,
-        begins_as_starter=arguments.pretrained is None,
+        pretrained=None if arguments.pretrained is None else find_model(arguments.pretrained, settings.models),
         patients=arguments.patients,
         keep=arguments.keep,
         deterministic=arguments.deterministic,

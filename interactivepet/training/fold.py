@@ -171,7 +171,7 @@ def _make_run(task: TrainingTask, data: FoldData, *, options: TrainingOptions, i
     seed_torch(options.seed, data.index)
     network = build_network(task.plan.network, deep_supervision=True)
     is_new = not options.resume or not has_state(data.checkpoint)
-    if not is_new and options.pretrained is not None and not options.begins_as_starter:
+    if not is_new and options.pretrained is not None:
         logger.warning(
             "fold %d goes on where it was, so --pretrained is ignored; --no-continue starts from it", data.index
         )

@@ -68,7 +68,6 @@ class TrainingOptions:
         time_limit_s: training ends within so many seconds, counted over all interruptions; the learning rate
             falls with the time when the time is the tighter limit.
         pretrained: weights, or a model, to start from.
-        begins_as_starter: start from the starter model where `pretrained` is None and the starter suits the plan.
         patients: train on the first so many of the fold's training patients only; None for all.
         keep: which weights become the fold's: the last, or those with the best smoothed pseudo Dice.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
@@ -87,7 +86,6 @@ class TrainingOptions:
     patience: int | None = None
     time_limit_s: float | None = None
     pretrained: Path | None = None
-    begins_as_starter: bool = False
     patients: int | None = None
     keep: Keep = "last"
     device: str = "auto"

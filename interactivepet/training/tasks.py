@@ -88,12 +88,10 @@ class FoldTask:
     Attributes:
         plan: that the training follows.
         read_pretrained: reads what the network is to start from.
-        is_asked_for: whether the user named what the network is to start from, and so wants to know what does not fit.
     """
 
     plan: Plan
     read_pretrained: ReadPretrained = read_weights_file
-    is_asked_for: bool = True
 
     def set_first_weights(self, network: nn.Module, *, pretrained: Path | None) -> FirstWeights:
         """Take what fits of the weights of a model, of another fold or task; the rest stays random."""
@@ -102,7 +100,7 @@ class FoldTask:
         given = self.read_pretrained(pretrained)
         transfer = transfer_weights(network, given, plan=self.plan)
         notes = f" ({'; '.join(transfer.notes)})" if transfer.notes else ""
-        if transfer.share < ENOUGH and self.is_asked_for:
+        if transfer.share < ENOUGH:
             logger.warning(
                 "only %.0f %% of the weights come from %s, the rest is random: %s",
                 100 * transfer.share,

@@ -64,10 +64,9 @@ def test_every_argument_reaches_the_options(tmp_path: Path) -> None:
 
 
 def test_the_defaults_are_those_of_the_options(tmp_path: Path) -> None:
-    defaults = TrainingOptions(seed=3, begins_as_starter=True)
+    defaults = TrainingOptions(seed=3)
     options = make_options(tmp_path, "--device", "auto")
     assert options == defaults
-    assert make_options(tmp_path, "--device", "auto", "--pretrained", "none") == TrainingOptions(seed=3)
 
 
 def test_the_scheduler_of_the_command_line_wins(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:

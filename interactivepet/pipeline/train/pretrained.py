@@ -9,24 +9,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from interactivepet.core.checkpoint import CheckpointCard
-from interactivepet.core.plan import Configuration, Fold, Plan, Plans, UNetPlan
-from interactivepet.dataset.checks import is_pet
+from interactivepet.core.plan import Configuration, Fold, Plan, Plans
 from interactivepet.dataset.files.write import read_artefact
 from interactivepet.errors import ArtefactError
 from interactivepet.model.description import FoldRecord
 from interactivepet.model.folder import ModelFolder, open_model
-from interactivepet.model.installed import find_model, list_shipped
+from interactivepet.model.installed import find_model
 from interactivepet.model.manifest import MANIFEST
 from interactivepet.model.promptable import open_promptable
-from interactivepet.training.inputs import TrainingOptions
 from interactivepet.training.pretrained import PretrainedNetwork, read_weights_file
 
-__all__ = ["PretrainedReader", "choose_first_model", "open_first_model"]
+__all__ = ["PretrainedReader", "open_first_model"]
 
 logger = logging.getLogger(__name__)
-
-STARTER = "starter"
-"""Name of the model that comes with the package and that training starts from unless another is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,26 +107,6 @@ class PretrainedReader:
             return None
         found = [plans.plan(name) for name in plans.configurations]
         return next((plan for plan in found if plan.content_hash() == card.made_from), None)
-
-
-def choose_first_model(options: TrainingOptions, plan: Plan) -> TrainingOptions:
-    """Take the starter model where nothing else is asked for and it suits the plan.
-
-    It suits convolutional networks of volumes whose first channel is PET: there it was measured to help, and most where
-    patients are few or training is short (`documentation/reference/benchmarks.md`).
-
-    Args:
-        options: of the training.
-        plan: of the configuration.
-
-    Returns:
-        The options, without `begins_as_starter` where the starter is not used.
-    """
-    path = list_shipped().get(STARTER)
-    suits = is_pet(plan.channels[0]) and 1 not in plan.median_shape and isinstance(plan.network, UNetPlan)
-    if not options.begins_as_starter or options.pretrained is not None or path is None or not suits:
-        return replace(options, begins_as_starter=False)
-    return replace(options, pretrained=path)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from interactivepet.pipeline.prepare.steps import read_decisions
 from interactivepet.pipeline.train.cascade import run_coarse_masks
 from interactivepet.pipeline.train.fold_job import WEIGHTS_LICENCE, FoldJob, complete_fold, complete_folds
 from interactivepet.pipeline.train.folds import load_fold, read_card
-from interactivepet.pipeline.train.pretrained import PretrainedReader, choose_first_model
+from interactivepet.pipeline.train.pretrained import PretrainedReader
 from interactivepet.pipeline.train.tracking import TrackerConfig, find_parent_run
 from interactivepet.pipeline.train.validation import Validation, validate_fold
 from interactivepet.pipeline.workspace import Workspace
@@ -145,18 +145,13 @@ def run_training(
         if ranks.is_first and plan.configuration == "3d_cascade":
             run_coarse_masks(workspace, plans, split=split)
         parent = find_parent_run(workspace, tracker) if ranks.is_first else None
-        options = choose_first_model(options, plan)
         n_workers = 1
         if scheduler is None:
             options, n_workers = place_folds(options, n_folds=len(chosen), n_proc=n_proc, n_cores=n_cores, ranks=ranks)
         jobs = [
             NetworkJob(
                 workspace=workspace,
-                task=FoldTask(
-                    plan,
-                    PretrainedReader(plan.task, plan.configuration, fold, workspace.processed.parent),
-                    is_asked_for=not options.begins_as_starter,
-                ),
+                task=FoldTask(plan, PretrainedReader(plan.task, plan.configuration, fold, workspace.processed.parent)),
                 name=fold.index,
                 fold=fold,
                 whole=split.folds[fold.index],

@@ -24,13 +24,12 @@ from interactivepet.pipeline.predict.prediction import run_prediction
 from interactivepet.pipeline.predict.requests import make_test_request
 from interactivepet.pipeline.prepare.architecture import find_architecture
 from interactivepet.pipeline.train.fold_job import WEIGHTS_LICENCE
-from interactivepet.pipeline.train.pretrained import PretrainedReader, choose_first_model, open_first_model
+from interactivepet.pipeline.train.pretrained import PretrainedReader, open_first_model
 from interactivepet.pipeline.train.tracking import TrackerConfig
 from interactivepet.pipeline.train.training import _find_licence, run_training
 from interactivepet.planning.sizing import ModelLayers
 from interactivepet.training.checkpoint import read_tensors
 from interactivepet.training.fold import TrainedFold
-from interactivepet.training.inputs import TrainingOptions
 from interactivepet.training.promptable.start import read_model_folder
 from tests.model.models import PROMPTABLE, list_files, make_weights, write_model
 from tests.null_tracker import NullTracker
@@ -285,29 +284,6 @@ def test_a_promptable_model_without_a_first_model_is_refused(name: str, message:
         open_first_model(str(tmp_path / name), tmp_path / "models", task="T"),
     ):
         pass
-
-
-def name_first_model(plan: Plan, options: TrainingOptions) -> str | None:
-    chosen = choose_first_model(options, plan)
-    assert chosen.begins_as_starter is (chosen.pretrained is not None and options.pretrained is None)
-    return None if chosen.pretrained is None else chosen.pretrained.stem
-
-
-def change(plan: Plan, **fields: Any) -> Plan:
-    return plan.model_copy(update=fields)
-
-
-def test_volumes_of_pet_start_from_the_starter_by_default(finished: tuple[Path, object], tmp_path: Path) -> None:
-    plan = read_plan(finished[0])
-    default = TrainingOptions(begins_as_starter=True)
-    other = TrainingOptions(begins_as_starter=True, pretrained=tmp_path / "other.zip")
-
-    assert name_first_model(change(plan, channels=("PET",)), default) == "starter"
-    assert name_first_model(change(plan, channels=("PET", "CT")), default) == "starter"
-    assert name_first_model(change(plan, channels=("MR",)), default) is None
-    assert name_first_model(change(plan, channels=("PET",), median_shape=(40, 60, 1)), default) is None
-    assert name_first_model(change(plan, channels=("PET",)), TrainingOptions()) is None
-    assert name_first_model(change(plan, channels=("PET",)), other) == "other"
 
 
 def test_the_users_data_decide_on_the_licence_of_what_began_as_an_mit_model() -> None:
