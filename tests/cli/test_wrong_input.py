@@ -62,7 +62,7 @@ ARGUMENTS = {
     "measure": ["-o", "out"],
 }
 """What else a command must be given."""
-WITHOUT_TASK = {"ui", "demo", "compare_plans", "install_model", "models", "train_starter"}
+WITHOUT_TASK = {"ui", "demo", "compare_plans", "install_model", "models", "segment", "train_starter"}
 
 
 @pytest.mark.parametrize("command", sorted(set(list_commands()) - WITHOUT_TASK))
