@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from interactivepet.core.blocks import average_blocks
 from interactivepet.core.geometry import BoundingBox, Geometry, Shape, Spacing, to_triple
 
 __all__ = ["COARSE_MM", "BoolVolume", "Scan", "Volume", "make_scan"]
@@ -58,7 +59,7 @@ class Scan:
 
     def from_grid(self, mask: BoolVolume) -> BoolVolume:
         """Bring a mask (I, J, K) to the scan's voxels: those of which it fills at least half."""
-        share = _coarsen(_flip(mask.transpose(self.order), self.flips).astype(np.float32), self.steps)
+        share = average_blocks(_flip(mask.transpose(self.order), self.flips).astype(np.float32), self.steps)
         return np.asarray(share[BoundingBox.at(self.start, self.shape).slices] >= 0.5)
 
     def to_grid(self, box: BoundingBox, mask: BoolVolume) -> tuple[BoundingBox, BoolVolume]:
@@ -92,21 +93,10 @@ def make_scan(image: Volume, geometry: Geometry) -> Scan:
     spacing = to_triple(geometry.spacing_mm[axis] for axis in order)
     steps = to_triple(max(1, int(COARSE_MM / mm + 1e-6)) for mm in spacing)
     turned = np.nan_to_num(image.transpose(order), posinf=0.0, neginf=0.0)
-    values = np.ascontiguousarray(_coarsen(_flip(turned, flips), steps), dtype=np.float32)
+    values = np.ascontiguousarray(average_blocks(_flip(turned, flips), steps), dtype=np.float32)
     coarse_mm = to_triple(mm * step for mm, step in zip(spacing, steps, strict=True))
     return Scan(values, coarse_mm, order, flips, steps, to_triple(turned.shape))
 
 
 def _flip(values: npt.NDArray[Any], flips: tuple[bool, bool, bool]) -> npt.NDArray[Any]:
     return values[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
-
-
-def _coarsen(values: Volume, steps: Shape) -> Volume:
-    """Average blocks of `steps` voxels; the last ones of an axis may hold fewer."""
-    for axis, step in enumerate(steps):
-        if step > 1:
-            starts = np.arange(0, values.shape[axis], step)
-            counts = np.diff(np.append(starts, values.shape[axis])).astype(np.float32)
-            sums: Volume = np.add.reduceat(values, starts, axis=axis)
-            values = np.divide(sums, np.expand_dims(counts, [a for a in range(3) if a != axis]), dtype=np.float32)
-    return values

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
+from interactivepet.core.memory import find_memory_bytes
 from interactivepet.core.plan import NetworkPlan, UNetPlan
 from interactivepet.dataset.files.read import LARGEST_LABEL
 from interactivepet.errors import ModelError
 from interactivepet.model.description import ModelDescription
 from interactivepet.nninteractive.model_folder import MINIMUM_PATCH
-from interactivepet.preprocessing.room import FLOAT32_BYTES, find_memory_bytes
+from interactivepet.preprocessing.room import FLOAT32_BYTES
 
 __all__ = ["check_limits", "count_weights"]
 

@@ -9,11 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from interactivepet.core.case import Case
-from interactivepet.core.dataset import IssueList
 from interactivepet.core.report import Report
 from interactivepet.dataset.manifest import build_manifest, write_manifest
-from interactivepet.dataset.phantom.patient import make_patient, write_task
-from interactivepet.errors import VerificationError
+from interactivepet.dataset.phantom.patient import make_patient, refuse_issues, write_task
 from interactivepet.nninteractive.demo_model import train_demo_model
 from interactivepet.pipeline.predict.models import PredictionOptions
 from interactivepet.pipeline.prepare.planning import PlanningOptions
@@ -84,7 +82,7 @@ def run_demo(folder: Path, size: DemoSize, *, seed: int, n_cores: int) -> tuple[
         tracker=TrackerConfig.of(TASK, results=folder / "results", uri=None),
         n_cores=n_cores,
     )
-    return workspace, run_all(workspace, options=options, show_issues=_refuse)
+    return workspace, run_all(workspace, options=options, show_issues=refuse_issues)
 
 
 def _make_model(folder: Path, size: DemoSize, *, seed: int) -> None:
@@ -99,7 +97,3 @@ def _make_model(folder: Path, size: DemoSize, *, seed: int) -> None:
         rng=rng,
         licence=MODEL_LICENCE,
     )
-
-
-def _refuse(issues: IssueList) -> None:
-    raise VerificationError(f"the digital patients have problems, which is a defect of the phantom: {issues.issues[0]}")

@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from interactivepet.core.checkpoint import CheckpointCard
-from interactivepet.core.dataset import IssueList
 from interactivepet.dataset.files.write import write_image, write_mask
 from interactivepet.dataset.manifest import build_manifest, write_manifest
+from interactivepet.dataset.phantom.patient import refuse_issues
 from interactivepet.dataset.phantom.randomised import make_random_patient
-from interactivepet.errors import VerificationError
 from interactivepet.pipeline.executor import map_cases, open_executor
 from interactivepet.pipeline.predict.model_export import ModelExportOptions, run_model_export
 from interactivepet.pipeline.prepare.planning import PlanningOptions, run_plan_and_process
@@ -96,7 +95,7 @@ def run_train_starter(folder: Path, size: StarterSize, *, seed: int, n_cores: in
         overrides=OVERRIDES,
     )
     planning = PlanningOptions(n_folds=N_FOLDS, seed=seed, request=request, n_proc=n_cores)
-    run_plan_and_process(workspace, options=planning, show_issues=_refuse)
+    run_plan_and_process(workspace, options=planning, show_issues=refuse_issues)
     cards = run_training(
         workspace,
         (FOLD,),
@@ -150,7 +149,3 @@ def _write_patient(folder: Path, seed: int, number: int) -> None:
     write_image(folder / "imagesTr" / f"PATIENT_{number:04d}_0000.nii.gz", image, geometry=geometry)
     # the label last: a patient with a label is complete
     write_mask(label_path, label, geometry=geometry)
-
-
-def _refuse(issues: IssueList) -> None:
-    raise VerificationError(f"the digital patients have problems, which is a defect of the phantom: {issues.issues[0]}")

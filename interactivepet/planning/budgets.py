@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from interactivepet.core.memory import find_memory_bytes
 
 if TYPE_CHECKING:
     from interactivepet.core.plan import Budget
@@ -70,9 +71,7 @@ def find_most_gb(budget: Budget) -> float:
     """
     if budget != "cpu":
         return MOST_CARDS * max(known.memory_gb for known in BUDGETS.values())
-    if "SC_PHYS_PAGES" not in os.sysconf_names:
-        return np.inf
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+    return find_memory_bytes() / 1e9
 
 
 def fits(cost: Cost, budget: MemoryBudget) -> bool:

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from interactivepet.core.blocks import average_blocks
 from interactivepet.core.case import PreprocessedCase
 from interactivepet.core.components import find_components
 from interactivepet.core.geometry import Shape, Spacing, to_triple
@@ -108,7 +109,7 @@ def _find_uptake(values: Volume, plan: Normalisation, steps: Shape) -> Mask | No
     below the threshold must be air.
     """
     none = -plan.mean / plan.std if plan.scheme == "suv" else float(values.min())
-    uptake = np.maximum(_coarsen(values, steps) - np.float32(none), 0)
+    uptake = np.maximum(average_blocks(values, steps) - np.float32(none), 0)
     highest = float(uptake.max())
     thresholds = highest * 2.0 ** np.arange(-20, 1, 0.5)
     shares = 1.0 - np.searchsorted(np.sort(uptake, axis=None), thresholds, side="right") / uptake.size
@@ -128,7 +129,7 @@ def _find_tissue(values: Volume, plan: Normalisation, steps: Shape) -> Mask | No
     if plan.scheme != "ct" or (plan.clip is not None and plan.clip[0] > LOWEST_TISSUE_HU):
         return None
     limit = (LOWEST_TISSUE_HU - plan.mean) / max(plan.std, 1e-8)
-    return np.asarray(_coarsen(values, steps) > limit)
+    return np.asarray(average_blocks(values, steps) > limit)
 
 
 def _clean(mask: Mask) -> Mask:
@@ -160,19 +161,8 @@ def _widen(body: Mask, spacing_mm: Spacing) -> Mask:
     return np.asarray(distance <= max(MARGIN_MM, *spacing_mm))
 
 
-def _coarsen(values: Volume, steps: Shape) -> Volume:
-    """Average blocks of `steps` voxels; the last ones of an axis may hold fewer."""
-    for axis, step in enumerate(steps):
-        if step > 1:
-            starts = np.arange(0, values.shape[axis], step)
-            counts = np.diff(np.append(starts, values.shape[axis])).astype(np.float32)
-            sums: Volume = np.add.reduceat(values, starts, axis=axis)
-            values = np.divide(sums, np.expand_dims(counts, [a for a in range(3) if a != axis]), dtype=np.float32)
-    return values
-
-
 def _refine(mask: Mask, steps: Shape, shape: Shape) -> Mask:
-    """Undo `_coarsen`."""
+    """Undo `average_blocks`."""
     for axis, step in enumerate(steps):
         mask = mask.repeat(step, axis=axis)
     return mask[tuple(slice(n) for n in shape)]

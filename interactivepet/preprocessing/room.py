@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 
+from interactivepet.core.memory import find_memory_bytes
 from interactivepet.errors import CaseError
 
-__all__ = ["FLOAT32_BYTES", "check_room", "find_memory_bytes"]
+__all__ = ["FLOAT32_BYTES", "check_room"]
 
 FLOAT32_BYTES = 4
-
-
-def find_memory_bytes() -> float:
-    """Find how much memory this machine has; infinitely much where the system does not tell."""
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, ValueError, OSError):
-        # not on Windows
-        return math.inf
 
 
 def check_room(case_id: str, shape: Sequence[int], *, n_channels: int) -> None:

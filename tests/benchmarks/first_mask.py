@@ -24,10 +24,10 @@ import numpy.typing as npt
 
 import interactivepet
 from interactivepet.core.classical import CLASSICAL_METHODS
-from interactivepet.core.dataset import CaseEntry
 from interactivepet.dataset.files.read import read_case
 from interactivepet.dataset.files.write import write_text
 from interactivepet.dataset.manifest import build_manifest
+from interactivepet.evaluation.metrics import dice
 from interactivepet.guidance.click_user import place_click
 from interactivepet.guidance.simulate import ClickOptions, simulate_clicks
 from interactivepet.inference.classical.segmenter import ClassicalSegmenter
@@ -37,8 +37,8 @@ Mask = npt.NDArray[np.uint8]
 
 def find_dice(mask: Mask, label: Mask) -> float:
     """Dice of two masks; 1 when both are empty."""
-    total = int((mask > 0).sum()) + int((label > 0).sum())
-    return 1.0 if total == 0 else 2.0 * int(((mask > 0) & (label > 0)).sum()) / total
+    found = dice(mask > 0, label > 0)
+    return 1.0 if found is None else found
 
 
 def measure_case(model: interactivepet.Model, case: interactivepet.Case, *, corrections: int) -> dict[str, float]:
@@ -88,8 +88,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows: dict[str, dict[str, float]] = {}
     for entry in manifest.training[:: options.every]:
         start = time.process_time()
-        rows[entry.id] = measure_case(model, _read(options.folder, entry), corrections=options.corrections)
-        told = ", ".join(f"{name} {dice:.3f}" for name, dice in rows[entry.id].items() if name not in CLASSICAL_METHODS)
+        rows[entry.id] = measure_case(model, read_case(options.folder, entry), corrections=options.corrections)
+        told = ", ".join(
+            f"{name} {score:.3f}" for name, score in rows[entry.id].items() if name not in CLASSICAL_METHODS
+        )
         print(f"{entry.id}: {told} ({time.process_time() - start:.0f} s of CPU)", flush=True)
     _print_means(rows)
     if options.out:
@@ -97,10 +99,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         lines = [",".join([case, *(f"{row.get(name, np.nan):.4f}" for name in names)]) for case, row in rows.items()]
         write_text(options.out, "\n".join([",".join(["case", *names]), *lines]) + "\n")
     return 0
-
-
-def _read(folder: Path, entry: CaseEntry) -> interactivepet.Case:
-    return read_case(folder, entry)
 
 
 def _print_means(rows: dict[str, dict[str, float]]) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 import interactivepet
 from interactivepet.dataset.phantom.patient import make_patient
+from interactivepet.evaluation.metrics import dice
 from interactivepet.guidance.click_user import place_click
 from interactivepet.guidance.simulate import ClickOptions, simulate_clicks
 from interactivepet.model.installed import list_shipped
@@ -22,10 +23,6 @@ def patient() -> interactivepet.Case:
     # lesions, anatomy, blur and noise of the demonstration's patients, which the starter's were not made by
     image, label, geometry = make_patient(np.random.default_rng(12), n_lesions=(1, 1), spacing_mm=(4.0, 4.0, 4.0))
     return interactivepet.Case("patient", image, geometry, label)
-
-
-def find_dice(mask: np.ndarray, label: np.ndarray) -> float:
-    return 2 * ((mask > 0) & (label > 0)).sum() / ((mask > 0).sum() + (label > 0).sum())
 
 
 def test_it_is_small_and_says_where_it_is_from(starter: interactivepet.Model) -> None:
@@ -57,7 +54,7 @@ def test_one_click_gives_a_mask_of_the_lesion(
     segmentation = starter.predict(case, [click])
 
     assert segmentation.mask.shape == label.shape
-    assert find_dice(segmentation.mask, label) > 0.6
+    assert dice(segmentation.mask > 0, label > 0) > 0.6
 
 
 def test_margin_points_give_one_too(starter: interactivepet.Model, patient: interactivepet.Case) -> None:
@@ -66,4 +63,4 @@ def test_margin_points_give_one_too(starter: interactivepet.Model, patient: inte
     six = simulate_clicks(label, patient.geometry, options=ClickOptions(), rng=np.random.default_rng(0))
 
     assert len(six) == 6
-    assert find_dice(starter.predict(patient, six).mask, label) > 0.75
+    assert dice(starter.predict(patient, six).mask > 0, label > 0) > 0.75

@@ -10,10 +10,11 @@ import pytest
 
 from interactivepet.core.case import Case
 from interactivepet.core.geometry import BoundingBox, Geometry
+from interactivepet.core.memory import find_memory_bytes
 from interactivepet.errors import CaseError
 from interactivepet.preprocessing import room
 from interactivepet.preprocessing.pipeline import preprocess
-from interactivepet.preprocessing.room import check_room, find_memory_bytes
+from interactivepet.preprocessing.room import check_room
 from tests.session.test_session import make_plan
 
 

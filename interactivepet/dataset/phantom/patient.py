@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from interactivepet.core.dataset import IssueList
 from interactivepet.core.geometry import Geometry, Shape, Spacing, to_triple
 from interactivepet.dataset.files.write import write_image, write_mask
 from interactivepet.dataset.phantom.anatomy import Anatomy, FloatArray, paint, sample_anatomy
+from interactivepet.dataset.phantom.scan import blur, count
 from interactivepet.dataset.phantom.tumour import (
     HOT_DISTANCE_MM,
     Tumour,
@@ -23,8 +25,9 @@ from interactivepet.dataset.phantom.tumour import (
     measure_tumour,
     sample_tumour,
 )
+from interactivepet.errors import VerificationError
 
-__all__ = ["LARGEST_ML", "SMALLEST_ML", "SPACING_MM", "make_patient", "write_task"]
+__all__ = ["LARGEST_ML", "SMALLEST_ML", "SPACING_MM", "make_patient", "refuse_issues", "write_task"]
 
 SPACING_MM: Spacing = (5.47, 5.47, 6.54)
 """A 128 x 128 matrix over 70 cm, two planes of 3.27 mm in one: coarse, but a clinical grid."""
@@ -44,8 +47,6 @@ MARGIN_MM = 20.0
 
 SUBDIVISION = 2
 """Uptake is painted on voxels of 1 / SUBDIVISION of the edge."""
-
-FWHM_TO_SIGMA = 1 / (8 * np.log(2)) ** 0.5
 
 POST_FILTER_MM = 4.0
 """FWHM of the filter after reconstruction; it gives the noise its grain."""
@@ -125,6 +126,15 @@ def write_task(
             write_mask(label_path, label, geometry=geometry)
 
 
+def refuse_issues(issues: IssueList) -> None:
+    """Refuse digital patients that verification finds a problem in.
+
+    Raises:
+        VerificationError: always.
+    """
+    raise VerificationError(f"the digital patients have problems, which is a defect of the phantom: {issues.issues[0]}")
+
+
 def _choose_shape(anatomy: Anatomy, spacing_mm: Spacing) -> Shape:
     """Choose the voxels that cover the patient with a margin, in even numbers as scanners have them."""
     bottom, top = _find_field(anatomy)
@@ -173,16 +183,17 @@ def _place_tumours(
 
 def _scan(activity: FloatArray, *, fine_mm: Spacing, spacing_mm: Spacing, rng: np.random.Generator) -> FloatArray:
     """Blur fine uptake with the scanner's resolution, count, and filter: FWHM 5 to 7 mm in all."""
-    from scipy.ndimage import gaussian_filter
-
     fwhm_mm = rng.uniform(5.0, 7.0)
     scanner_mm = (fwhm_mm**2 - POST_FILTER_MM**2) ** 0.5
-    blurred = gaussian_filter(activity, [scanner_mm * FWHM_TO_SIGMA / mm for mm in fine_mm], truncate=3.0)
+    blurred = blur(activity, scanner_mm, spacing_mm=fine_mm)
     # About 60 to 150 counts in a voxel of liver: 8 to 13 % of noise before the filter.
-    counts_per_suv = np.float32(rng.uniform(30.0, 75.0))
-    counts = rng.poisson(np.maximum(_average(blurred), 0) * counts_per_suv).astype(np.float32)
-    filtered = gaussian_filter(counts, [POST_FILTER_MM * FWHM_TO_SIGMA / mm for mm in spacing_mm], truncate=3.0)
-    return np.asarray(filtered / counts_per_suv, dtype=np.float32)
+    return count(
+        _average(blurred),
+        counts_per_suv=rng.uniform(30.0, 75.0),
+        filter_mm=POST_FILTER_MM,
+        spacing_mm=spacing_mm,
+        rng=rng,
+    )
 
 
 def _average(fine: FloatArray) -> FloatArray:

@@ -15,6 +15,8 @@ from interactivepet.core.geometry import BoundingBox, Geometry, Shape, Spacing, 
 from interactivepet.dataset.phantom.backgrounds import paint_limb, paint_organs, paint_trunk
 from interactivepet.dataset.phantom.fields import Axes, FloatArray, find_distance_mm, make_axes, make_field, make_line
 from interactivepet.dataset.phantom.random_shapes import RandomLesion, draw_level, draw_uptake, find_inside
+from interactivepet.dataset.phantom.scan import blur, count
+from interactivepet.dataset.phantom.tumour import find_radius_mm
 
 __all__ = ["make_random_patient"]
 
@@ -35,8 +37,6 @@ FWHM_MM = (2.0, 9.0)
 
 COUNTS_PER_SUV = (4.0, 400.0)
 """In a voxel, before the filter: from short to long scans; log-uniform."""
-
-FWHM_TO_SIGMA = 1 / (8 * np.log(2)) ** 0.5
 
 FINEST_MM = 2.0
 """Uptake is painted on cubes at least this wide ..."""
@@ -110,12 +110,8 @@ def _draw_extent_mm(volume_ml: float, rng: np.random.Generator) -> npt.NDArray[n
     """Draw the edges of the image: a crop around the first lesion, or a large part of the body."""
     if rng.random() < 0.25:
         return rng.uniform(180.0, 420.0, 3)
-    diameter_mm = 2 * _find_radius_mm(volume_ml)
+    diameter_mm = 2 * find_radius_mm(volume_ml)
     return np.minimum(diameter_mm * rng.uniform(1.0, 1.8, 3) + 2 * rng.uniform(20.0, 70.0, 3), 420.0)
-
-
-def _find_radius_mm(volume_ml: float) -> float:
-    return float((volume_ml * 3000 / (4 * np.pi)) ** (1 / 3))
 
 
 def _paint_scene(extent_mm: npt.NDArray[np.float64], *, finest_mm: float, rng: np.random.Generator) -> _Scene:
@@ -201,7 +197,7 @@ def _draw_place(scene: _Scene, *, spread: float, rng: np.random.Generator) -> np
 def _add_lesion(
     scene: _Scene, place_mm: npt.NDArray[np.float64], *, volume_ml: float, rng: np.random.Generator
 ) -> None:
-    radius_mm = _find_radius_mm(volume_ml)
+    radius_mm = find_radius_mm(volume_ml)
     box, axes = _cut(scene, place_mm, reach_mm=max(3.0 * radius_mm, 4 * scene.step_mm))
     level = draw_level(axes, radius_mm=radius_mm, rng=rng)
     voxel_ml = scene.step_mm**3 / 1000.0
@@ -231,17 +227,16 @@ def _draw_lesion(volume_ml: float, *, around: float, rng: np.random.Generator) -
 
 def _scan(scene: _Scene, *, shape: Shape, spacing_mm: Spacing, rng: np.random.Generator) -> FloatArray:
     """Blur fine uptake with the scanner's resolution, count, and filter."""
-    from scipy.ndimage import gaussian_filter
-
     fwhm_mm = rng.uniform(*FWHM_MM)
     filter_mm = fwhm_mm * rng.uniform(0.3, 0.8)
-    scanner_mm = (fwhm_mm**2 - filter_mm**2) ** 0.5
-    blurred = gaussian_filter(scene.activity, scanner_mm * FWHM_TO_SIGMA / scene.step_mm, truncate=3.0)
-    expected = np.maximum(_average(blurred, scene, shape=shape, spacing_mm=spacing_mm), 0)
-    counts_per_suv = np.float32(_draw_log(COUNTS_PER_SUV, rng))
-    counts = rng.poisson(expected * counts_per_suv).astype(np.float32)
-    filtered = gaussian_filter(counts, [filter_mm * FWHM_TO_SIGMA / mm for mm in spacing_mm], truncate=3.0)
-    return np.asarray(filtered / counts_per_suv, np.float32)
+    blurred = blur(scene.activity, (fwhm_mm**2 - filter_mm**2) ** 0.5, spacing_mm=[scene.step_mm] * 3)
+    return count(
+        _average(blurred, scene, shape=shape, spacing_mm=spacing_mm),
+        counts_per_suv=_draw_log(COUNTS_PER_SUV, rng),
+        filter_mm=filter_mm,
+        spacing_mm=spacing_mm,
+        rng=rng,
+    )
 
 
 def _average(fine: FloatArray, scene: _Scene, *, shape: Shape, spacing_mm: Spacing) -> FloatArray:

@@ -10,7 +10,15 @@ import numpy.typing as npt
 from interactivepet.core.geometry import Spacing, to_triple
 from interactivepet.dataset.phantom.anatomy import Box, FloatArray, find_range
 
-__all__ = ["HOT_DISTANCE_MM", "Tumour", "choose_centre", "measure_room", "measure_tumour", "sample_tumour"]
+__all__ = [
+    "HOT_DISTANCE_MM",
+    "Tumour",
+    "choose_centre",
+    "find_radius_mm",
+    "measure_room",
+    "measure_tumour",
+    "sample_tumour",
+]
 
 DoubleArray = npt.NDArray[np.float64]
 
@@ -81,7 +89,12 @@ class Tumour:
     @property
     def reach_mm(self) -> float:
         """The furthest that any part may lie from the centre."""
-        return REACH * float((self.volume_ml * 3000 / (4 * np.pi)) ** (1 / 3))
+        return REACH * find_radius_mm(self.volume_ml)
+
+
+def find_radius_mm(volume_ml: float) -> float:
+    """Give the radius of the sphere of a volume."""
+    return float((volume_ml * 3000 / (4 * np.pi)) ** (1 / 3))
 
 
 def sample_tumour(volume_ml: float, *, rng: np.random.Generator) -> Tumour:
